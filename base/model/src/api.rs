@@ -1,0 +1,202 @@
+//! Bodies of the HTTP API that are not resources: requests, summaries, what a machine can do.
+
+use crate::{AnyResource, Bytes, Digest, Driver, Event, Name, Phase, id::*};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// An operation to be planned or done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "operation", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Change {
+    /// Make a manifest run.
+    Deploy {
+        /// The text of `freehold.toml`.
+        manifest: String,
+        /// Its path, for messages.
+        file: String,
+        /// The env; `prod` when not given.
+        env: Option<Name>,
+        /// The project; `default` when not given.
+        project: Option<Name>,
+        /// Replace every instance, even those that could stay.
+        #[serde(default)]
+        restart: bool,
+    },
+    /// Make an earlier release run again.
+    Rollback {
+        /// The app.
+        app: Name,
+        /// The env; `prod` when not given.
+        env: Option<Name>,
+        /// The project; `default` when not given.
+        project: Option<Name>,
+        /// The release's number; the one before the current when not given.
+        to: Option<u32>,
+    },
+    /// Remove an app, all its envs and everything in them.
+    Remove {
+        /// The app.
+        app: Name,
+        /// The project; `default` when not given.
+        project: Option<Name>,
+    },
+}
+
+/// An operation to be done, as it was planned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Apply {
+    /// What to do.
+    pub change: Change,
+    /// The hash of the plan that was looked at; refused as stale if the plan differs by now. Not given: whatever the plan is now.
+    pub plan_hash: Option<Digest>,
+}
+
+/// A page of resources.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ResourceList {
+    /// In order of ids.
+    pub items: Vec<AnyResource>,
+    /// Ask again with `after` of this value for more.
+    #[schema(value_type = Option<String>)]
+    pub next: Option<AnyId>,
+}
+
+/// Everything that explains one resource.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Description {
+    /// Desired beside observed.
+    pub resource: AnyResource,
+    /// Why it is not yet so, in a sentence; `None` when it is.
+    pub reason: Option<String>,
+    /// From the org down to its parent.
+    pub ancestors: Vec<AnyResource>,
+    /// What belongs to it, the newest first; at most a hundred.
+    pub children: Vec<AnyResource>,
+    /// The last events about it, the newest first.
+    pub events: Vec<Event>,
+}
+
+/// How an env is, at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EnvSummary {
+    /// The project's name.
+    pub project: String,
+    /// The app's name.
+    pub app: String,
+    /// The env's name.
+    pub env: String,
+    /// The env's id.
+    #[schema(value_type = String)]
+    pub id: EnvId,
+    /// The number of the release that runs.
+    pub release: Option<u32>,
+    /// The rollout under way.
+    #[schema(value_type = Option<String>)]
+    pub rollout: Option<RolloutId>,
+    /// The receipt of the rollout under way, or of the last operation.
+    #[schema(value_type = Option<String>)]
+    pub receipt: Option<ReceiptId>,
+    /// Its instances.
+    pub instances: Vec<InstanceSummary>,
+    /// Its endpoints.
+    pub endpoints: Vec<EndpointSummary>,
+}
+
+/// One instance, at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct InstanceSummary {
+    /// Which.
+    #[schema(value_type = String)]
+    pub id: InstanceId,
+    /// Of which process.
+    pub process: Name,
+    /// The number of its release.
+    pub release: Option<u32>,
+    /// How far it is.
+    pub phase: Phase,
+    /// Whether it passes its check.
+    pub healthy: bool,
+    /// Whether endpoints use it.
+    pub serving: bool,
+    /// How often it was restarted.
+    pub restarts: u32,
+    /// Since when it runs.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started: Option<Timestamp>,
+    /// Its address.
+    #[schema(value_type = String)]
+    pub address: std::net::Ipv4Addr,
+    /// Why it is not healthy.
+    pub message: Option<String>,
+}
+
+/// One endpoint, at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EndpointSummary {
+    /// Which.
+    #[schema(value_type = String)]
+    pub id: EndpointId,
+    /// The app's name.
+    pub app: String,
+    /// The env's name.
+    pub env: String,
+    /// Of which process.
+    pub process: Name,
+    /// `tcp/8000`.
+    pub name: String,
+    /// The port of the instances.
+    pub target: u16,
+    /// Whether the port is open.
+    pub listening: bool,
+    /// How many instances answer.
+    pub backends: u32,
+    /// Where it is reached.
+    pub addresses: Vec<String>,
+    /// Why not.
+    pub message: Option<String>,
+}
+
+/// One image of the built-in registry, at a glance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ImageSummary {
+    /// `name:tag`, or `name@digest` where no tag is left.
+    pub reference: String,
+    /// The manifest's digest.
+    pub digest: Digest,
+    /// The compressed bytes of config and layers.
+    pub size: Bytes,
+    /// When it was pushed or pulled.
+    #[schema(value_type = String, format = DateTime)]
+    pub pushed: Timestamp,
+}
+
+/// An image to be fetched from another registry into the built-in one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PullRequest {
+    /// With its registry's host: `registry.example/team/app:1`.
+    pub reference: String,
+}
+
+/// What a machine can do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Doctor {
+    /// The drivers that work.
+    pub drivers: Vec<Driver>,
+    /// What was looked at.
+    pub findings: Vec<Finding>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Finding {
+    /// What: `user namespaces`, `cgroup`, `overlayfs`.
+    pub name: String,
+    /// Whether it is as needed.
+    pub ok: bool,
+    /// What was found.
+    pub found: String,
+    /// What does not work without it, and the exact command or setting that mends it.
+    pub remedy: Option<String>,
+}

@@ -1,0 +1,166 @@
+//! An instance: one container or process on one node. Its parent is an env.
+//!
+//! Its address holds the claim `("address", <address>)`, so no two instances share one. The control
+//! plane writes the spec; only the instance's node writes the status.
+
+use super::kind;
+use crate::{
+    Bytes, Digest, Millicores, Millis, Name, Resource,
+    id::{NodeId, ReleaseId},
+    manifest::{Check, Driver},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+/// An instance.
+pub type Instance = Resource<InstanceSpec>;
+
+/// Wanted of an instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct InstanceSpec {
+    /// The node that runs it.
+    #[schema(value_type = String)]
+    pub node: NodeId,
+    /// The process of the manifest.
+    pub process: Name,
+    /// The newest release that it belongs to: a release whose template is equal adopts it.
+    #[schema(value_type = String)]
+    pub release: ReleaseId,
+    /// What it is made of.
+    pub template: Template,
+    /// The hash of `template`: instances of equal hash are interchangeable.
+    pub template_hash: Digest,
+    /// Its own address, reachable from its node.
+    #[schema(value_type = String)]
+    pub address: Ipv4Addr,
+    /// Whether it should run.
+    pub desired: Desired,
+    /// Whether endpoints give it new connections (when it is healthy).
+    pub serving: bool,
+}
+
+/// Whether an instance should run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Desired {
+    /// It should run, and be restarted when it ends.
+    Running,
+    /// It should be stopped and everything of it removed from the node, logs aside.
+    Stopped,
+}
+
+/// What instances of a process are made of: all that decides whether an instance must be replaced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Template {
+    /// The image.
+    pub image: ImageRef,
+    /// How it is isolated.
+    pub driver: Driver,
+    /// Replaces the image's entrypoint and command when given.
+    #[serde(default)]
+    pub command: Option<Vec<String>>,
+    /// Environment variables beside the image's own.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// At most this much processor time.
+    pub cpu: Millicores,
+    /// At most this much memory.
+    pub memory: Bytes,
+    /// How to see that it is healthy. `None`: healthy once it has run for a second.
+    #[serde(default)]
+    pub check: Option<Check>,
+    /// How long after SIGTERM (or the image's stop signal) comes SIGKILL.
+    pub stop_timeout: Millis,
+    /// Counts forced restarts (`deploy --restart`): another number, another template.
+    #[serde(default)]
+    pub revision: u32,
+}
+
+impl Template {
+    /// Instances of equal hash are interchangeable.
+    pub fn hash(&self) -> Digest {
+        Digest::of_json(self)
+    }
+}
+
+/// An image by the reference that was asked for and the digest it meant then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ImageRef {
+    /// As in the manifest: `guestbook:1`, `docker.io/library/nginx:1.27`.
+    pub reference: String,
+    /// The digest of the manifest for this platform.
+    pub digest: Digest,
+}
+
+/// Observed of an instance, by its node.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(default)]
+pub struct InstanceStatus {
+    /// How far it is.
+    pub phase: Phase,
+    /// Whether it passes its check.
+    pub healthy: bool,
+    /// The digest of the image that was unpacked and started.
+    pub image: Option<Digest>,
+    /// When the current run began.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started: Option<Timestamp>,
+    /// How often it ended and was started again.
+    pub restarts: u32,
+    /// How the last run ended.
+    pub last_exit: Option<Exit>,
+    /// Why it is not running or not healthy, for people.
+    pub message: Option<String>,
+    /// The last lines it printed; kept up only while it is not healthy.
+    pub log_tail: Vec<String>,
+}
+
+/// The phases of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The node has not begun.
+    #[default]
+    Pending,
+    /// The node fetches the image.
+    Pulling,
+    /// The process runs.
+    Running,
+    /// It ended; the node waits before it starts it again.
+    Backoff,
+    /// It cannot be started at all: no such image or command. The node tries again, rarely.
+    Failed,
+    /// It was told to stop.
+    Stopping,
+    /// It is gone from the node; the resource can go too.
+    Stopped,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Exit {
+    /// The exit code, unless a signal ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Whether the kernel killed it for want of memory.
+    #[serde(default)]
+    pub oom: bool,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.oom, self.code, self.signal) {
+            (true, ..) => f.write_str("was killed: it used more memory than its limit"),
+            (_, Some(code), _) => write!(f, "exited with code {code}"),
+            (_, None, Some(signal)) => write!(f, "was ended by signal {signal}"),
+            (_, None, None) => f.write_str("ended, nobody saw how"),
+        }
+    }
+}
+
+kind!(InstanceSpec, InstanceStatus, InstanceId, Instance);

@@ -1,0 +1,39 @@
+//! The kinds, one file each: what somebody wants (`…Spec`) and what was observed (`…Status`).
+//!
+//! The tree is org → project → app → env → {release, rollout, receipt, instance, endpoint, volume, secret};
+//! nodes stand at the top beside orgs. Stored JSON refuses unknown fields nowhere and defaults what is
+//! absent, so that a newer version can add fields and an older one still reads them.
+
+mod app;
+mod endpoint;
+mod env;
+mod instance;
+mod node;
+mod receipt;
+mod release;
+mod rollout;
+mod tenancy;
+mod volume;
+
+pub use app::{App, AppSpec, AppStatus};
+pub use endpoint::{Endpoint, EndpointSpec, EndpointStatus};
+pub use env::{Env, EnvSpec, EnvStatus};
+pub use instance::{Desired, Exit, ImageRef, Instance, InstanceSpec, InstanceStatus, Phase, Template};
+pub use node::{Capacity, Node, NodeSpec, NodeStatus};
+pub use receipt::{ObservedInstance, Operation, Receipt, ReceiptSpec, ReceiptStatus, Step, Verdict};
+pub use release::{Release, ReleaseSpec, ReleaseStatus};
+pub use rollout::{Rollout, RolloutPhase, RolloutSpec, RolloutStatus};
+pub use tenancy::{Org, OrgSpec, OrgStatus, Project, ProjectSpec, ProjectStatus};
+pub use volume::{Secret, SecretSpec, SecretStatus, Volume, VolumeSpec, VolumeStatus};
+
+/// Ties a spec to its kind, id and status.
+macro_rules! kind {
+    ($spec:ident, $status:ident, $id:ident, $kind:ident) => {
+        impl crate::Spec for $spec {
+            type Status = $status;
+            type Id = crate::id::$id;
+            const KIND: crate::Kind = crate::Kind::$kind;
+        }
+    };
+}
+use kind;

@@ -1,0 +1,33 @@
+//! Resource kinds, typed ids, units, transactions as values and the manifest; pure.
+//!
+//! Everything that crosses a boundary in Freehold (database row, HTTP body, event) is a type of
+//! this crate. It knows no clock, no randomness and no IO: callers pass those in.
+
+pub mod api;
+pub mod digest;
+pub mod event;
+pub mod exec;
+pub mod id;
+pub mod kinds;
+pub mod logs;
+pub mod manifest;
+pub mod name;
+pub mod plan;
+pub mod problem;
+pub mod query;
+pub mod resource;
+pub mod txn;
+pub mod units;
+
+pub use digest::Digest;
+pub use event::{Event, NewEvent, Seq};
+pub use id::*;
+pub use kinds::*;
+pub use manifest::Manifest;
+pub use name::Name;
+pub use plan::Plan;
+pub use problem::{Code, Problem};
+pub use query::{Page, Query};
+pub use resource::{AnyResource, Condition, Resource, Spec};
+pub use txn::{Actor, Claim, CommitError, Committed, Txn, Write};
+pub use units::{Bytes, Millicores, Millis};

@@ -1,0 +1,160 @@
+//! The manifest, `freehold.toml`: what an app is made of. A [`Manifest`] in hand is a valid one.
+//!
+//! These types are what remains after parsing: the overrides of one env merged, every default filled
+//! in, every reference resolved. Their JSON is canonical and is hashed into releases and receipts, so
+//! a new field must be skipped while it has its default.
+
+use crate::{Bytes, Digest, Millicores, Millis, Name};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// An app as one env runs it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The format; 1.
+    pub schema: u32,
+    /// The app's name.
+    pub app: Name,
+    /// What runs.
+    pub process: BTreeMap<Name, Process>,
+    /// Where it is reached, in the order of the file.
+    pub endpoint: Vec<Endpoint>,
+}
+
+/// One kind of instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    /// An image reference: `name:tag` in the built-in registry, or with a registry's host before it.
+    pub image: String,
+    /// How it is isolated.
+    pub driver: Driver,
+    /// Replaces the image's entrypoint and command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// How many instances; 0 to 1000.
+    pub count: u32,
+    /// At most this much processor time, per instance.
+    pub cpu: Millicores,
+    /// At most this much memory, per instance.
+    pub memory: Bytes,
+    /// Environment variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// How long after the stop signal comes SIGKILL.
+    pub stop_timeout: Millis,
+    /// How to see that an instance is healthy. A process with an endpoint and without a check has
+    /// a TCP check on the endpoint's target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
+}
+
+/// How a process is isolated.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Driver {
+    /// Namespaces, cgroups, dropped capabilities.
+    #[default]
+    Container,
+    /// None at all: a child process of the node's user, from the unpacked image. Opt-in.
+    Process,
+}
+
+/// How to see that an instance is healthy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Check {
+    /// What is tried.
+    #[serde(flatten)]
+    pub probe: Probe,
+    /// How often.
+    pub every: Millis,
+    /// How long one try may take.
+    pub timeout: Millis,
+    /// How many failures in a row make it unhealthy.
+    pub unhealthy_after: u32,
+    /// Failures do not count so long after its start.
+    pub grace: Millis,
+}
+
+/// What a check tries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    /// GET of `path` on `port` answers 200 to 399.
+    Http {
+        /// Starts with `/`.
+        path: String,
+        /// The instance's port.
+        port: u16,
+    },
+    /// A connection to `port` is accepted.
+    Tcp {
+        /// The instance's port.
+        port: u16,
+    },
+    /// The command, run inside the instance, ends with 0.
+    Command(Vec<String>),
+}
+
+/// A port where a process is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The process that answers.
+    pub process: Name,
+    /// The port on the node.
+    pub listen: u16,
+    /// The port of the instances.
+    pub target: u16,
+    /// What is carried.
+    pub protocol: Protocol,
+    /// Whether instances are told the client's address.
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// What an endpoint carries.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Streams.
+    #[default]
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+/// Whether and how instances are told the client's address (PROXY protocol, HAProxy).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyProtocol {
+    /// Not told.
+    #[default]
+    Off,
+    /// A line of text.
+    V1,
+    /// A binary header.
+    V2,
+}
+
+impl Manifest {
+    /// The hash of the canonical JSON.
+    pub fn hash(&self) -> Digest {
+        Digest::of_json(self)
+    }
+}

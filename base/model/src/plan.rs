@@ -1,0 +1,121 @@
+//! A plan: what an operation would change, before it is done; sent to people and hashed into receipts.
+
+use crate::{Bytes, Digest, ImageRef, Manifest, Millicores, Name, Operation, Problem, id::NodeId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What an operation would change. Applying it names its `hash`; when the same request would by then
+/// have another plan, it is refused as stale.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Plan {
+    /// Which operation.
+    pub operation: Operation,
+    /// The project.
+    pub project: Name,
+    /// The app.
+    pub app: Name,
+    /// The env.
+    pub env: Name,
+    /// The number of the release that would run; for a removal, of the one that runs.
+    pub release: Option<u32>,
+    /// The number of the release that runs now.
+    pub current: Option<u32>,
+    /// The manifest that would run, the env's overrides merged.
+    #[schema(value_type = Option<Object>)]
+    pub manifest: Option<Manifest>,
+    /// The hash of its canonical JSON.
+    pub manifest_hash: Option<Digest>,
+    /// The image of each process, tags resolved to digests.
+    #[schema(value_type = Object)]
+    pub images: BTreeMap<Name, ImageRef>,
+    /// What would change, and what would stay.
+    pub changes: Vec<Change>,
+    /// Where new instances would run.
+    pub placement: Vec<Placement>,
+    /// What all instances may use together.
+    pub cost: Cost,
+    /// What stops it. Empty: it can be applied.
+    pub blockers: Vec<Problem>,
+    /// The hash of everything above.
+    pub hash: Digest,
+}
+
+impl Plan {
+    /// Whether applying it would change nothing.
+    pub fn is_noop(&self) -> bool {
+        self.changes.iter().all(|change| change.action == Action::Keep)
+    }
+}
+
+/// One thing that would change or stay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Change {
+    /// What would happen to it.
+    pub action: Action,
+    /// `process`, `endpoint` or `instance`.
+    pub kind: String,
+    /// The process's name, the endpoint's `tcp/8000`, the instance's id.
+    pub name: String,
+    /// How many instances would be started.
+    pub start: u32,
+    /// How many instances would stay as they are.
+    pub keep: u32,
+    /// How many instances would be stopped.
+    pub stop: u32,
+    /// The fields that differ.
+    pub fields: Vec<Field>,
+}
+
+/// What would happen to a thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It is new.
+    Add,
+    /// It changes, and what runs is replaced or moved.
+    Change,
+    /// It stays.
+    Keep,
+    /// It goes.
+    Remove,
+}
+
+/// A field that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Field {
+    /// Its path within the thing: `image`, `check.every`.
+    pub path: String,
+    /// As it is.
+    pub before: Option<String>,
+    /// As it would be.
+    pub after: Option<String>,
+}
+
+/// Where new instances of a process would run, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Placement {
+    /// The process.
+    pub process: Name,
+    /// The node.
+    #[schema(value_type = String)]
+    pub node: NodeId,
+    /// The node's name.
+    pub node_name: String,
+    /// How many.
+    pub count: u32,
+    /// Why there, in a sentence.
+    pub reason: String,
+}
+
+/// What all instances of the env may use together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Cost {
+    /// Processor time after the operation.
+    pub cpu: Millicores,
+    /// Memory after the operation.
+    pub memory: Bytes,
+    /// Processor time now.
+    pub cpu_before: Millicores,
+    /// Memory now.
+    pub memory_before: Bytes,
+}

@@ -1,0 +1,11 @@
+//! The control loop, its ports (resources, clock, randomness) and the seeded simulated world.
+//!
+//! A reconciler decides purely: it reads a consistent [`View`] and returns a transaction and its next
+//! wake-up. The loop commits what it decided, here against a real [`Store`], in the simulation against
+//! the same trait in memory.
+
+pub mod ports;
+pub mod reconciler;
+
+pub use ports::{Clock, Ids, Store, StoreError, SystemClock, View, ViewExt};
+pub use reconciler::{Decision, Reconciler};

@@ -1,0 +1,1 @@
+//! Transactions and the event log on SQLite.

@@ -1,0 +1,1 @@
+//! Composes control, node and edge into one process; wiring only.

@@ -1,0 +1,1 @@
+//! Proxies TCP traffic to instances.

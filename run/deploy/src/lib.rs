@@ -1,0 +1,1 @@
+//! Plans, releases, rollouts and receipts.

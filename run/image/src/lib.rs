@@ -1,0 +1,1 @@
+//! OCI images: the registry, pulling, unpacking, and building from a folder.

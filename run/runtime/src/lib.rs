@@ -1,0 +1,1 @@
+//! Drivers that run one instance: container and process.
