@@ -1,6 +1,7 @@
 //! Bodies of the HTTP API that are not resources: requests, summaries, what a machine can do.
 
-use crate::{AnyResource, Bytes, Digest, Driver, Event, Name, Phase, id::*};
+use crate::manifest::Driver;
+use crate::{AnyResource, Bytes, Digest, Event, Name, Phase, id::*};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
