@@ -1,2 +1,17 @@
-//! Placeholder.
-fn main() {}
+//! The project's own checks and chores: `cargo xtask arrows|shape|bench`.
+
+mod arrows;
+mod bench;
+mod shape;
+mod workspace;
+
+use anyhow::{Result, bail};
+
+fn main() -> Result<()> {
+    match std::env::args().nth(1).as_deref() {
+        Some("arrows") => arrows::check(),
+        Some("shape") => shape::print(),
+        Some("bench") => bench::run(),
+        _ => bail!("usage: cargo xtask arrows | shape | bench"),
+    }
+}

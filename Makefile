@@ -1,0 +1,49 @@
+# Freehold's chores. `make help` lists them.
+
+CARGO ?= cargo
+# Where `make up` keeps its state; `make down` finds the running Freehold there.
+export FREEHOLD_DATA ?= $(CURDIR)/target/freehold
+RELEASE := target/release/freehold
+
+.DEFAULT_GOAL := help
+.PHONY: help up down test check bench fmt needs-build needs-test needs-bench
+
+help: ## Lists these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: needs-build ## Builds and starts Freehold in the background and deploys examples/guestbook
+	@$(CARGO) build --quiet --release --package freehold-cli
+	@scripts/up.sh $(RELEASE)
+
+down: ## Stops what `make up` started, apps included; data is kept
+	@scripts/down.sh
+
+test: needs-build needs-test ## Runs every test: units, properties, simulation, end to end
+	@scripts/test-images.sh
+	@scripts/test.sh
+
+check: needs-build ## Checks format, lints, arrows between crates, licences
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) xtask arrows
+	@scripts/deny.sh
+
+bench: needs-build needs-bench ## Measures Freehold beside its peers, writes docs/benchmarks.md
+	@$(CARGO) build --quiet --release --package freehold-cli
+	@$(CARGO) build --quiet --release --package freehold-store --example commit_bench
+	$(CARGO) xtask bench
+
+fmt: ## Formats the code
+	$(CARGO) fmt --all
+
+needs-build:
+	@scripts/needs.sh "to build (a C compiler for SQLite, libseccomp for containers)" \
+	    gcc libc6-dev pkg-config libseccomp-dev
+
+needs-test:
+	@scripts/needs.sh "to test (images from ordinary tools, a small root file system, a client)" \
+	    skopeo umoci mmdebstrap busybox-static curl jq iproute2 procps util-linux
+
+needs-bench:
+	@scripts/needs.sh "to compare (podman and etcd are the peers)" \
+	    podman runc etcd-server skopeo umoci mmdebstrap busybox-static curl jq

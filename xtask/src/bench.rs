@@ -1,0 +1,3 @@
+//! Measures Freehold beside its peers.
+use anyhow::Result;
+pub(crate) fn run() -> Result<()> { anyhow::bail!("not yet") }
