@@ -4,6 +4,12 @@
 //! in, every reference resolved. Their JSON is canonical and is hashed into releases and receipts, so
 //! a new field must be skipped while it has its default.
 
+mod diagnostics;
+mod parse;
+mod report;
+
+pub use diagnostics::{Diagnostic, Diagnostics};
+
 use crate::{Bytes, Digest, Millicores, Millis, Name};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
