@@ -1,0 +1,103 @@
+//! Which endpoint statuses must be written: a pure comparison of what is with what is stored.
+//!
+//! A status is written when it says something new, or when a rollout or an instance of the env changed
+//! since it was last written: whoever waits for `applied` waits for that, and our own writes never
+//! cause another.
+
+use crate::routing::{Route, Routing};
+use freehold_model::{EndpointStatus, InstanceId};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+/// What became of one endpoint's port, and who still drains there.
+#[derive(Debug, Clone)]
+pub(crate) struct Outcome {
+    /// The addresses that it listens on, or why there are none.
+    pub(crate) listening: Result<Vec<IpAddr>, String>,
+    /// Open connections of instances that get no new ones.
+    pub(crate) draining: BTreeMap<InstanceId, u32>,
+}
+
+/// The status to write, unless what is stored is as good.
+pub(crate) fn to_write(routing: &Routing, route: &Route, outcome: Outcome) -> Option<EndpointStatus> {
+    let status = status(routing, route, outcome);
+    let same = EndpointStatus { applied: route.stored.applied, ..status.clone() } == route.stored;
+    (!same || route.stored.applied < route.awaited).then_some(status)
+}
+
+fn status(routing: &Routing, route: &Route, mut outcome: Outcome) -> EndpointStatus {
+    outcome.draining.retain(|instance, _| routing.instances.contains(instance));
+    let port = route.listen.as_ref().copied().unwrap_or(0);
+    let (message, addresses) = match &outcome.listening {
+        Ok(bound) => (None, reachable(bound, port)),
+        Err(message) => (Some(message.clone()), vec![]),
+    };
+    EndpointStatus {
+        listening: outcome.listening.is_ok(),
+        message,
+        addresses,
+        backends: u32::try_from(route.backends.len()).unwrap_or(u32::MAX),
+        applied: routing.version,
+        draining: outcome.draining,
+    }
+}
+
+/// What to type on this machine to reach a socket bound to `bound`. `[::]` carries IPv4 as well.
+fn reachable(bound: &[IpAddr], port: u16) -> Vec<String> {
+    let (v4, v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
+    let mut hosts: Vec<IpAddr> = vec![];
+    for address in bound {
+        match address {
+            IpAddr::V6(any) if any.is_unspecified() => hosts.extend([v4, v6]),
+            IpAddr::V4(any) if any.is_unspecified() => hosts.push(v4),
+            other => hosts.push(*other),
+        }
+    }
+    hosts.sort();
+    hosts.dedup();
+    hosts.into_iter().map(|host| SocketAddr::new(host, port).to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(stored: EndpointStatus, awaited: u64) -> Route {
+        Route { listen: Ok(8000), backends: vec![], stored, awaited }
+    }
+
+    fn outcome() -> Outcome {
+        Outcome { listening: Ok(vec![Ipv6Addr::UNSPECIFIED.into()]), draining: BTreeMap::new() }
+    }
+
+    #[test]
+    fn a_written_status_is_not_written_again() {
+        let routing = Routing { version: 9, ..Routing::default() };
+        let first = to_write(&routing, &route(EndpointStatus::default(), 7), outcome()).unwrap();
+        assert_eq!(first.applied, 9);
+        assert_eq!(first.addresses, ["127.0.0.1:8000", "[::1]:8000"]);
+        let later = Routing { version: 10, ..Routing::default() };
+        assert_eq!(to_write(&later, &route(first.clone(), 7), outcome()), None);
+        let awaited = to_write(&later, &route(first, 10), outcome());
+        assert_eq!(awaited.map(|status| status.applied), Some(10), "somebody waits for version 10");
+    }
+
+    #[test]
+    fn only_instances_that_exist_are_said_to_drain() {
+        let [kept, gone] = [1, 2].map(|n| InstanceId(ulid::Ulid::from_parts(0, n)));
+        let routing = Routing { version: 9, instances: [kept].into(), ..Routing::default() };
+        let outcome = Outcome { draining: [(kept, 1), (gone, 2)].into(), ..outcome() };
+        let written = to_write(&routing, &route(EndpointStatus::default(), 0), outcome).unwrap();
+        assert_eq!(written.draining, [(kept, 1)].into());
+    }
+
+    #[test]
+    fn a_port_that_cannot_be_had_is_said_with_the_reason() {
+        let outcome = Outcome { listening: Err("port 8000 is taken".into()), draining: BTreeMap::new() };
+        let written = to_write(&Routing::default(), &route(EndpointStatus::default(), 0), outcome).unwrap();
+        assert!(!written.listening && written.addresses.is_empty());
+        assert_eq!(written.message.as_deref(), Some("port 8000 is taken"));
+    }
+}
