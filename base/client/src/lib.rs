@@ -1,1 +1,23 @@
 //! The typed API client.
+//!
+//! One [`Client`] speaks to one server. Every method is one route of the HTTP API and answers with the
+//! types of `freehold-model`; what goes wrong is a [`ClientError`], which knows its exit code.
+
+mod error;
+mod exec;
+mod http;
+mod images;
+mod logs;
+mod operations;
+mod resources;
+mod sse;
+mod watch;
+
+pub use error::ClientError;
+pub use exec::{ExecFrame, ExecInput, ExecOutput};
+pub use http::Client;
+pub use images::ImageDetails;
+pub use logs::{LogScope, Logs};
+pub use operations::Wait;
+pub use resources::{EventQuery, Health, ResourceQuery, SummaryQuery};
+pub use watch::Watch;
