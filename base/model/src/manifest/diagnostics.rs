@@ -87,7 +87,8 @@ impl Diagnostic {
         let number = self.line.to_string();
         // A long line is shown from shortly before the place that matters.
         let skip = if self.column > WIDTH / 2 { self.column - WIDTH / 4 } else { 0 };
-        let shown: String = line.trim_end_matches('\r').chars().skip(skip).take(WIDTH).map(printable).collect();
+        let shown: String =
+            line.trim_end_matches('\r').chars().skip(skip).take(WIDTH).map(printable).collect();
         let before = self.column - 1 - skip;
         let carets = self.text.chars().count().clamp(1, (WIDTH - before).max(1));
         let gutter = " ".repeat(number.len());

@@ -5,8 +5,16 @@
 //! a new field must be skipped while it has its default.
 
 mod diagnostics;
+mod fill;
+mod image;
+mod keys;
 mod parse;
 mod report;
+mod resolve;
+mod scalar;
+mod shape;
+mod tree;
+mod walk;
 
 pub use diagnostics::{Diagnostic, Diagnostics};
 

@@ -3,7 +3,10 @@
 //!
 //! Invariant: every error of the file is reported at once, and nothing in the file is ignored.
 
-use super::{Diagnostics, Manifest, diagnostics::Diagnostic, report::Report};
+use super::{
+    Diagnostics, Manifest, diagnostics::Diagnostic, fill::fill, keys::FILE, report::Report, resolve::resolve,
+    walk::walk,
+};
 use crate::Name;
 use toml::de::DeTable;
 
@@ -20,13 +23,34 @@ impl Manifest {
         if text.len() > LARGEST {
             return Err(too_large(file, text.len()));
         }
-        let _ = env;
         let mut report = Report::new(text);
-        let (_root, errors) = DeTable::parse_recoverable(text);
-        for error in errors {
-            report.error(&error.span().unwrap_or(0..0), error.message(), None);
+        let (root, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            report.error(&error.span().unwrap_or(0..0), sentence(error), None);
+        }
+        // After a real syntax error the tree is a guess, and more errors would be guesses too.
+        if errors.iter().any(|error| error.message() != DUPLICATE) {
+            return Err(report.finish(file));
+        }
+        let tree = walk(root.get_ref(), FILE, &mut report);
+        let processes = resolve(&tree, env.as_str(), &mut report);
+        if report.is_empty() {
+            match fill(&tree, &processes) {
+                Ok(manifest) => return Ok(manifest),
+                Err(defect) => report.error(&(0..0), format!("this could not be read: {defect}"), None),
+            }
         }
         Err(report.finish(file))
+    }
+}
+
+/// What the TOML parser calls the one error after which its tree is still whole.
+const DUPLICATE: &str = "duplicate key";
+
+fn sentence(error: &toml::de::Error) -> String {
+    match error.message() {
+        DUPLICATE => "this key is there already".into(),
+        other => format!("this is not TOML: {other}"),
     }
 }
 

@@ -45,6 +45,16 @@ impl<'a> Report<'a> {
         self.found.is_empty()
     }
 
+    /// Whether further reports are only counted.
+    pub(super) fn is_full(&self) -> bool {
+        self.found.len() >= KEPT
+    }
+
+    /// Counts a report that is not worth making.
+    pub(super) fn one_more(&mut self) {
+        self.more += 1;
+    }
+
     /// Everything noted, in the order of the text.
     pub(super) fn finish(self, file: &str) -> Diagnostics {
         Diagnostics {
@@ -57,7 +67,7 @@ impl<'a> Report<'a> {
 
     fn add(&mut self, span: &Span, message: String, help: Help, not_yet: bool) {
         let start = floor(self.text, span.start);
-        if self.found.len() >= KEPT {
+        if self.is_full() {
             self.more += usize::from(!self.found.contains_key(&(start, message)));
             return;
         }

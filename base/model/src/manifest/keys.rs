@@ -1,0 +1,144 @@
+//! Every key of `freehold.toml`: the one place where the format is written down.
+
+use super::shape::{Key, Literal::*, Shape, Shape::*, key};
+use crate::{Bytes as Size, Millicores as Cpu, Millis as Time};
+
+const PORT: Shape = Integer(1, 65535);
+const HOUR: Time = Time(3_600_000);
+const MOMENT: Time = Time(1);
+
+/// The file.
+pub(super) const FILE: &[Key] = &[
+    key("schema", Integer(1, 1), "1", "The version of this format; always 1.").required(),
+    key("app", Name, "\"guestbook\"", "The app's name.").required(),
+    key("process", Map(&Name, &Table(PROCESS)), "", "What runs, by name.").required(),
+    key("endpoint", List(0, &Table(ENDPOINT)), "", "Where it is reached."),
+    key("volume", List(0, &Table(VOLUME)), "", "What is kept.").not_yet("volumes"),
+    key("env", Map(&Name, &Table(ENV)), "", "What is different in one env, by the env's name."),
+];
+
+/// `[process.NAME]`
+pub(super) const PROCESS: &[Key] = &[
+    key(
+        "image",
+        Image,
+        "\"guestbook:1\"",
+        "The image to run: in the built-in registry, or any reference with its registry's host. The plan resolves the tag to a digest.",
+    )
+    .required(),
+    key("command", List(1, &Text), "[\"/guestbook\"]", "Replaces the image's own entrypoint and command."),
+    key("count", Integer(0, 1000), "2", "How many instances.").or(Number(1)),
+    key(
+        "cpu",
+        Millicores(Cpu(1), Cpu(1_024_000)),
+        "\"250m\"",
+        "At most this much processor, for each instance: thousandths of a core, or cores.",
+    )
+    .or(Words("500m")),
+    key("memory", Bytes(Size(4 << 20), Size(1 << 50)), "\"64MiB\"", "At most this much memory, for each instance.")
+        .or(Words("256MiB")),
+    key("env", Map(&Variable, &Text), "{ LOG = \"info\" }", "Environment variables."),
+    key(
+        "stop_timeout",
+        Millis(MOMENT, HOUR),
+        "\"10s\"",
+        "How long an instance may take to end after the stop signal, before it is killed.",
+    )
+    .or(Words("10s")),
+    key(
+        "driver",
+        Choice { can: &["container", "process"], not_yet: &[] },
+        "\"container\"",
+        "How an instance is isolated. `process` does not isolate at all: it runs as a child process of the node's user.",
+    )
+    .or(Words("container")),
+    key(
+        "check",
+        Table(CHECK),
+        "{ http = \"/healthz\" }",
+        "How to see that an instance is healthy. Without one, a process with an endpoint has a TCP check on its first endpoint's target, and a process without an endpoint is healthy while it runs.",
+    ),
+    key(
+        "secrets",
+        List(0, &Either(&Variable, &Table(SECRET))),
+        "[\"ADMIN_PASSWORD\"]",
+        "Secrets, as environment variables or files.",
+    )
+    .not_yet("secrets"),
+    key("affinity", Any, "", "On which nodes it would rather run.").not_yet("affinity"),
+    key(
+        "egress",
+        Any,
+        "[]",
+        "Where instances may connect to, outside. An empty list says what is always so until then: nowhere.",
+    )
+    .not_yet("egress"),
+];
+
+/// `[process.NAME.check]`
+pub(super) const CHECK: &[Key] = &[
+    key("http", UrlPath, "\"/healthz\"", "A GET of this path answers 200 to 399."),
+    key("tcp", True, "true", "A connection is accepted."),
+    key("command", List(1, &Text), "[\"/bin/check\"]", "This command, run inside the instance, ends with 0."),
+    key(
+        "port",
+        PORT,
+        "8080",
+        "The instance's port for `http` and `tcp`. Default: the target of the process's endpoint, if all its endpoints have the same.",
+    ),
+    key("every", Millis(Time(100), HOUR), "\"1s\"", "How often it is tried.").or(Words("1s")),
+    key("timeout", Millis(MOMENT, HOUR), "\"500ms\"", "How long one try may take.").or(Words("1s")),
+    key("unhealthy_after", Integer(1, 1000), "3", "How many failures in a row make it unhealthy.")
+        .or(Number(3)),
+    key(
+        "grace",
+        Millis(Time(0), HOUR),
+        "\"10s\"",
+        "How long after an instance's start failures do not count.",
+    )
+    .or(Words("10s")),
+];
+
+/// The keys of a check of which exactly one is given.
+pub(super) const PROBES: [&str; 3] = ["http", "tcp", "command"];
+
+/// `[[endpoint]]`
+pub(super) const ENDPOINT: &[Key] = &[
+    key("process", Name, "\"web\"", "The process that answers.").required(),
+    key("listen", PORT, "8000", "The port on the node, on every address, IPv6 and IPv4.").required(),
+    key("target", PORT, "8080", "The port of the instances.").required(),
+    key("protocol", Choice { can: &["tcp"], not_yet: &["udp"] }, "\"tcp\"", "What is carried.")
+        .or(Words("tcp")),
+    key(
+        "proxy_protocol",
+        Choice { can: &["off"], not_yet: &["v1", "v2"] },
+        "\"off\"",
+        "Whether instances are told the client's address by the PROXY protocol.",
+    )
+    .or(Words("off")),
+];
+
+/// `[[volume]]`
+const VOLUME: &[Key] = &[
+    key("name", Name, "\"data\"", "The volume's name.").required(),
+    key("process", Name, "\"web\"", "The process that has it.").required(),
+    key("path", Path, "\"/data\"", "Where instances find it.").required(),
+];
+
+/// A secret that is a file, or is called otherwise inside.
+const SECRET: &[Key] = &[
+    key("name", Variable, "\"TLS_KEY\"", "The secret's name.").required(),
+    key("file", Path, "\"/run/secrets/tls.key\"", "The file that holds it inside."),
+];
+
+/// `[env.NAME]`
+const ENV: &[Key] = &[
+    key(
+        "process",
+        Map(&Name, &Part(PROCESS)),
+        "",
+        "Keys of processes that exist, merged over them: tables key by key, anything else replaced.",
+    ),
+    key("endpoint", Any, "", "Endpoints of this env alone.").not_yet("endpoints of one env alone"),
+    key("volume", Any, "", "Volumes of this env alone.").not_yet("volumes of one env alone"),
+];

@@ -1,0 +1,143 @@
+//! What no single value shows: names that must exist, ports that must differ, a check that must be
+//! whole. Every env is resolved, whichever is asked for.
+
+use super::{
+    keys::PROBES,
+    report::{Report, Span},
+    scalar::shown,
+    tree::{Data, Fields, Node},
+    walk::nearest,
+};
+use std::collections::{BTreeMap, HashSet};
+
+/// The first endpoint's target of a process, and whether all its endpoints have the same.
+pub(super) type Targets = BTreeMap<String, (i64, bool)>;
+
+/// Checks the whole file and answers with the processes as `env` has them.
+pub(super) fn resolve(file: &Node, env: &str, report: &mut Report<'_>) -> Fields {
+    let nothing = Fields::new();
+    let base = file.get("process").and_then(Node::fields).unwrap_or(&nothing);
+    if let Some(node) = file.get("process").filter(|_| base.is_empty()) {
+        report.error(&node.key, "there is no process", "add a `[process.NAME]` table".to_owned());
+    }
+    for referrer in file.list("endpoint").iter().chain(file.list("volume")) {
+        known_process(referrer, base, report);
+    }
+    distinct_ports(file.list("endpoint"), report);
+
+    let targets = targets(file);
+    for (name, process) in base {
+        whole(process, targets.get(name), report);
+    }
+    let mut wanted = base.clone();
+    for (name, node) in file.get("env").and_then(Node::fields).unwrap_or(&nothing) {
+        let over = overridden(node, base, report);
+        for (process, merged) in over {
+            whole(&merged, targets.get(process), report);
+            if name == env {
+                wanted.insert(process.clone(), merged);
+            }
+        }
+    }
+    wanted
+}
+
+/// The targets of the endpoints of each process.
+pub(super) fn targets(file: &Node) -> Targets {
+    let mut targets = Targets::new();
+    for endpoint in file.list("endpoint") {
+        if let (Some(process), Some(target)) = (endpoint.text("process"), endpoint.integer("target")) {
+            let (first, same) = targets.entry(process.to_owned()).or_insert((target, true));
+            *same &= *first == target;
+        }
+    }
+    targets
+}
+
+/// The processes that one env changes, as it has them.
+fn overridden<'n>(env: &'n Node, base: &Fields, report: &mut Report<'_>) -> Vec<(&'n String, Node)> {
+    let mut merged = Vec::new();
+    for (name, over) in env.get("process").and_then(Node::fields).into_iter().flatten() {
+        match base.get(name) {
+            Some(process) => merged.push((name, process.merged(over))),
+            None => {
+                unknown_process(&over.key, name, base, "an env can change processes, not add any", report)
+            }
+        }
+    }
+    merged
+}
+
+fn known_process(referrer: &Node, base: &Fields, report: &mut Report<'_>) {
+    if let (Some(name), Some(node)) = (referrer.text("process"), referrer.get("process"))
+        && !base.contains_key(name)
+    {
+        unknown_process(&node.span, name, base, "it must be the NAME of a `[process.NAME]`", report);
+    }
+}
+
+fn unknown_process(at: &Span, name: &str, base: &Fields, rule: &str, report: &mut Report<'_>) {
+    if report.is_full() {
+        return report.one_more();
+    }
+    let guess = nearest(name, base.keys().map(String::as_str));
+    let guess = guess.map(|guess| format!("did you mean `{guess}`? ")).unwrap_or_default();
+    report.error(at, format!("there is no process `{}`", shown(name)), format!("{guess}{rule}"));
+}
+
+fn distinct_ports(endpoints: &[Node], report: &mut Report<'_>) {
+    let mut seen = HashSet::new();
+    for endpoint in endpoints {
+        let (Some(node), Some(port)) = (endpoint.get("listen"), endpoint.integer("listen")) else { continue };
+        // UDP ports are numbered apart; so far an endpoint that is not TCP is broken.
+        let is_tcp = endpoint.get("protocol").is_none_or(|node| matches!(node.data, Data::Text(_)));
+        if is_tcp && !seen.insert(port) {
+            let message = format!("another endpoint listens on {port} already");
+            report.error(&node.span, message, "give each endpoint a port of its own".to_owned());
+        }
+    }
+}
+
+/// Whether a process, with everything merged, can be run.
+fn whole(process: &Node, target: Option<&(i64, bool)>, report: &mut Report<'_>) {
+    for node in [process.get("command"), process.get("check").and_then(|check| check.get("command"))] {
+        if let Some(Node { data: Data::List(words), .. }) = node
+            && let Some(Node { data: Data::Text(word), span, .. }) = words.first()
+            && word.is_empty()
+        {
+            report.error(span, "the program's name is empty", None);
+        }
+    }
+    if let Some(check @ Node { data: Data::Table(fields), .. }) = process.get("check") {
+        one_probe(check, fields, target, report);
+    }
+}
+
+fn one_probe(check: &Node, fields: &Fields, target: Option<&(i64, bool)>, report: &mut Report<'_>) {
+    let mut probes: Vec<&Node> = PROBES.iter().filter_map(|probe| fields.get(*probe)).collect();
+    probes.sort_by_key(|probe| probe.key.start);
+    match probes[..] {
+        [] => {
+            let help = "give one of `http = \"/path\"`, `tcp = true`, `command = [..]`";
+            report.error(&check.key, "the check tries nothing", help);
+        }
+        [_] => {}
+        [_, ref rest @ ..] => {
+            for probe in rest {
+                let help = "keep one of `http`, `tcp` and `command`";
+                report.error(&probe.key, "a check tries one thing, and this is one more", help);
+            }
+        }
+    }
+    match (fields.get("command"), fields.get("port")) {
+        (Some(_), Some(port)) if probes.len() == 1 => {
+            report.error(&port.key, "a command needs no port", "remove it".to_owned());
+        }
+        (None, None) if probes.len() == 1 && !matches!(target, Some((_, true))) => {
+            let why = if target.is_some() { "have different targets" } else { "are none" };
+            let message = format!("`port` is missing, and the process's endpoints, which could tell, {why}");
+            report.error(&check.key, message, "add a line like: port = 8080".to_owned());
+        }
+        _ => {}
+    }
+}
