@@ -1,0 +1,81 @@
+//! A broken release: the deploy fails fast and says why, and the release before serves all the while.
+
+use crate::world::World;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+fn manifest(command: &str) -> String {
+    format!(
+        r#"
+schema = 1
+app = "shop"
+
+[process.web]
+image = "shop:1"
+command = {command}
+count = 2
+memory = "32MiB"
+check = {{ http = "/", port = 8080, every = "200ms", timeout = "1s", grace = "2s" }}
+
+[[endpoint]]
+process = "web"
+listen = 8000
+target = 8080
+"#
+    )
+}
+
+const GOOD: &str = r#"["/bin/httpd", "-f", "-p", "8080", "-h", "/www"]"#;
+const CRASHES: &str = r#"["/bin/sh", "-c", "echo cannot open the till; exit 3"]"#;
+const NEVER_HEALTHY: &str = r#"["/bin/sleep", "1000"]"#;
+const NOT_THERE: &str = r#"["/bin/no-such-program"]"#;
+
+#[test]
+fn a_broken_release_fails_and_the_one_before_serves() {
+    let Some(world) = World::start() else { return };
+    world.push_busybox("shop:1");
+    let good = world.write("good.toml", &manifest(GOOD));
+    world.freehold(&["deploy", "-f", &good]).ok();
+    let before = world.instances("shop");
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let failures = std::thread::scope(|scope| {
+        let visitor = scope.spawn(|| visit_until(&world, &stop));
+        for (command, reason) in
+            [(CRASHES, "exited with code 3"), (NEVER_HEALTHY, "healthy"), (NOT_THERE, "no-such-program")]
+        {
+            let broken = world.write("broken.toml", &manifest(command));
+            world.freehold(&["deploy", "-f", &broken]).exits(8).says(reason);
+        }
+        let crashed = world.write("broken.toml", &manifest(CRASHES));
+        world.freehold(&["deploy", "-f", &crashed]).exits(8).says("cannot open the till");
+        stop.store(true, Ordering::Relaxed);
+        visitor.join().unwrap()
+    });
+    assert_eq!(failures, Vec::<String>::new());
+
+    let after = world.instances("shop");
+    let ids = |list: &[serde_json::Value]| list.iter().map(|instance| instance["id"].clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&after), ids(&before), "the release before was touched");
+    let receipts = world.json(&["receipt", "list", "-a", "shop"]);
+    let verdicts: Vec<_> = receipts.as_array().unwrap().iter().map(|receipt| &receipt["status"]["verdict"]).collect();
+    assert_eq!(verdicts.iter().filter(|verdict| **verdict == "failed").count(), 4, "{verdicts:?}");
+}
+
+/// Asks for the page again and again; answers with every answer that was not the page.
+fn visit_until(world: &World, stop: &AtomicBool) -> Vec<String> {
+    let mut failures = vec![];
+    while !stop.load(Ordering::Relaxed) {
+        let page = world.get("http://127.0.0.1:8000/");
+        if page != "hello\n" {
+            failures.push(page);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    failures
+}

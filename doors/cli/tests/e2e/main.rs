@@ -1,0 +1,12 @@
+//! End-to-end tests: the built `freehold`, driven as a person would, with real images, real
+//! containers and clients that somebody else wrote. They need root; without it each says so.
+//!
+//! Every test has a [`world::World`] of its own: a network namespace, a data directory, a client
+//! context. So tests run beside each other and beside a Freehold that is in use.
+
+mod broken;
+mod cli;
+mod crash;
+mod nginx;
+mod tour;
+mod world;

@@ -1,0 +1,354 @@
+//! A machine for one test: network namespace, data directory, and the commands run in them.
+
+use std::{
+    fmt::Debug,
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+/// The binary under test.
+pub(crate) const FREEHOLD: &str = env!("CARGO_BIN_EXE_freehold");
+const API: &str = "127.0.0.1:7411";
+
+/// One machine. Dropping it ends everything that runs in it.
+pub(crate) struct World {
+    dir: tempfile::TempDir,
+    netns: String,
+    up: Option<Child>,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) command: String,
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl World {
+    /// A machine on which Freehold runs; `None`, said aloud, where tests may not make one.
+    pub(crate) fn start() -> Option<World> {
+        let mut world = World::new()?;
+        world.up(&[]);
+        Some(world)
+    }
+
+    /// A machine on which nothing runs yet.
+    pub(crate) fn new() -> Option<World> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: containers and network namespaces need root");
+            return None;
+        }
+        let netns = format!("fh-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        assert_ran(Command::new("ip").args(["netns", "add", &netns]));
+        let world = World { dir: tempfile::tempdir().unwrap(), netns, up: None };
+        assert_ran(world.command("ip").args(["link", "set", "lo", "up"]));
+        Some(world)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// The process id of `freehold up`.
+    pub(crate) fn up_pid(&self) -> u32 {
+        self.up.as_ref().expect("freehold up runs").id()
+    }
+
+    /// Starts `freehold up` and waits until it is ready.
+    pub(crate) fn up(&mut self, more: &[&str]) {
+        self.up_without_waiting(more);
+        self.wait_ready();
+    }
+
+    pub(crate) fn up_without_waiting(&mut self, more: &[&str]) {
+        assert!(self.up.is_none(), "freehold up runs already");
+        let log = fs::File::options().create(true).append(true).open(self.path("up.log")).unwrap();
+        let mut command = self.command(FREEHOLD);
+        command.args(["up", "--listen", API, "--data"]).arg(self.data()).args(more);
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        self.up = Some(command.spawn().unwrap());
+    }
+
+    pub(crate) fn wait_ready(&self) {
+        let ready = || self.freehold(&["status"]).code == 0;
+        if !eventually(Duration::from_secs(30), ready) {
+            panic!("freehold up is not ready after 30 s:\n{}", self.up_log());
+        }
+    }
+
+    pub(crate) fn up_log(&self) -> String {
+        fs::read_to_string(self.path("up.log")).unwrap_or_default()
+    }
+
+    /// `kill -9` of `freehold up`.
+    pub(crate) fn kill(&mut self) {
+        let mut up = self.up.take().expect("freehold up runs");
+        up.kill().unwrap();
+        up.wait().unwrap();
+    }
+
+    /// SIGTERM to `freehold up`; waits for it to end and answers with its exit code.
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        let mut up = self.up.take().expect("freehold up runs");
+        let pid = rustix::process::Pid::from_child(&up);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert!(
+            eventually(Duration::from_secs(30), || up.try_wait().unwrap().is_some()),
+            "freehold up did not stop:\n{}",
+            self.up_log()
+        );
+        up.wait().unwrap().code()
+    }
+
+    /// A command inside the machine's network, with the machine's client context.
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.netns)).arg("--").arg(program.as_ref());
+        command.env("FREEHOLD_HOME", self.path("home")).env("NO_COLOR", "1");
+        command.env_remove("FREEHOLD_URL").env_remove("FREEHOLD_TOKEN");
+        command.current_dir(self.dir.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `freehold ARGS`.
+    pub(crate) fn freehold(&self, args: &[&str]) -> Ended {
+        Ended::of(self.command(FREEHOLD).args(args))
+    }
+
+    /// Runs `freehold ARGS --json`, which must succeed, and answers with what it printed.
+    pub(crate) fn json(&self, args: &[&str]) -> serde_json::Value {
+        let ended = self.freehold(&[args, &["--json"]].concat()).ok();
+        serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("no JSON ({error}): {ended:#?}"))
+    }
+
+    /// Runs a line of shell.
+    pub(crate) fn sh(&self, line: &str) -> Ended {
+        Ended::of(self.command("bash").args(["-c", line]))
+    }
+
+    /// Writes a file and answers with its path.
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn token(&self) -> String {
+        fs::read_to_string(self.data().join("token")).unwrap().trim().to_owned()
+    }
+
+    /// Copies an image of a layout made by other tools to the built-in registry, with skopeo.
+    pub(crate) fn skopeo_push(&self, layout: &Path, tag: &str, name: &str) {
+        let (from, to) = (format!("oci:{}:{tag}", layout.display()), format!("docker://{API}/{name}"));
+        let credentials = format!("--dest-creds=admin:{}", self.token());
+        Ended::of(self.command("skopeo").args([
+            "copy",
+            "--quiet",
+            "--insecure-policy",
+            "--dest-tls-verify=false",
+            &credentials,
+            &from,
+            &to,
+        ]))
+        .ok();
+    }
+
+    /// Builds and pushes an image of static busybox with a small web server, as `name`.
+    pub(crate) fn push_busybox(&self, name: &str) {
+        let folder = self.path("busybox");
+        let bin = folder.join("bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::copy("/bin/busybox", bin.join("busybox")).expect("busybox-static is installed");
+        for applet in ["sh", "httpd", "sleep", "echo", "cat", "ls", "kill", "ps", "true", "false", "env"] {
+            let _ = std::os::unix::fs::symlink("busybox", bin.join(applet));
+        }
+        self.write("busybox/www/index.html", "hello\n");
+        self.write("busybox/freehold-image.toml", "entrypoint = [\"/bin/httpd\", \"-f\", \"-p\", \"8080\", \"-h\", \"/www\"]\n");
+        self.freehold(&["image", "build", folder.to_str().unwrap(), "-t", name]).ok();
+    }
+
+    /// The body that `url` answers with, or what curl said.
+    pub(crate) fn get(&self, url: &str) -> String {
+        let ended = Ended::of(self.command("curl").args(["-sS", "--max-time", "5", url]));
+        if ended.code == 0 { ended.out } else { ended.err }
+    }
+
+    /// The instances that `status` shows of an app.
+    pub(crate) fn instances(&self, app: &str) -> Vec<serde_json::Value> {
+        let summaries = self.json(&["status", "-a", app]);
+        let first = summaries.as_array().and_then(|all| all.first());
+        first.and_then(|env| env["instances"].as_array()).cloned().unwrap_or_default()
+    }
+
+    /// Everything on the machine that belongs to instances: shims, cgroups, network devices, mounts.
+    pub(crate) fn traces(&self) -> Traces {
+        let data = self.data().to_str().unwrap().to_owned();
+        let instances: Vec<String> = fs::read_dir(self.data().join("instances"))
+            .map(|entries| entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect())
+            .unwrap_or_default();
+        let links: Vec<serde_json::Value> = {
+            let shown = Ended::of(self.command("ip").args(["-j", "link", "show"])).ok().out;
+            serde_json::from_str(&shown).unwrap()
+        };
+        let named = |link: &serde_json::Value| link["ifname"].as_str().unwrap().to_owned();
+        Traces {
+            shims: processes(&data),
+            cgroups: cgroups().into_iter().filter(|path| instances.iter().any(|id| path.contains(id))).collect(),
+            links: links.iter().map(named).filter(|name| name != "lo").collect(),
+            mounts: fs::read_to_string("/proc/self/mountinfo")
+                .unwrap()
+                .lines()
+                .filter(|line| line.contains(&data))
+                .map(str::to_owned)
+                .collect(),
+            instances,
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of freehold up ---\n{}", self.up_log());
+        }
+        if let Some(mut up) = self.up.take() {
+            let _ = up.kill();
+            let _ = up.wait();
+        }
+        end_everything_under(self.dir.path());
+        let _ = Command::new("ip").args(["netns", "delete", &self.netns]).status();
+    }
+}
+
+impl Ended {
+    pub(crate) fn of(command: &mut Command) -> Ended {
+        let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Ended {
+            command: format!("{command:?}"),
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Itself, if the command succeeded.
+    #[track_caller]
+    pub(crate) fn ok(self) -> Ended {
+        self.exits(0)
+    }
+
+    /// Itself, if the command ended with `code`.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Ended {
+        assert_eq!(self.code, code, "{self:#?}");
+        self
+    }
+
+    /// Itself, if it printed `text` somewhere.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Ended {
+        assert!(self.out.contains(text) || self.err.contains(text), "does not say {text:?}: {self:#?}");
+        self
+    }
+}
+
+/// What instances leave on a machine while they run, and must not leave when they are gone.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Traces {
+    pub(crate) shims: Vec<String>,
+    pub(crate) cgroups: Vec<String>,
+    pub(crate) links: Vec<String>,
+    pub(crate) mounts: Vec<String>,
+    pub(crate) instances: Vec<String>,
+}
+
+impl Traces {
+    pub(crate) fn is_empty(&self) -> bool {
+        let all = [&self.shims, &self.cgroups, &self.links, &self.mounts, &self.instances];
+        all.iter().all(|list| list.is_empty())
+    }
+}
+
+/// Waits until `condition` holds, and says whether it did in time.
+pub(crate) fn eventually(within: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + within;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Waits until `observe` answers what `wanted` accepts.
+#[track_caller]
+pub(crate) fn wait_for<T: Debug>(what: &str, mut observe: impl FnMut() -> T, wanted: impl Fn(&T) -> bool) -> T {
+    let mut last = observe();
+    let came = eventually(Duration::from_secs(30), || {
+        last = observe();
+        wanted(&last)
+    });
+    assert!(came, "waited 30 s for {what}; last seen: {last:#?}");
+    last
+}
+
+/// The nginx images made by `scripts/test-images.sh`: an OCI layout with the tags 1 and 2.
+pub(crate) fn nginx_layout() -> PathBuf {
+    let layout = workspace().join("target/e2e/nginx");
+    assert!(layout.join("index.json").exists(), "run `make test`, or scripts/test-images.sh, first");
+    layout
+}
+
+pub(crate) fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned()
+}
+
+/// The command lines of shims of instances under `data`.
+fn processes(data: &str) -> Vec<String> {
+    let needle = format!("{data}/instances/");
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let lines = pids.filter_map(|pid| fs::read(format!("/proc/{pid}/cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.contains(&needle)).collect()
+}
+
+/// Every cgroup of Freehold's, in all hierarchies.
+fn cgroups() -> Vec<String> {
+    let mut roots: Vec<PathBuf> = vec![Path::new("/sys/fs/cgroup").to_owned()];
+    roots.extend(fs::read_dir("/sys/fs/cgroup").into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())));
+    let groups = roots.into_iter().filter_map(|root| fs::read_dir(root.join("freehold")).ok()).flatten();
+    groups.filter_map(|entry| Some(entry.ok()?.path().display().to_string())).collect()
+}
+
+/// Ends every process whose command line names `dir`, then those in the cgroups of its instances.
+fn end_everything_under(dir: &Path) {
+    let needle = dir.to_str().unwrap();
+    let instances: Vec<_> = fs::read_dir(dir.join("data/instances"))
+        .map(|entries| entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+        .unwrap_or_default();
+    let _ = Command::new("pkill").args(["-9", "-f", needle]).status();
+    for group in cgroups().iter().filter(|path| instances.iter().any(|id| path.contains(id))) {
+        for pid in fs::read_to_string(format!("{group}/cgroup.procs")).unwrap_or_default().lines() {
+            let _ = Command::new("kill").args(["-9", pid]).status();
+        }
+        eventually(Duration::from_secs(2), || fs::remove_dir(group).is_ok() || !Path::new(group).exists());
+    }
+}
+
+fn assert_ran(command: &mut Command) {
+    Ended::of(command).ok();
+}
