@@ -28,6 +28,10 @@ pub struct Plan {
     /// The image of each process, tags resolved to digests.
     #[schema(value_type = Object)]
     pub images: BTreeMap<Name, ImageRef>,
+    /// How often each process was restarted by force, where it was at all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Object)]
+    pub revisions: BTreeMap<Name, u32>,
     /// What would change, and what would stay.
     pub changes: Vec<Change>,
     /// Where new instances would run.

@@ -4,8 +4,15 @@
 //! wake-up. The loop commits what it decided, here against a real [`Store`], in the simulation against
 //! the same trait in memory.
 
+pub mod agenda;
+pub mod memory;
 pub mod ports;
 pub mod reconciler;
+pub mod run;
+pub mod watch;
 
-pub use ports::{Clock, Ids, Store, StoreError, SystemClock, View, ViewExt};
+pub use memory::MemoryStore;
+pub use ports::{Clock, Ids, Store, StoreError, SystemClock, SystemIds, View, ViewExt};
 pub use reconciler::{Decision, Reconciler};
+pub use run::run;
+pub use watch::{EventWatch, watch_from};

@@ -1,0 +1,111 @@
+//! A [`Store`] in memory, for simulations and tests: the same semantics as a durable one, without the
+//! durability. The conformance suite of `base/store` runs on it too.
+//!
+//! A view is a snapshot: it shares everything with the store until the next commit.
+
+mod apply;
+mod view;
+
+pub use view::MemoryView;
+
+use crate::ports::{Clock, Store, StoreError, View};
+use freehold_model::{AnyId, AnyResource, CommitError, Committed, Event, Seq, Txn};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::watch;
+
+/// Resources, claims and events in memory.
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    inner: Mutex<Inner>,
+    head: watch::Sender<Seq>,
+}
+
+#[derive(Default)]
+struct Inner {
+    state: Arc<State>,
+    log: Arc<Vec<Event>>,
+    answers: HashMap<String, serde_json::Value>,
+    cursors: HashMap<String, Seq>,
+}
+
+/// What a commit replaces as a whole.
+#[derive(Default, Clone)]
+struct State {
+    resources: BTreeMap<AnyId, Arc<AnyResource>>,
+    claims: BTreeMap<(String, String), AnyId>,
+}
+
+impl MemoryStore {
+    /// An empty store that stamps its commits with the time of `clock`.
+    pub fn new(clock: Arc<dyn Clock>) -> MemoryStore {
+        MemoryStore { clock, inner: Mutex::default(), head: watch::channel(0).0 }
+    }
+
+    /// Commits at once.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn commit_now(&self, txn: Txn) -> Result<Committed, CommitError> {
+        let mut inner = self.lock();
+        let version = inner.log.len() as Seq;
+        if let Some(answer) = txn.idempotency.as_ref().and_then(|wanted| inner.answers.get(&wanted.key)) {
+            return Ok(Committed { version, replayed: Some(answer.clone()) });
+        }
+        let (state, events) = apply::apply(&inner.state, &inner.log, &txn, self.clock.now())?;
+        inner.state = Arc::new(state);
+        if let Some(given) = txn.idempotency {
+            inner.answers.insert(given.key, given.answer);
+        }
+        let version = version + events.len() as Seq;
+        if !events.is_empty() {
+            Arc::make_mut(&mut inner.log).extend(events);
+            self.head.send_replace(version);
+        }
+        Ok(Committed { version, replayed: None })
+    }
+
+    /// A snapshot at once.
+    pub fn view_now(&self) -> MemoryView {
+        let inner = self.lock();
+        MemoryView { state: Arc::clone(&inner.state), log: Arc::clone(&inner.log) }
+    }
+
+    /// The sequence number of the last event.
+    pub fn version(&self) -> Seq {
+        *self.head.borrow()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A commit replaces the state only when all of it is decided, so a panic leaves it whole.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait::async_trait]
+impl Store for MemoryStore {
+    async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
+        self.commit_now(txn)
+    }
+
+    async fn view(&self) -> Result<Box<dyn View + Send>, StoreError> {
+        Ok(Box::new(self.view_now()))
+    }
+
+    fn head(&self) -> watch::Receiver<Seq> {
+        self.head.subscribe()
+    }
+
+    async fn cursor(&self, name: &str) -> Result<Seq, StoreError> {
+        Ok(self.lock().cursors.get(name).copied().unwrap_or(0))
+    }
+
+    async fn advance(&self, name: &str, seq: Seq) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        let cursor = inner.cursors.entry(name.to_owned()).or_default();
+        *cursor = seq.max(*cursor);
+        Ok(())
+    }
+}

@@ -1,0 +1,165 @@
+//! The loop that runs a reconciler against a store, in real time. Started by the daemon, once for each
+//! reconciler.
+//!
+//! Events only say where to look; what to do is decided from a fresh view. The loop never ends before
+//! `shutdown`: whatever fails is logged and tried again, less and less often.
+
+use crate::{
+    agenda::Agenda,
+    ports::{Clock, Store, StoreError, SystemIds},
+    reconciler::{Decision, Reconciler},
+    watch::{EventWatch, watch_from},
+};
+use freehold_model::{AnyId, CommitError};
+use jiff::{SignedDuration, Timestamp};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Everything is looked at again so often, in case a signal was lost.
+const RESYNC: SignedDuration = SignedDuration::from_secs(30);
+/// How soon reading the log is tried again after the store failed.
+const RETRY: SignedDuration = SignedDuration::from_secs(1);
+
+/// Runs `reconciler` until `shutdown`.
+pub async fn run(
+    reconciler: Arc<dyn Reconciler>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    shutdown: CancellationToken,
+) {
+    let head = *store.head().borrow();
+    let watch = watch_from(Arc::clone(&store), head);
+    let now = clock.now();
+    let mut looper = Loop { reconciler, store, clock, watch, agenda: Agenda::default(), resync: now };
+    while !shutdown.is_cancelled() {
+        looper.round().await;
+        let pause = looper.pause();
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            () = tokio::time::sleep(pause) => {}
+            more = looper.watch.changed() => if !more { break },
+        }
+    }
+}
+
+struct Loop {
+    reconciler: Arc<dyn Reconciler>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    watch: EventWatch,
+    agenda: Agenda,
+    /// When to ask for all subjects next; at start, now.
+    resync: Timestamp,
+}
+
+/// Why a subject could not be brought forward.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Read(#[from] StoreError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error("it panicked: {0}")]
+    Panic(String),
+}
+
+impl Loop {
+    /// Reads what happened, then brings forward every subject that is due.
+    async fn round(&mut self) {
+        if self.clock.now() >= self.resync {
+            let all = self.resync().await;
+            let next = if self.noted(all) { RESYNC } else { RETRY };
+            self.resync = later(self.clock.now(), next);
+        }
+        loop {
+            let followed = self.follow().await;
+            if !self.noted(followed) {
+                // An event that cannot be handled must not hide others: look at everything instead.
+                self.resync = self.resync.min(later(self.clock.now(), RETRY));
+            }
+            let Some(subject) = self.agenda.take(self.clock.now()) else { return };
+            self.bring_forward(subject).await;
+        }
+    }
+
+    fn noted(&self, outcome: Result<(), StoreError>) -> bool {
+        if let Err(error) = &outcome {
+            tracing::warn!(reconciler = self.reconciler.name(), %error, "cannot follow the store");
+        }
+        outcome.is_ok()
+    }
+
+    async fn resync(&mut self) -> Result<(), StoreError> {
+        let view = self.store.view().await?;
+        let now = self.clock.now();
+        for subject in self.reconciler.subjects(&*view)? {
+            self.agenda.add(subject, now);
+        }
+        Ok(())
+    }
+
+    async fn follow(&mut self) -> Result<(), StoreError> {
+        loop {
+            let events = self.watch.ready().await?;
+            if events.is_empty() {
+                return Ok(());
+            }
+            let view = self.store.view().await?;
+            let now = self.clock.now();
+            for event in events {
+                for subject in self.reconciler.concerns(&event, &*view)? {
+                    self.agenda.add(subject, now);
+                }
+            }
+        }
+    }
+
+    async fn bring_forward(&mut self, subject: AnyId) {
+        let outcome = self.decide_and_commit(subject).await;
+        let now = self.clock.now();
+        let name = self.reconciler.name();
+        match outcome {
+            Ok(wake) => self.agenda.settle(subject, wake),
+            Err(Trouble::Commit(conflict)) if conflict.is_conflict() => {
+                tracing::debug!(reconciler = name, %subject, %conflict, "deciding again");
+                self.agenda.conflicted(subject, now);
+            }
+            Err(error) => {
+                let wait = self.agenda.failed(subject, now);
+                tracing::warn!(reconciler = name, %subject, %error, "trying again in {wait:#}");
+            }
+        }
+    }
+
+    async fn decide_and_commit(&self, subject: AnyId) -> Result<Option<Timestamp>, Trouble> {
+        let view = self.store.view().await?;
+        let now = self.clock.now();
+        let decide = AssertUnwindSafe(|| self.reconciler.decide(subject, &*view, now, &mut SystemIds));
+        let Decision { txn, wake } =
+            catch_unwind(decide).map_err(|panic| Trouble::Panic(message(&*panic)))??;
+        drop(view);
+        if let Some(txn) = txn.filter(|txn| !txn.is_empty()) {
+            self.store.commit(txn).await?;
+        }
+        Ok(wake)
+    }
+
+    /// How long nothing needs to be done, if nothing happens.
+    fn pause(&self) -> Duration {
+        let next = self.agenda.next().map_or(self.resync, |next| next.min(self.resync));
+        next.duration_since(self.clock.now()).try_into().unwrap_or(Duration::ZERO)
+    }
+}
+
+fn later(now: Timestamp, by: SignedDuration) -> Timestamp {
+    now.saturating_add(by).unwrap_or(now)
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".into())
+}
