@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn functions_are_found_and_measured() {
-        let text = "impl A {\n    pub async fn one(&self) {\n        two()\n    }\n}\nfn two() {\n}\nfn three();\n";
+        let text =
+            "impl A {\n    pub async fn one(&self) {\n        two()\n    }\n}\nfn two() {\n}\nfn three();\n";
         assert_eq!(functions(text), [("one".to_owned(), 3), ("two".to_owned(), 2)]);
     }
 }

@@ -1,0 +1,160 @@
+//! From the command to the first answer: `freehold deploy` beside `podman run` of the same image, which
+//! both hold already. One instance, a port published on the machine; until a GET is answered.
+
+use super::{median, report::Report, shell};
+use anyhow::{Context, Result};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+const ROUNDS: usize = 11;
+const API: &str = "127.0.0.1:23411";
+const PORT: u16 = 23800;
+const MANIFEST: &str = r#"
+schema = 1
+app = "bench"
+
+[process.web]
+image = "nginx:1"
+check = { http = "/", port = 80 }
+
+[[endpoint]]
+process = "web"
+listen = 23800
+target = 80
+"#;
+
+/// A running Freehold with an image in its registry.
+pub(crate) struct Bench {
+    dir: tempfile::TempDir,
+    up: Child,
+    program: PathBuf,
+}
+
+impl Bench {
+    pub(crate) fn start() -> Result<Bench> {
+        shell::run(&mut Command::new("scripts/test-images.sh"))?;
+        let dir = tempfile::tempdir_in("target")?;
+        let program = fs::canonicalize("target/release/freehold")?;
+        let mut command = Command::new(&program);
+        command.args(["up", "--stop-apps", "--listen", API, "--data"]).arg(dir.path().join("data"));
+        command.env("FREEHOLD_HOME", dir.path().join("home"));
+        let up = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let bench = Bench { dir, up, program };
+        shell::wait("freehold up", || bench.freehold(&["status"]).is_ok())?;
+        let token = fs::read_to_string(bench.dir.path().join("data/token"))?;
+        shell::run(Command::new("skopeo").args([
+            "copy",
+            "--quiet",
+            "--insecure-policy",
+            "--dest-tls-verify=false",
+            &format!("--dest-creds=admin:{}", token.trim()),
+            "oci:target/e2e/nginx:1",
+            &format!("docker://{API}/nginx:1"),
+        ]))?;
+        fs::write(bench.dir.path().join("freehold.toml"), MANIFEST)?;
+        Ok(bench)
+    }
+
+    /// The process id of `freehold up`.
+    pub(crate) fn pid(&self) -> u32 {
+        self.up.id()
+    }
+
+    pub(crate) fn freehold(&self, args: &[&str]) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        shell::run(
+            command.args(args).env("FREEHOLD_HOME", self.dir.path().join("home")).current_dir(&self.dir),
+        )
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.up.id().to_string()).status();
+        let _ = self.up.wait();
+    }
+}
+
+pub(crate) fn measure(report: &mut Report, bench: &Bench) -> Result<()> {
+    let podman = Podman::prepare()?;
+    let mut ours = vec![];
+    let mut theirs = vec![];
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        bench.freehold(&["deploy"])?;
+        wait_for_answer()?;
+        ours.push(start.elapsed().as_secs_f64() * 1000.0);
+        bench.freehold(&["app", "delete", "bench", "--yes"])?;
+
+        let start = Instant::now();
+        podman.run()?;
+        wait_for_answer()?;
+        theirs.push(start.elapsed().as_secs_f64() * 1000.0);
+        podman.remove()?;
+    }
+    report.section(
+        "Deploy to healthy",
+        &format!(
+            "nginx from Debian packages, image cached, one instance, until `GET /` on the published port is answered; median of \
+             {ROUNDS}. Freehold's time includes the plan, the release, the health check, the move of the endpoint and the receipt."
+        ),
+        &["", "median", "fastest", "slowest"],
+    );
+    for (who, times) in [("`freehold deploy`", ours), ("`podman run -d -p` (runc)", theirs)] {
+        let (low, high) = times.iter().fold((f64::MAX, 0.0f64), |(low, high), t| (low.min(*t), high.max(*t)));
+        report.row(vec![who.into(), ms(median(times)), ms(low), ms(high)]);
+    }
+    Ok(())
+}
+
+fn ms(value: f64) -> String {
+    format!("{value:.0} ms")
+}
+
+struct Podman {
+    image: String,
+}
+
+impl Podman {
+    fn command() -> Command {
+        let mut command = Command::new("podman");
+        command.args(["--runtime", "/usr/sbin/runc", "--cgroup-manager", "cgroupfs"]);
+        command
+    }
+
+    fn prepare() -> Result<Podman> {
+        let image = shell::run(Podman::command().args(["pull", "-q", "oci:target/e2e/nginx:1"]))?;
+        Ok(Podman { image: image.trim().to_owned() })
+    }
+
+    fn run(&self) -> Result<()> {
+        let mut command = Podman::command();
+        command.args(["run", "-d", "--name", "freehold-bench", "--ulimit", "nofile=1024:1024"]);
+        command.args(["--ulimit", "nproc=1024:1024", "-p", &format!("{PORT}:80"), &self.image]);
+        shell::run(&mut command).map(drop)
+    }
+
+    fn remove(&self) -> Result<()> {
+        shell::run(Podman::command().args(["rm", "-f", "-t", "0", "freehold-bench"])).map(drop)
+    }
+}
+
+fn wait_for_answer() -> Result<()> {
+    shell::wait("an answer", || answers().unwrap_or(false)).context("on the published port")
+}
+
+fn answers() -> Result<bool> {
+    let address = SocketAddr::from(([127, 0, 0, 1], PORT));
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer)?;
+    Ok(answer.ends_with(b"200"))
+}

@@ -1,0 +1,38 @@
+//! Measures Freehold beside its peers on this machine, side by side in one run, and writes
+//! `docs/benchmarks.md`. Figures are medians; nothing here fails because something is slow.
+
+mod commits;
+mod deploy;
+mod etcd;
+mod memory;
+mod report;
+mod shell;
+
+use crate::workspace;
+use anyhow::{Context, Result, ensure};
+use std::fs;
+
+/// Runs every comparison; needs root and what `make bench` installs.
+pub(crate) fn run() -> Result<()> {
+    let (root, _) = workspace::read()?;
+    std::env::set_current_dir(&root)?;
+    ensure!(
+        fs::exists("target/release/freehold")? && fs::exists("target/release/examples/commit_bench")?,
+        "run `make bench`, which builds what is measured"
+    );
+    let mut report = report::Report::default();
+    commits::measure(&mut report).context("commits")?;
+    let bench = deploy::Bench::start().context("starting Freehold")?;
+    memory::measure(&mut report, &bench).context("memory")?;
+    deploy::measure(&mut report, &bench).context("deploys")?;
+    drop(bench);
+    let text = report.markdown()?;
+    print!("{text}");
+    fs::write("docs/benchmarks.md", text).context("docs/benchmarks.md")
+}
+
+/// The median; of an even number, the upper of the middle two.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
