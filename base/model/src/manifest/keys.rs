@@ -11,10 +11,10 @@ const MOMENT: Time = Time(1);
 pub(super) const FILE: &[Key] = &[
     key("schema", Integer(1, 1), "1", "The version of this format; always 1.").required(),
     key("app", Name, "\"guestbook\"", "The app's name.").required(),
-    key("process", Map(&Name, &Table(PROCESS)), "", "What runs, by name.").required(),
+    key("process", Map(100, &Name, &Table(PROCESS)), "", "What runs, by name.").required(),
     key("endpoint", List(0, &Table(ENDPOINT)), "", "Where it is reached."),
     key("volume", List(0, &Table(VOLUME)), "", "What is kept.").not_yet("volumes"),
-    key("env", Map(&Name, &Table(ENV)), "", "What is different in one env, by the env's name."),
+    key("env", Map(100, &Name, &Table(ENV)), "", "What is different in one env, by the env's name."),
 ];
 
 /// `[process.NAME]`
@@ -37,7 +37,7 @@ pub(super) const PROCESS: &[Key] = &[
     .or(Words("500m")),
     key("memory", Bytes(Size(4 << 20), Size(1 << 50)), "\"64MiB\"", "At most this much memory, for each instance.")
         .or(Words("256MiB")),
-    key("env", Map(&Variable, &Text), "{ LOG = \"info\" }", "Environment variables."),
+    key("env", Map(1000, &Variable, &Text), "{ LOG = \"info\" }", "Environment variables."),
     key(
         "stop_timeout",
         Millis(MOMENT, HOUR),
@@ -119,23 +119,23 @@ pub(super) const ENDPOINT: &[Key] = &[
 ];
 
 /// `[[volume]]`
-const VOLUME: &[Key] = &[
+pub(super) const VOLUME: &[Key] = &[
     key("name", Name, "\"data\"", "The volume's name.").required(),
     key("process", Name, "\"web\"", "The process that has it.").required(),
     key("path", Path, "\"/data\"", "Where instances find it.").required(),
 ];
 
 /// A secret that is a file, or is called otherwise inside.
-const SECRET: &[Key] = &[
+pub(super) const SECRET: &[Key] = &[
     key("name", Variable, "\"TLS_KEY\"", "The secret's name.").required(),
     key("file", Path, "\"/run/secrets/tls.key\"", "The file that holds it inside."),
 ];
 
 /// `[env.NAME]`
-const ENV: &[Key] = &[
+pub(super) const ENV: &[Key] = &[
     key(
         "process",
-        Map(&Name, &Part(PROCESS)),
+        Map(100, &Name, &Part(PROCESS)),
         "",
         "Keys of processes that exist, merged over them: tables key by key, anything else replaced.",
     ),

@@ -12,11 +12,20 @@ mod parse;
 mod report;
 mod resolve;
 mod scalar;
+mod schema;
 mod shape;
 mod tree;
 mod walk;
 
+#[cfg(test)]
+mod error_tests;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;
+
 pub use diagnostics::{Diagnostic, Diagnostics};
+pub use schema::schema;
 
 use crate::{Bytes, Digest, Millicores, Millis, Name};
 use serde::{Deserialize, Serialize};

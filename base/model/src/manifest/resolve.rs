@@ -15,22 +15,24 @@ pub(super) type Targets = BTreeMap<String, (i64, bool)>;
 
 /// Checks the whole file and answers with the processes as `env` has them.
 pub(super) fn resolve(file: &Node, env: &str, report: &mut Report<'_>) -> Fields {
-    let nothing = Fields::new();
-    let base = file.get("process").and_then(Node::fields).unwrap_or(&nothing);
-    if let Some(node) = file.get("process").filter(|_| base.is_empty()) {
-        report.error(&node.key, "there is no process", "add a `[process.NAME]` table".to_owned());
+    distinct_ports(file.list("endpoint"), report);
+    let Some((at, base)) = file.get("process").and_then(|node| Some((&node.key, node.fields()?))) else {
+        // Missing or broken, and reported: no name can be looked up.
+        return Fields::new();
+    };
+    if base.is_empty() {
+        report.error(at, "there is no process", "add a `[process.NAME]` table");
     }
     for referrer in file.list("endpoint").iter().chain(file.list("volume")) {
         known_process(referrer, base, report);
     }
-    distinct_ports(file.list("endpoint"), report);
 
     let targets = targets(file);
     for (name, process) in base {
         whole(process, targets.get(name), report);
     }
     let mut wanted = base.clone();
-    for (name, node) in file.get("env").and_then(Node::fields).unwrap_or(&nothing) {
+    for (name, node) in file.get("env").and_then(Node::fields).into_iter().flatten() {
         let over = overridden(node, base, report);
         for (process, merged) in over {
             whole(&merged, targets.get(process), report);
@@ -93,7 +95,7 @@ fn distinct_ports(endpoints: &[Node], report: &mut Report<'_>) {
         let is_tcp = endpoint.get("protocol").is_none_or(|node| matches!(node.data, Data::Text(_)));
         if is_tcp && !seen.insert(port) {
             let message = format!("another endpoint listens on {port} already");
-            report.error(&node.span, message, "give each endpoint a port of its own".to_owned());
+            report.error(&node.span, message, "give each endpoint a port of its own");
         }
     }
 }
@@ -131,12 +133,12 @@ fn one_probe(check: &Node, fields: &Fields, target: Option<&(i64, bool)>, report
     }
     match (fields.get("command"), fields.get("port")) {
         (Some(_), Some(port)) if probes.len() == 1 => {
-            report.error(&port.key, "a command needs no port", "remove it".to_owned());
+            report.error(&port.key, "a command needs no port", "remove it");
         }
         (None, None) if probes.len() == 1 && !matches!(target, Some((_, true))) => {
             let why = if target.is_some() { "have different targets" } else { "are none" };
             let message = format!("`port` is missing, and the process's endpoints, which could tell, {why}");
-            report.error(&check.key, message, "add a line like: port = 8080".to_owned());
+            report.error(&check.key, message, "add a line like: port = 8080");
         }
         _ => {}
     }

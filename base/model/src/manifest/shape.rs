@@ -5,6 +5,9 @@
 
 use crate::{Bytes, Millicores, Millis};
 
+/// How many elements a list may have. Such bounds keep the work for a hostile file near its size.
+pub(super) const MOST: usize = 1000;
+
 /// One key of a table.
 pub(super) struct Key {
     pub(super) name: &'static str,
@@ -49,10 +52,10 @@ pub(super) enum Shape {
         can: &'static [&'static str],
         not_yet: &'static [&'static str],
     },
-    /// At least so many of the same.
+    /// At least so many of the same, and at most [`MOST`].
     List(usize, &'static Shape),
-    /// Entries named by the user: what the name may be, what each entry is.
-    Map(&'static Shape, &'static Shape),
+    /// At most so many entries named by the user: what the name may be, what each entry is.
+    Map(usize, &'static Shape, &'static Shape),
     Table(&'static [Key]),
     /// A table whose required keys are given elsewhere.
     Part(&'static [Key]),

@@ -6,7 +6,7 @@
 use super::{
     report::{Report, Span},
     scalar,
-    shape::{Key, Shape},
+    shape::{Key, MOST, Shape},
     tree::{Data, Fields, Node},
 };
 use toml::{
@@ -32,7 +32,13 @@ impl Walk<'_, '_> {
         let data = match (shape, value.get_ref()) {
             (Shape::Table(keys), DeValue::Table(table)) => Data::Table(self.table(table, keys, Some(key))),
             (Shape::Part(keys), DeValue::Table(table)) => Data::Table(self.table(table, keys, None)),
-            (Shape::Map(name, each), DeValue::Table(table)) => Data::Table(self.map(table, name, each)),
+            (Shape::Map(most, ..), DeValue::Table(table)) if table.len() > *most => {
+                self.too_many(key, table.len(), *most)
+            }
+            (Shape::List(..), DeValue::Array(array)) if array.len() > MOST => {
+                self.too_many(key, array.len(), MOST)
+            }
+            (Shape::Map(_, name, each), DeValue::Table(table)) => Data::Table(self.map(table, name, each)),
             (Shape::List(least, each), DeValue::Array(array)) => self.list(*least, each, &span, array),
             (Shape::Either(_, table), DeValue::Table(_)) => return self.value(table, key, value),
             (Shape::Either(text, _), DeValue::String(_)) => return self.value(text, key, value),
@@ -102,9 +108,14 @@ impl Walk<'_, '_> {
         fields
     }
 
+    fn too_many(&mut self, at: &Span, found: usize, most: usize) -> Data {
+        self.report.error(at, format!("too many entries: {found} of at most {most}"), None);
+        Data::Broken
+    }
+
     fn list(&mut self, least: usize, each: &Shape, span: &Span, array: &DeArray<'_>) -> Data {
         if array.len() < least {
-            self.report.error(span, "the list is empty", "leave the key out to have its default".to_owned());
+            self.report.error(span, "the list is empty", "leave the key out to have its default");
             return Data::Broken;
         }
         Data::List(array.iter().map(|value| self.value(each, &value.span(), value)).collect())

@@ -1,0 +1,250 @@
+//! Every error, at its exact place. In these texts «…» marks what the error must point at.
+
+use super::*;
+use crate::Code;
+
+const HEAD: &str = "schema = 1\napp = \"a\"\n";
+const WEB: &str = "[process.web]\nimage = \"a:1\"\n";
+const ENDPOINT: &str = "[[endpoint]]\nprocess = \"web\"\nlisten = 80\ntarget = 80\n";
+
+/// The text without its marks, and the line, column and text of each mark.
+fn unmark(marked: &str) -> (String, Vec<(usize, usize, String)>) {
+    let (mut text, mut marks, mut open) = (String::new(), Vec::new(), false);
+    for c in marked.chars() {
+        match c {
+            '«' => {
+                let column = text.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+                marks.push((text.matches('\n').count() + 1, column, String::new()));
+                open = true;
+            }
+            '»' => open = false,
+            c => {
+                text.push(c);
+                if let (true, Some((_, _, marked))) = (open, marks.last_mut()) {
+                    marked.push(c);
+                }
+            }
+        }
+    }
+    (text, marks)
+}
+
+fn errors(text: &str) -> Diagnostics {
+    match Manifest::parse("freehold.toml", text, &"prod".parse().unwrap()) {
+        Ok(_) => panic!("this parsed:\n{text}"),
+        Err(errors) => errors,
+    }
+}
+
+/// Asserts that the marked places and no others are wrong, with messages or help that contain `says`.
+fn check(marked: &str, says: &[&str]) {
+    let (text, marks) = unmark(marked);
+    let errors = errors(&text);
+    let found: Vec<_> = errors.list.iter().map(|d| (d.line, d.column, d.text.clone())).collect();
+    assert_eq!(found, marks, "in\n{marked}\nfound\n{errors}");
+    assert_eq!(errors.list.len(), says.len(), "{errors}");
+    for (one, says) in errors.list.iter().zip(says) {
+        let said = format!("{}; {}", one.message, one.help.as_deref().unwrap_or_default());
+        assert!(said.contains(says), "`{says}` is not in `{said}`");
+    }
+}
+
+/// The same for lines of `[process.web]`.
+fn in_process(marked: &str, says: &str) {
+    check(&format!("{HEAD}{WEB}{marked}\n"), &[says]);
+}
+
+#[test]
+fn the_file() {
+    check("«»app = \"a\"\n[process.web]\nimage = \"a\"", &["`schema` is missing"]);
+    check("«»schema = 1\napp = \"a\"", &["`process` is missing"]);
+    check("schema = 1\napp = \"a\"\n«process» = {}", &["there is no process"]);
+    check("schema = «2»\napp = \"a\"\n[process.web]\nimage = \"a\"", &["out of range: it may be 1 to 1"]);
+    check("schema = 1\napp = «\"A b\"»\n[process.web]\nimage = \"a\"", &["is not a name"]);
+    check(
+        "schema = 1\napp = \"a\"\n[«proces».web]\nimage = \"a\"\n[[endpoint]]\nprocess = \"web\"\nlisten = 1\ntarget = 1",
+        &["did you mean `process`?"],
+    );
+    check("schema = 1\napp = \"a\"\nprocess = «[]»", &["expected a table, found a list"]);
+}
+
+#[test]
+fn syntax() {
+    check("schema = 1\napp = «»\n[process.web]\nimage = \"a\"", &["this is not TOML"]);
+    let twice = format!("{HEAD}{WEB}«image» = \"b\"\n«memroy» = \"1MiB\"");
+    check(&twice, &["this key is there already", "did you mean `memory`?"]);
+    check(&format!("{HEAD}{WEB}[process.«web»]\ncount = 2"), &["this key is there already"]);
+    let two = errors("a = = 1\nb = [1\n");
+    assert!(two.list.len() >= 2, "{two}");
+    assert_eq!(two.problem().code, Code::Invalid);
+    errors(&format!("a = {}{}", "[".repeat(5000), "]".repeat(5000)));
+}
+
+#[test]
+fn processes() {
+    check(&format!("{HEAD}[process.«web»]\ncount = 1"), &["`image` is missing"]);
+    check(&format!("{HEAD}[process.«web».check]\ntcp = true\nport = 1"), &["`image` is missing"]);
+    check(&format!("{HEAD}[process.«Web»]\nimage = \"a\""), &["is not a name"]);
+    check(&format!("{HEAD}[process.web]\nimage = «\"A:1\"»"), &["not an image reference"]);
+    check(&format!("{HEAD}[process.web]\nimage = «7»"), &["expected text, found a whole number"]);
+    check(&format!("{HEAD}[process.web]\n«imge» = \"a\""), &["did you mean `image`?"]);
+    in_process("«xyzzy» = 1", "the keys here are `image`, `command`");
+    in_process("count = «1001»", "out of range: it may be 0 to 1000");
+    in_process("count = «-1»", "`-1` is out of range");
+    in_process("count = «99999999999999999999»", "out of range");
+    in_process("count = «2.0»", "expected a whole number, found a decimal number");
+    in_process("count = «\"2\"»", "without quotes: 2");
+    in_process("cpu = «2»", "write it in quotes: \"2\"");
+    in_process("cpu = «\"0\"»", "out of range: it may be 1m to 1024000m");
+    in_process("cpu = «\"1025\"»", "out of range");
+    in_process("cpu = «\"-1\"»", "is not an amount of processor");
+    in_process("memory = «\"64mb\"»", "is not a size; write it like `64MiB`");
+    in_process("memory = «\"1MiB\"»", "out of range: it may be 4MiB to 1024TiB");
+    in_process("memory = «\"1025TiB\"»", "out of range");
+    in_process("memory = «64»", "\"64MiB\"");
+    in_process("stop_timeout = «\"0s\"»", "out of range: it may be 1ms to 1h");
+    in_process("stop_timeout = «10»", "\"10s\"");
+    in_process("driver = «\"vm\"»", "is not one of `container`, `process`");
+    in_process("driver = «\"proces\"»", "did you mean `process`?");
+    in_process("command = «[]»", "the list is empty");
+    in_process("command = «\"/a -v\"»", "in brackets");
+    in_process("command = [«\"\"»]", "the program's name is empty");
+    in_process("command = [\"/a\", «1»]", "expected text, found a whole number");
+    in_process("command = [\"/a\", «\"b\\u0000\"»]", "NUL");
+    in_process("env = { «\"A=B\"» = \"1\" }", "it has a `=`");
+    in_process("env = { «\"\"» = \"1\" }", "cannot be empty");
+    in_process("env = { «\"A\\u0000\"» = \"1\" }", "NUL");
+    in_process("env = { A = «\"\\u0000\"» }", "NUL");
+    in_process("env = { PORT = «8080» }", "\"8080\"");
+    in_process("env = { DEBUG = «true» }", "\"true\"");
+    in_process("env = «\"A=1\"»", "expected a table, found text");
+    in_process("stop_timeout = «1979-05-27»", "found a date or time");
+}
+
+#[test]
+fn checks() {
+    in_process("«check» = {}", "the check tries nothing");
+    in_process("check = { tcp = true, «http» = \"/\", port = 1 }", "one more");
+    check(
+        &format!("{HEAD}{WEB}check = {{ http = \"/\", «tcp» = true, «command» = [\"/a\"] }}"),
+        &["one more", "one more"],
+    );
+    in_process("check = { tcp = «false», port = 1 }", "leave the key out");
+    in_process("check = { http = «\"healthz\"», port = 1 }", "write it like `/healthz`");
+    in_process("check = { http = «\"/a b\"», port = 1 }", "white space");
+    in_process("check = { http = \"/\", port = «0» }", "it may be 1 to 65535");
+    in_process("check = { http = \"/\", port = «65536» }", "it may be 1 to 65535");
+    in_process("«check» = { http = \"/\" }", "`port` is missing");
+    in_process("check = { command = [\"/a\"], «port» = 1 }", "a command needs no port");
+    in_process("check = { command = «[]» }", "the list is empty");
+    in_process("check = { tcp = true, port = 1, timeout = «\"0s\"» }", "out of range");
+    in_process("check = { tcp = true, port = 1, every = «\"0s\"» }", "out of range");
+    in_process("check = { tcp = true, port = 1, unhealthy_after = «0» }", "it may be 1 to 1000");
+    in_process("check = { «htpp» = \"/\", port = 1 }", "did you mean `http`?");
+    let other = "[[endpoint]]\nprocess = \"web\"\nlisten = 81\ntarget = 81\n";
+    let ambiguous = format!("{HEAD}{WEB}«check» = {{ tcp = true }}\n{ENDPOINT}{other}");
+    check(&ambiguous, &["different targets"]);
+}
+
+#[test]
+fn endpoints() {
+    let with = |marked: &str, says: &[&str]| check(&format!("{HEAD}{WEB}{marked}"), says);
+    with("«[[endpoint]]»\nprocess = \"web\"\nlisten = 80", &["`target` is missing"]);
+    with("[[endpoint]]\nprocess = «\"wbe\"»\nlisten = 80\ntarget = 80", &["did you mean `web`?"]);
+    with("[[endpoint]]\nprocess = «\"other\"»\nlisten = 80\ntarget = 80", &["there is no process `other`"]);
+    with("[[endpoint]]\nprocess = \"web\"\nlisten = «0»\ntarget = «65536»", &["1 to 65535", "1 to 65535"]);
+    with("[[endpoint]]\nprocess = \"web\"\nlisten = «-8»\ntarget = 1", &["1 to 65535"]);
+    with(&format!("{ENDPOINT}{}", ENDPOINT.replace("80\nt", "«80»\nt")), &["listens on 80 already"]);
+    with(&format!("{ENDPOINT}protocol = «\"http\"»"), &["is not one of `tcp`, `udp`"]);
+    with(&format!("{ENDPOINT}«targt» = 1"), &["did you mean `target`?"]);
+    check(&format!("{HEAD}endpoint = [«1»]\n{WEB}"), &["expected a table"]);
+}
+
+#[test]
+fn not_yet() {
+    let with = |marked: &str, says: &str| {
+        let marked = format!("{HEAD}{WEB}{marked}");
+        check(&marked, &[says]);
+        assert_eq!(errors(&unmark(&marked).0).problem().code, Code::NotYet);
+    };
+    with("«secrets» = [\"A\"]", "not yet: Freehold cannot do secrets yet");
+    with("«affinity» = { gpu = true }", "affinity");
+    with("«egress» = [\"10.0.0.0/8\"]", "egress");
+    with("[[«volume»]]\nname = \"d\"\nprocess = \"web\"\npath = \"/d\"", "volumes");
+    with(&format!("{ENDPOINT}protocol = «\"udp\"»"), "`udp`");
+    with(&format!("{ENDPOINT}proxy_protocol = «\"v2\"»"), "`v2`");
+    with("[[env.prod.«endpoint»]]\nlisten = 81", "endpoints of one env alone");
+    with("[[env.prod.«volume»]]\nname = \"d\"", "volumes of one env alone");
+    // What is wrong beside it is said too.
+    let volume = "[[«volume»]]\nname = \"d\"\nprocess = «\"job\"»\npath = «\"../d\"»";
+    check(&format!("{HEAD}{WEB}{volume}"), &["not yet", "no process `job`", "starts with `/`"]);
+    let secret = "«secrets» = [«\"A=\"», { «nam» = \"B\" }]";
+    check(&format!("{HEAD}{WEB}{secret}"), &["not yet", "it has a `=`", "did you mean `name`?"]);
+}
+
+#[test]
+fn envs_are_checked_whichever_is_asked_for() {
+    let with = |marked: &str, says: &[&str]| check(&format!("{HEAD}{WEB}{marked}"), says);
+    with("[env.test.process.«wbe»]\ncount = 1", &["did you mean `web`? an env can change processes"]);
+    with("[env.test.process.web]\ncount = «5000»", &["out of range"]);
+    with("[env.test.process.web]\n«cuont» = 1", &["did you mean `count`?"]);
+    with("[env.«Test».process.web]\ncount = 1", &["is not a name"]);
+    with("[env.test]\n«secret» = 1", &["the keys here are `process`"]);
+    with("[env.test.process.web.«check»]\nhttp = \"/\"", &["`port` is missing"]);
+    with("[env.test.process.web.«check»]\nevery = \"2s\"", &["the check tries nothing"]);
+}
+
+#[test]
+fn a_mistake_of_the_base_is_told_once() {
+    let text = "check = { http = \"/\", «tcp» = true, port = 1 }\n[env.a.process.web]\ncount = 1\n[env.b.process.web]\n";
+    check(&format!("{HEAD}{WEB}{text}"), &["one more"]);
+}
+
+#[test]
+fn it_reads_like_a_compiler() {
+    let text =
+        "schema = 1\napp = \"a\"\n[process.web]\nimage = \"a:1\"\n\tmemroy = \"64MiB\"\ncount = 5000\n";
+    assert_eq!(
+        errors(text).to_string(),
+        "\
+freehold.toml:5:2: unknown key `memroy`
+  |
+5 |  memroy = \"64MiB\"
+  |  ^^^^^^
+  = help: did you mean `memory`? the keys here are `image`, `command`, `count`, `cpu`, `memory`, `env`, \
+`stop_timeout`, `driver`, `check`, `secrets`, `affinity`, `egress`
+
+freehold.toml:6:9: `5000` is out of range: it may be 0 to 1000
+  |
+6 | count = 5000
+  |         ^^^^
+
+"
+    );
+}
+
+#[test]
+fn many_errors_are_cut_and_counted() {
+    let many: String = (0..500).map(|n| format!("key{n} = 1\n")).collect();
+    let errors = errors(&format!("{HEAD}{WEB}{many}"));
+    assert_eq!((errors.list.len(), errors.more), (200, 300));
+    assert!(errors.to_string().ends_with("\nand 450 more\n"), "{errors}");
+    assert_eq!(errors.problem().title, "freehold.toml has 500 errors");
+}
+
+#[test]
+fn too_many_entries() {
+    let words = "\"x\", ".repeat(1001);
+    check(&format!("{HEAD}{WEB}«command» = [{words}]"), &["too many entries: 1001 of at most 1000"]);
+    let many: String = (0..101).map(|n| format!("[env.e{n}]\n")).collect();
+    check(&format!("{HEAD}{WEB}{}", many.replacen("[env", "[«env»", 1)), &["101 of at most 100"]);
+}
+
+#[test]
+fn a_long_line_is_shown_where_it_matters() {
+    let text = format!("{HEAD}{WEB}env = {{ A = \"{}\", B = 1 }}\n", "x".repeat(5000));
+    let shown = errors(&text).to_string();
+    assert!(shown.lines().all(|line| line.chars().count() <= 130), "{shown}");
+    let (quote, carets) = (shown.lines().nth(2).unwrap(), shown.lines().nth(3).unwrap());
+    assert_eq!(quote.chars().nth(carets.chars().count() - 1), Some('1'), "{shown}");
+}
