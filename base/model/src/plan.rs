@@ -53,6 +53,7 @@ impl Plan {
 
 /// One thing that would change or stay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = PlannedChange)]
 pub struct Change {
     /// What would happen to it.
     pub action: Action,

@@ -1,1 +1,68 @@
 //! The HTTP contract and its handlers; emits OpenAPI.
+//!
+//! The daemon serves [`router`]; everything it needs of the process is in [`ApiState`]. Every request
+//! passes [`request`] (id, log line, panics) and then [`auth`] (who, and may they) before its handler.
+
+mod access;
+mod auth;
+mod describe;
+mod error;
+mod extract;
+mod merge;
+mod openapi;
+mod params;
+mod port;
+mod reason;
+mod request;
+mod routes;
+mod scope;
+mod state;
+
+pub use port::{ExecInput, ExecOutput, ExecSession, LogLines, LogSelection, NodePort};
+pub use state::ApiState;
+
+use axum::{Router, extract::DefaultBodyLimit, middleware};
+use state::Api;
+use std::sync::Arc;
+use utoipa::OpenApi as _;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// Everything that is served: the API, and the registry under `/v2`.
+pub fn router(state: ApiState) -> Router {
+    let api = Arc::new(state);
+    let (router, _) = documented().split_for_parts();
+    // Layers of an image are as large as they are: the registry streams them to disk.
+    let registry = api.images.router().layer(DefaultBodyLimit::disable());
+    router
+        .layer(DefaultBodyLimit::max(extract::MAX_JSON))
+        .with_state(api.clone())
+        .merge(registry)
+        .layer(middleware::from_fn_with_state(api, auth::guard))
+        .layer(middleware::from_fn(request::surround))
+}
+
+/// The OpenAPI document of [`router`].
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let (_, mut document) = documented().split_for_parts();
+    openapi::add_problems(&mut document);
+    document
+}
+
+fn documented() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(openapi::Frame::openapi())
+        .routes(routes!(routes::health::healthz))
+        .routes(routes!(routes::health::openapi))
+        .routes(routes!(routes::resources::list))
+        .routes(routes!(routes::resources::get))
+        .routes(routes!(routes::resources::description))
+        .routes(routes!(routes::events::list))
+        .routes(routes!(routes::events::watch))
+        .routes(routes!(routes::receipts::get))
+        .routes(routes!(routes::summaries::list))
+        .routes(routes!(routes::logs::read))
+        .routes(routes!(routes::exec::exec))
+        .routes(routes!(routes::images::list, routes::images::remove))
+        .routes(routes!(routes::images::inspect))
+        .routes(routes!(routes::images::pull))
+        .routes(routes!(routes::doctor::doctor))
+}

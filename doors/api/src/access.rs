@@ -1,0 +1,96 @@
+//! The access table: what each route does, so that one function can decide who may use it.
+//!
+//! Invariant: a route without a row is refused to everybody; a test walks all routes and finds each here.
+
+use axum::http::Method;
+use freehold_identity::Action;
+
+/// Every route of the API but the registry's: method, path as in the OpenAPI document, action.
+const TABLE: &[(Method, &str, Action)] = &[
+    (Method::GET, "/healthz", Action::Probe),
+    (Method::GET, "/openapi.json", Action::Probe),
+    (Method::GET, "/v1/resources", Action::Read),
+    (Method::GET, "/v1/resources/{id}", Action::Read),
+    (Method::GET, "/v1/resources/{id}/description", Action::Read),
+    (Method::GET, "/v1/events", Action::Read),
+    (Method::GET, "/v1/watch", Action::Read),
+    (Method::GET, "/v1/receipts/{id}", Action::Read),
+    (Method::GET, "/v1/summaries", Action::Read),
+    (Method::GET, "/v1/doctor", Action::Read),
+    (Method::GET, "/v1/logs", Action::ReadLogs),
+    (Method::GET, "/v1/instances/{id}/exec", Action::Exec),
+    (Method::POST, "/v1/plans", Action::Plan),
+    (Method::POST, "/v1/operations", Action::Deploy),
+    (Method::GET, "/v1/images", Action::PullImage),
+    (Method::GET, "/v1/images/inspect", Action::PullImage),
+    (Method::POST, "/v1/images/pull", Action::PushImage),
+    (Method::DELETE, "/v1/images", Action::DeleteImage),
+];
+
+/// What a request is about to do, or why nothing does that.
+pub(crate) enum Target {
+    /// A route of the table.
+    Route(Action),
+    /// The registry, which speaks the distribution protocol instead of problems.
+    Registry(Action),
+    /// A path of the table with a method that it has not; those that it has.
+    OtherMethod(Vec<&'static Method>),
+    /// Nothing.
+    Unknown,
+}
+
+/// The row for `method` on a path: `matched` is the route's own, if there is one, `path` the request's.
+pub(crate) fn target(method: &Method, matched: Option<&str>, path: &str) -> Target {
+    if path == "/v2" || path.starts_with("/v2/") {
+        return Target::Registry(registry_action(method));
+    }
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    let rows = || TABLE.iter().filter(|row| Some(row.1) == matched);
+    if let Some((_, _, action)) = rows().find(|row| row.0 == *method) {
+        return Target::Route(*action);
+    }
+    let others: Vec<&Method> = rows().map(|row| &row.0).collect();
+    if others.is_empty() { Target::Unknown } else { Target::OtherMethod(others) }
+}
+
+fn registry_action(method: &Method) -> Action {
+    match *method {
+        Method::GET | Method::HEAD => Action::PullImage,
+        Method::DELETE => Action::DeleteImage,
+        _ => Action::PushImage,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_table_and_the_openapi_document_have_the_same_routes() {
+        let document = serde_json::to_value(crate::openapi()).unwrap();
+        let mut documented = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for method in ["get", "put", "post", "delete", "patch", "head", "options", "trace"] {
+                if item.get(method).is_some() {
+                    documented.insert((method.to_uppercase(), path.clone()));
+                }
+            }
+        }
+        let listed: BTreeSet<_> =
+            TABLE.iter().map(|(method, path, _)| (method.to_string(), (*path).to_owned())).collect();
+        assert_eq!(listed.len(), TABLE.len(), "a route has two rows");
+        assert_eq!(listed, documented);
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_has_no_action() {
+        assert!(matches!(target(&Method::GET, Some("/v1/new"), "/v1/new"), Target::Unknown));
+        assert!(matches!(target(&Method::GET, None, "/v1/resources"), Target::Unknown));
+        assert!(
+            matches!(target(&Method::PUT, Some("/v1/images"), "/v1/images"), Target::OtherMethod(m) if m.len() == 2)
+        );
+        assert!(matches!(target(&Method::PUT, None, "/v2/x"), Target::Registry(Action::PushImage)));
+        assert!(matches!(target(&Method::GET, None, "/v2x"), Target::Unknown));
+    }
+}

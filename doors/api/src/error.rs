@@ -1,0 +1,67 @@
+//! How a handler fails: a [`Problem`] as the caller sees it, answered as `application/problem+json`.
+//!
+//! Invariant: whatever failed inside (an engine, a defect) is written to the server's log and never sent.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use freehold_model::{Code, CommitError, Problem};
+use freehold_reconcile::StoreError;
+
+/// What a handler answers.
+pub(crate) type Answer<T> = Result<T, Failure>;
+
+/// A problem on its way to the caller.
+#[derive(Debug)]
+pub(crate) struct Failure(pub(crate) Problem);
+
+impl Failure {
+    /// No such thing as `what`.
+    pub(crate) fn not_found(what: impl std::fmt::Display) -> Failure {
+        Failure(Problem::new(Code::NotFound, format!("There is no {what}.")))
+    }
+
+    /// A defect or a failed engine: `why` goes to the log alone.
+    pub(crate) fn internal(why: impl std::fmt::Display) -> Failure {
+        tracing::error!(%why, "request failed");
+        let problem = Problem::new(Code::Internal, "Freehold failed to do this.")
+            .hint("The server's log says why, under this request's id (header x-request-id).");
+        Failure(problem)
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Failure {
+        Failure(problem)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::internal(error)
+    }
+}
+
+impl From<CommitError> for Failure {
+    fn from(error: CommitError) -> Failure {
+        match error {
+            CommitError::Engine(why) => Failure::internal(why),
+            conflict => Failure(
+                Problem::new(Code::Conflict, "Somebody else changed this at the same time.")
+                    .detail(conflict.to_string())
+                    .hint("Look at how it is now, then try again."),
+            ),
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, axum::Json(self.0)).into_response();
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+}

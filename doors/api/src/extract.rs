@@ -1,0 +1,89 @@
+//! Extractors whose refusals are problems that name the place and the way out: [`Json`], [`Id`].
+
+use crate::error::Failure;
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Request},
+    http::{HeaderMap, StatusCode, header, request::Parts},
+};
+use freehold_model::{Code, Problem};
+use serde::de::DeserializeOwned;
+use std::{fmt::Display, str::FromStr};
+
+/// The largest JSON body that is read. A manifest is at most 1 MiB, and JSON escapes make it longer.
+pub(crate) const MAX_JSON: usize = 2 << 20;
+
+/// A body of type `T`.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Failure;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        require_json(request.headers())?;
+        let bytes = Bytes::from_request(request, state).await.map_err(|refusal| match refusal.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+            _ => invalid("The request's body ended too early.", refusal.body_text()),
+        })?;
+        parse(&bytes).map(Json)
+    }
+}
+
+/// Only JSON is read, and it must say so: a form that a foreign web page sends cannot.
+fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    let given = if given.is_empty() { "nothing" } else { given };
+    let problem = Problem::new(Code::Invalid, "The request's body is not said to be JSON.")
+        .detail(format!("content-type: {}", excerpt(given)))
+        .hint("Send the header `content-type: application/json`.");
+    Err(problem.into())
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let place = if path == "." { String::new() } else { format!("{path}: ") };
+        invalid("The request's body is not as expected.", format!("{place}{}", error.inner()))
+    })?;
+    json.end().map_err(|error| invalid("The request's body goes on after its end.", error))?;
+    Ok(value)
+}
+
+fn invalid(title: &str, detail: impl Display) -> Failure {
+    let hint = "GET /openapi.json describes every request.";
+    Problem::new(Code::Invalid, title).detail(detail.to_string()).hint(hint).into()
+}
+
+fn too_large() -> Failure {
+    let limit = MAX_JSON >> 20;
+    Problem::new(Code::TooLarge, format!("The request's body is larger than {limit} MiB."))
+        .hint("A manifest may have 1 MiB; put large contents into an image.")
+        .into()
+}
+
+/// The `{id}` of the path.
+pub(crate) struct Id<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for Id<T> {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|refusal| {
+            Problem::new(Code::Invalid, "The path is not UTF-8.").detail(refusal.body_text())
+        })?;
+        text.parse().map(Id).map_err(|error| {
+            Problem::new(Code::Invalid, "The path has no proper id.")
+                .detail(format!("id: {error}"))
+                .hint("GET /v1/resources?kind=… lists resources with their ids.")
+                .into()
+        })
+    }
+}
+
+/// At most so much of what a caller sent is repeated.
+pub(crate) fn excerpt(text: &str) -> String {
+    text.chars().take(80).collect()
+}

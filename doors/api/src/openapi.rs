@@ -1,0 +1,76 @@
+//! The OpenAPI document: what the routes say of themselves, and what is true of all of them.
+
+use freehold_model::{Problem, api, exec, kinds, logs, resource};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        Ref, RefOr, Response, ResponseBuilder,
+        content::ContentBuilder,
+        path::Operation,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+/// What is in the document beside the routes: every kind's spec and status, and the ways to sign in.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Freehold",
+        description = "The API of a cloud you own. Every failure is an RFC 9457 problem with a stable `code`.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    tags(
+        (name = "state", description = "Resources of every kind, and the events that changed them"),
+        (name = "run", description = "Apps: plans, operations, receipts, instances"),
+        (name = "watch", description = "What workloads print"),
+        (name = "images", description = "The built-in registry; /v2 speaks the OCI distribution protocol 1.1"),
+        (name = "server", description = "The server itself"),
+    ),
+    security(("bearer" = []), ("basic" = [])),
+    modifiers(&SignIn),
+    components(schemas(
+        Problem, api::Change, exec::ExecRequest, logs::LogLine, resource::Condition,
+        kinds::OrgSpec, kinds::OrgStatus, kinds::ProjectSpec, kinds::ProjectStatus,
+        kinds::AppSpec, kinds::AppStatus, kinds::EnvSpec, kinds::EnvStatus,
+        kinds::ReleaseSpec, kinds::ReleaseStatus, kinds::RolloutSpec, kinds::RolloutStatus,
+        kinds::ReceiptSpec, kinds::ReceiptStatus, kinds::InstanceSpec, kinds::InstanceStatus,
+        kinds::EndpointSpec, kinds::EndpointStatus, kinds::VolumeSpec, kinds::VolumeStatus,
+        kinds::SecretSpec, kinds::SecretStatus, kinds::NodeSpec, kinds::NodeStatus,
+        kinds::Template, kinds::ImageRef,
+    ))
+)]
+pub(crate) struct Frame;
+
+struct SignIn;
+
+impl Modify for SignIn {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let scheme = |scheme, description: &str| {
+            SecurityScheme::Http(HttpBuilder::new().scheme(scheme).description(Some(description)).build())
+        };
+        let bearer = scheme(HttpAuthScheme::Bearer, "A token, as the server's data directory keeps it");
+        let basic = scheme(HttpAuthScheme::Basic, "Any user, the token as password");
+        components.add_security_scheme("bearer", bearer);
+        components.add_security_scheme("basic", basic);
+    }
+}
+
+/// Adds to every operation that it may fail with a problem.
+pub(crate) fn add_problems(document: &mut utoipa::openapi::OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        for operation in operations.into_iter().flatten() {
+            add_problem(operation);
+        }
+    }
+}
+
+fn add_problem(operation: &mut Operation) {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let response: Response = ResponseBuilder::new()
+        .description("What was wrong, where, and the way out")
+        .content("application/problem+json", content)
+        .build();
+    operation.responses.responses.insert("default".to_owned(), RefOr::T(response));
+}

@@ -1,0 +1,191 @@
+//! Why a resource is not yet as wanted, in a sentence for people; `None` when it is.
+//!
+//! Called by descriptions. One function per kind; each reads only what it must of the view.
+
+use freehold_model::{
+    AnyResource, AppSpec, Desired, Endpoint, EndpointSpec, Env, EnvSpec, Instance, InstanceSpec, Kind, Node,
+    NodeSpec, Phase, Receipt, ReceiptSpec, Rollout, RolloutId, RolloutPhase, RolloutSpec, Verdict,
+};
+use freehold_reconcile::{StoreError, View, ViewExt as _};
+
+/// Why `resource` is not yet as wanted.
+///
+/// # Errors
+/// When the view fails, or the resource's JSON does not fit its kind.
+pub(crate) fn reason(view: &dyn View, resource: &AnyResource) -> Result<Option<String>, StoreError> {
+    let any = resource.clone();
+    let specific = match resource.kind {
+        Kind::App => app(view, &any.typed::<AppSpec>()?)?,
+        Kind::Env => env(view, &any.typed::<EnvSpec>()?)?,
+        Kind::Rollout => rollout(view, &any.typed::<RolloutSpec>()?)?,
+        Kind::Receipt => receipt(&any.typed::<ReceiptSpec>()?),
+        Kind::Instance => instance(&any.typed::<InstanceSpec>()?),
+        Kind::Endpoint => endpoint(&any.typed::<EndpointSpec>()?),
+        Kind::Node => node(&any.typed::<NodeSpec>()?),
+        Kind::Org | Kind::Project | Kind::Release | Kind::Volume | Kind::Secret => None,
+    };
+    let removed = resource.deleting.map(|since| format!("It is being removed, since {since}."));
+    Ok(removed.or(specific))
+}
+
+fn app(view: &dyn View, app: &freehold_model::App) -> Result<Option<String>, StoreError> {
+    let envs = view.all::<EnvSpec>(Some(app.any_id()))?;
+    if envs.is_empty() {
+        return Ok(Some("Nothing of it is deployed.".into()));
+    }
+    for one in &envs {
+        if let Some(why) = env(view, one)? {
+            return Ok(Some(format!("Env {}: {why}", one.name)));
+        }
+    }
+    Ok(None)
+}
+
+fn env(view: &dyn View, env: &Env) -> Result<Option<String>, StoreError> {
+    if let Some(active) = active_rollout(view, env)? {
+        return rollout(view, &active);
+    }
+    if env.spec.release.is_none() {
+        return Ok(Some("No release has rolled out yet.".into()));
+    }
+    let instances = view.all::<InstanceSpec>(Some(env.any_id()))?;
+    let bad: Vec<_> = instances.iter().filter_map(|one| Some((one, instance(one)?))).collect();
+    Ok(bad.first().map(|(first, why)| {
+        let (bad, all) = (bad.len(), instances.len());
+        format!("{bad} of {all} instances are not as wanted. {} ({}): {why}", first.spec.process, first.id)
+    }))
+}
+
+/// The rollout under way, which holds the env's claim.
+pub(crate) fn active_rollout(view: &dyn View, env: &Env) -> Result<Option<Rollout>, StoreError> {
+    let holder = view.claim("rollout", &env.id.to_string())?;
+    let Some(id) = holder.and_then(|id| RolloutId::try_from(id).ok()) else { return Ok(None) };
+    view.find::<RolloutSpec>(id)
+}
+
+fn rollout(view: &dyn View, rollout: &Rollout) -> Result<Option<String>, StoreError> {
+    let failure = || rollout.status.failure.as_deref().unwrap_or("it did not become healthy");
+    Ok(match rollout.status.phase {
+        RolloutPhase::Starting => Some(starting(view, rollout)?),
+        RolloutPhase::Draining => {
+            Some("The new instances serve; the old ones finish their connections.".into())
+        }
+        RolloutPhase::Stopping => Some("The new instances serve; the old ones stop.".into()),
+        RolloutPhase::Restoring => Some(format!("It failed and is being undone: {}.", trimmed(failure()))),
+        RolloutPhase::Failed => Some(format!("It failed; what ran before was kept: {}.", trimmed(failure()))),
+        RolloutPhase::Succeeded => None,
+    })
+}
+
+fn starting(view: &dyn View, rollout: &Rollout) -> Result<String, StoreError> {
+    let all = view.all::<InstanceSpec>(rollout.parent)?;
+    let new: Vec<_> = all.iter().filter(|one| one.spec.release == rollout.spec.release).collect();
+    let healthy = new.iter().filter(|one| one.status.healthy).count();
+    let waits = format!("Its instances start: {healthy} of {} are healthy.", new.len());
+    let first = new.iter().find_map(|one| Some((one, instance(one)?)));
+    Ok(match first {
+        Some((one, why)) => format!("{waits} {} ({}): {why}", one.spec.process, one.id),
+        None => waits,
+    })
+}
+
+fn receipt(receipt: &Receipt) -> Option<String> {
+    let why = receipt.status.reason.as_deref();
+    match receipt.status.verdict {
+        Some(Verdict::Succeeded) => None,
+        Some(Verdict::Failed) => Some(why.unwrap_or("The operation failed.").to_owned()),
+        None => Some(why.unwrap_or("The operation is under way.").to_owned()),
+    }
+}
+
+/// Why an instance is not as wanted.
+pub(crate) fn instance(instance: &Instance) -> Option<String> {
+    let status = &instance.status;
+    let said = status.message.as_deref();
+    if instance.spec.desired == Desired::Stopped {
+        return (status.phase != Phase::Stopped).then(|| "It is being stopped.".into());
+    }
+    let generic = match status.phase {
+        Phase::Running if status.healthy => return None,
+        Phase::Running => "It runs but does not pass its check yet.".to_owned(),
+        Phase::Pending => "Its node has not begun with it.".to_owned(),
+        Phase::Pulling => "Its node fetches the image.".to_owned(),
+        Phase::Backoff => match &status.last_exit {
+            Some(exit) => format!("It {exit}; its node waits before it starts it again."),
+            None => "It ended; its node waits before it starts it again.".to_owned(),
+        },
+        Phase::Failed => "It cannot be started.".to_owned(),
+        Phase::Stopping | Phase::Stopped => "It stops although it should run.".to_owned(),
+    };
+    Some(said.map_or(generic, str::to_owned))
+}
+
+fn endpoint(endpoint: &Endpoint) -> Option<String> {
+    let status = &endpoint.status;
+    let said = status.message.as_deref();
+    if !status.listening {
+        return Some(said.unwrap_or("The edge has not opened its port yet.").to_owned());
+    }
+    let nobody = || format!("No healthy instance of {} answers.", endpoint.spec.process);
+    (status.backends == 0).then(|| said.map_or_else(nobody, str::to_owned))
+}
+
+fn node(node: &Node) -> Option<String> {
+    if node.spec.cordoned {
+        return Some("It is cordoned: it takes no new instances.".into());
+    }
+    let unmet = node.status.conditions.iter().find(|condition| !condition.state);
+    let unknown = || node.status.started.is_none().then(|| "Its agent has not reported yet.".to_owned());
+    unmet.map(|condition| condition.message.clone()).or_else(unknown)
+}
+
+fn trimmed(sentence: &str) -> &str {
+    sentence.trim_end().trim_end_matches('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use freehold_model::{Digest, Exit, InstanceStatus};
+    use serde_json::json;
+
+    fn sample(status: InstanceStatus) -> Instance {
+        let template = json!({
+            "image": {"reference": "web:1", "digest": Digest::of(b"")}, "driver": "container",
+            "cpu": "100m", "memory": "64MiB", "stop_timeout": "10s",
+        });
+        let spec = json!({
+            "node": "nod_00000000000000000000000001", "process": "web",
+            "release": "rel_00000000000000000000000001", "template": template,
+            "template_hash": Digest::of(b""), "address": "10.210.0.2", "desired": "running", "serving": true,
+        });
+        let spec: InstanceSpec = serde_json::from_value(spec).unwrap();
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let mut instance =
+            Instance::new(freehold_model::InstanceId(Default::default()), "i", None, spec, now);
+        instance.status = status;
+        instance
+    }
+
+    #[test]
+    fn an_instance_says_why_unless_it_is_as_wanted() {
+        let healthy = InstanceStatus { phase: Phase::Running, healthy: true, ..Default::default() };
+        assert_eq!(instance(&sample(healthy.clone())), None);
+
+        let mut stopping = sample(healthy);
+        stopping.spec.desired = Desired::Stopped;
+        assert!(instance(&stopping).unwrap().contains("being stopped"));
+
+        let exit =
+            Exit { code: Some(3), signal: None, oom: false, at: "2026-01-01T00:00:00Z".parse().unwrap() };
+        let backoff = InstanceStatus { phase: Phase::Backoff, last_exit: Some(exit), ..Default::default() };
+        assert!(instance(&sample(backoff)).unwrap().contains("exited with code 3"));
+
+        let failed = InstanceStatus {
+            phase: Phase::Failed,
+            message: Some("no such command: /web".into()),
+            ..Default::default()
+        };
+        assert_eq!(instance(&sample(failed)).unwrap(), "no such command: /web");
+    }
+}

@@ -1,0 +1,128 @@
+//! The event log: read in pages, or watched as server-sent events.
+
+use crate::{
+    error::Answer,
+    extract::excerpt,
+    params::{FromParams, Keys, Params},
+    state::Api,
+};
+use axum::{
+    Json,
+    extract::State,
+    http::HeaderMap,
+    response::{Sse, sse},
+};
+use freehold_model::{AnyId, Code, Event, Problem, Seq};
+use freehold_reconcile::{StoreError, watch_from};
+use futures::{Stream, StreamExt as _, future::ready};
+use std::time::Duration;
+use utoipa::IntoParams;
+
+/// How many events a page has when nothing is said, and at most.
+const PAGE: u64 = 100;
+const MAX_PAGE: u64 = 1000;
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Which events are wanted.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageParams {
+    /// After this sequence number, oldest first; 0 when not given.
+    after: Option<u64>,
+    /// At most so many; 100 when not given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u64>,
+    /// About the resource of this id.
+    #[param(value_type = Option<String>)]
+    subject: Option<AnyId>,
+    /// Instead of a page: the last so many, newest first.
+    #[param(minimum = 1, maximum = 1000)]
+    last: Option<u64>,
+}
+
+impl FromParams for PageParams {
+    fn from_params(keys: &mut Keys) -> Self {
+        let after = keys.number("after", 0..=i64::MAX as u64);
+        let limit = keys.number("limit", 1..=MAX_PAGE);
+        let last = keys.number("last", 1..=MAX_PAGE);
+        if last.is_some() && (after.is_some() || limit.is_some()) {
+            keys.mistake("last", "cannot be given together with after or limit");
+        }
+        PageParams { after, limit, last, subject: keys.optional("subject") }
+    }
+}
+
+/// Reads events: a page oldest first, or the last ones newest first.
+#[utoipa::path(get, path = "/v1/events", operation_id = "list_events", tag = "state", params(PageParams),
+    responses((status = 200, description = "Events", body = Vec<Event>)))]
+pub(crate) async fn list(
+    State(api): State<Api>,
+    Params(page): Params<PageParams>,
+) -> Answer<Json<Vec<Event>>> {
+    let read = move |view: &dyn freehold_reconcile::View| {
+        Ok(match page.last {
+            Some(last) => view.last_events(last as usize, page.subject)?,
+            None => {
+                let limit = page.limit.unwrap_or(PAGE) as usize;
+                view.events(page.after.unwrap_or(0), limit, page.subject)?
+            }
+        })
+    };
+    api.read(read).await.map(Json)
+}
+
+/// Which events are wanted, and from where.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WatchParams {
+    /// After this sequence number; only new ones when not given. The header `Last-Event-ID` counts more.
+    from: Option<u64>,
+    /// About the resource of this id.
+    #[param(value_type = Option<String>)]
+    subject: Option<AnyId>,
+}
+
+impl FromParams for WatchParams {
+    fn from_params(keys: &mut Keys) -> Self {
+        WatchParams { from: keys.number("from", 0..=i64::MAX as u64), subject: keys.optional("subject") }
+    }
+}
+
+/// Streams events as server-sent events: `id` is the sequence number, `data` the event as JSON.
+#[utoipa::path(get, path = "/v1/watch", operation_id = "watch_events", tag = "state", params(WatchParams,
+    ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was handled")),
+    responses((status = 200, description = "Events as they come", content_type = "text/event-stream", body = Event)))]
+pub(crate) async fn watch(
+    State(api): State<Api>,
+    Params(watch): Params<WatchParams>,
+    headers: HeaderMap,
+) -> Answer<Sse<impl Stream<Item = Result<sse::Event, axum::Error>>>> {
+    let from = last_event_id(&headers)?.or(watch.from).unwrap_or_else(|| *api.store.head().borrow());
+    let events = watch_from(api.store.clone(), from).into_stream().take_until(api.stopping());
+    let stream = events.filter_map(move |event| ready(wanted(event, watch.subject)));
+    Ok(Sse::new(stream).keep_alive(sse::KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// The event as it is sent, if it is about `subject` or about anything wanted.
+fn wanted(
+    event: Result<Event, StoreError>,
+    subject: Option<AnyId>,
+) -> Option<Result<sse::Event, axum::Error>> {
+    let event = match event {
+        Ok(event) => event,
+        Err(error) => return Some(Err(axum::Error::new(error))),
+    };
+    let about = subject.is_none_or(|subject| subject == event.subject);
+    about.then(|| sse::Event::default().id(event.seq.to_string()).json_data(&event))
+}
+
+fn last_event_id(headers: &HeaderMap) -> Answer<Option<Seq>> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    text.parse().map(Some).map_err(|_| {
+        Problem::new(Code::Invalid, "The header Last-Event-ID is not a sequence number.")
+            .detail(format!("Last-Event-ID: `{}`", excerpt(text)))
+            .hint("Send the id of the last event that was handled, or no such header.")
+            .into()
+    })
+}

@@ -1,0 +1,81 @@
+//! The images of the built-in registry. Pushing them is the registry's own protocol, under `/v2`.
+
+use crate::{
+    error::{Answer, Failure},
+    extract::Json,
+    params::{FromParams, Keys, NoParams, Params},
+    state::Api,
+};
+use axum::{Json as Sent, extract::State, http::StatusCode};
+use freehold_image::{ImageError, ImageStore};
+use freehold_model::{
+    Code,
+    api::{ImageSummary, PullRequest},
+};
+use utoipa::IntoParams;
+
+/// Which image.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Which {
+    /// `name:tag`, or `name@digest`.
+    reference: String,
+}
+
+impl FromParams for Which {
+    fn from_params(keys: &mut Keys) -> Self {
+        let reference = keys.required("reference", "say which image, such as guestbook:1");
+        Which { reference: reference.unwrap_or_default() }
+    }
+}
+
+/// Lists the images of the built-in registry.
+#[utoipa::path(get, path = "/v1/images", operation_id = "list_images", tag = "images",
+    responses((status = 200, description = "Every tag", body = Vec<ImageSummary>)))]
+pub(crate) async fn list(State(api): State<Api>, _: Params<NoParams>) -> Answer<Sent<Vec<ImageSummary>>> {
+    work(&api, ImageStore::list).await.map(Sent)
+}
+
+/// Shows an image: its digest, manifest and config.
+#[utoipa::path(get, path = "/v1/images/inspect", operation_id = "inspect_image", tag = "images", params(Which),
+    responses((status = 200, description = "reference, digest, manifest, config", body = Object)))]
+pub(crate) async fn inspect(
+    State(api): State<Api>,
+    Params(which): Params<Which>,
+) -> Answer<Sent<freehold_image::Inspected>> {
+    work(&api, move |images| images.inspect(&which.reference)).await.map(Sent)
+}
+
+/// Fetches an image from another registry into the built-in one.
+#[utoipa::path(post, path = "/v1/images/pull", operation_id = "pull_image", tag = "images",
+    request_body = PullRequest, responses((status = 200, description = "As it is here now", body = ImageSummary)))]
+pub(crate) async fn pull(
+    State(api): State<Api>,
+    _: Params<NoParams>,
+    Json(wanted): Json<PullRequest>,
+) -> Answer<Sent<ImageSummary>> {
+    api.images.pull(&wanted.reference).await.map(Sent).map_err(|error| failure(&error))
+}
+
+/// Removes a tag.
+#[utoipa::path(delete, path = "/v1/images", operation_id = "delete_image", tag = "images", params(Which),
+    responses((status = 204, description = "It is gone")))]
+pub(crate) async fn remove(State(api): State<Api>, Params(which): Params<Which>) -> Answer<StatusCode> {
+    work(&api, move |images| images.remove(&which.reference)).await.map(|()| StatusCode::NO_CONTENT)
+}
+
+/// Asks the image store, which reads files, on a thread that may block.
+async fn work<T: Send + 'static>(
+    api: &Api,
+    ask: impl FnOnce(&ImageStore) -> Result<T, ImageError> + Send + 'static,
+) -> Answer<T> {
+    let images = api.images.clone();
+    let asked = tokio::task::spawn_blocking(move || ask(&images)).await.map_err(Failure::internal)?;
+    asked.map_err(|error| failure(&error))
+}
+
+/// An image error as the caller sees it; what the disk said stays in the log.
+pub(crate) fn failure(error: &ImageError) -> Failure {
+    let problem = error.problem();
+    if problem.code == Code::Internal { Failure::internal(problem) } else { Failure(problem) }
+}

@@ -1,0 +1,11 @@
+//! The handlers, one file per noun.
+
+pub(crate) mod doctor;
+pub(crate) mod events;
+pub(crate) mod exec;
+pub(crate) mod health;
+pub(crate) mod images;
+pub(crate) mod logs;
+pub(crate) mod receipts;
+pub(crate) mod resources;
+pub(crate) mod summaries;

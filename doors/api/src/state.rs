@@ -1,0 +1,56 @@
+//! What handlers work with: the ports, and reading them without blocking the executor.
+
+use crate::{
+    error::{Answer, Failure},
+    port::NodePort,
+};
+use freehold_identity::Tokens;
+use freehold_image::ImageStore;
+use freehold_model::api::Doctor;
+use freehold_reconcile::{Clock, Store, View};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Everything that the API needs from the process it runs in.
+pub struct ApiState {
+    /// Resources and events.
+    pub store: Arc<dyn Store>,
+    /// The built-in registry.
+    pub images: ImageStore,
+    /// What runs on nodes.
+    pub agent: Arc<dyn NodePort>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Whom to let in.
+    pub tokens: Tokens,
+    /// Whether the server serves: false while it starts, and again when it stops, which ends
+    /// streams and waits.
+    pub ready: watch::Receiver<bool>,
+    /// Looks at what the machine can do; may block.
+    pub doctor: Arc<dyn Fn() -> Doctor + Send + Sync>,
+}
+
+/// The state as handlers share it.
+pub(crate) type Api = Arc<ApiState>;
+
+impl ApiState {
+    /// Reads one consistent view on a thread that may block.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn View) -> Answer<T> + Send + 'static,
+    ) -> Answer<T> {
+        let view = self.store.view().await?;
+        tokio::task::spawn_blocking(move || work(&*view)).await.map_err(Failure::internal)?
+    }
+
+    /// Resolves when the server stops serving.
+    pub(crate) fn stopping(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut ready = self.ready.clone();
+        async move {
+            // Not ready at first means that it is still starting. A dropped sender means it stops.
+            if ready.wait_for(|ready| *ready).await.is_ok() {
+                let _ = ready.wait_for(|ready| !*ready).await;
+            }
+        }
+    }
+}
