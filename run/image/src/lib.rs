@@ -1,1 +1,26 @@
 //! OCI images: the registry, pulling, unpacking, and building from a folder.
+//!
+//! [`ImageStore`] is what the control plane and the agent hold: blobs named by their SHA-256, tags
+//! that name manifests, and layers unpacked once each. [`build`], [`push`] and [`fetch`] are the
+//! other side, used by the command line. Overlay mounts are the runtime's business.
+
+mod blobs;
+
+mod error;
+
+mod files;
+mod flight;
+mod manifest;
+
+mod reference;
+mod registry;
+mod remote;
+mod store;
+mod tags;
+mod unpack;
+
+pub use error::ImageError;
+pub use manifest::RunConfig;
+pub use reference::Reference;
+pub use store::{ImageStore, Inspected, PreparedImage};
+pub use unpack::Limits;

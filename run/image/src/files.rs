@@ -1,0 +1,53 @@
+//! Small files written whole or not at all, and unpredictable names for unfinished ones.
+
+use crate::ImageError;
+use std::{
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+/// A name that no other unfinished file has.
+pub(crate) fn random_name() -> String {
+    hex::encode(rand::random::<[u8; 16]>())
+}
+
+/// Makes `path` hold `bytes`, whatever happens in between: written to `scratch` (a folder of the same
+/// file system), made durable, renamed.
+pub(crate) fn write_atomically(path: &Path, scratch: &Path, bytes: &[u8]) -> Result<(), ImageError> {
+    let unfinished = scratch.join(random_name());
+    let write = || {
+        let mut file = File::create_new(&unfinished)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(ImageError::io("write", &unfinished))?;
+    rename_durably(&unfinished, path)
+}
+
+/// Renames, and makes the rename survive a loss of power.
+pub(crate) fn rename_durably(from: &Path, to: &Path) -> Result<(), ImageError> {
+    let parent = to.parent().unwrap_or(Path::new("."));
+    std::fs::rename(from, to)
+        .and_then(|()| File::open(parent)?.sync_all())
+        .map_err(ImageError::io("rename to", to))
+}
+
+/// Creates a folder and its parents.
+pub(crate) fn create_dirs(path: &Path) -> Result<PathBuf, ImageError> {
+    std::fs::create_dir_all(path).map_err(ImageError::io("create", path))?;
+    Ok(path.to_owned())
+}
+
+/// The whole of a small file; `None` when there is none.
+pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, ImageError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e)
+            if e.kind() == std::io::ErrorKind::NotFound || e.kind() == std::io::ErrorKind::NotADirectory =>
+        {
+            Ok(None)
+        }
+        Err(e) => Err(ImageError::io("read", path)(e)),
+    }
+}

@@ -1,0 +1,103 @@
+//! Manifests by tag and by digest (distribution spec 1.1, "Pulling manifests", "Pushing Manifests").
+
+use super::{CONTENT_DIGEST, Which, errors::Fault};
+use crate::{
+    ImageStore,
+    manifest::{MANIFEST_LIMIT, Manifest, digest_of},
+};
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use freehold_model::Digest;
+
+pub(super) fn get(store: &ImageStore, name: &str, which: &Which) -> Result<Response, Fault> {
+    let unknown = || Fault::manifest_unknown(name, which.text());
+    let digest = match which {
+        Which::Digest(digest) => digest.clone(),
+        Which::Tag(tag) => store.tags().get(name, tag)?.ok_or_else(unknown)?,
+    };
+    let record = store.tags().record(name, &digest)?.ok_or_else(unknown)?;
+    let bytes = store.blobs().read(&digest)?.ok_or_else(unknown)?;
+    let headers = [
+        (header::CONTENT_TYPE, record.media_type),
+        (header::CONTENT_LENGTH, bytes.len().to_string()),
+        (header::ETAG, format!("\"{digest}\"")),
+        (CONTENT_DIGEST, digest.to_string()),
+    ];
+    Ok((headers, Body::from(bytes)).into_response())
+}
+
+pub(super) async fn put(
+    store: &ImageStore,
+    name: &str,
+    which: Which,
+    request: Request,
+) -> Result<Response, Fault> {
+    let media_type = media_type(&request);
+    let bytes = body(request).await?;
+    let digest = Digest::of(&bytes);
+    if let Which::Digest(expected) = &which
+        && *expected != digest
+    {
+        return Err(Fault::digest(format!("the manifest is {digest}, not {expected}")));
+    }
+    let invalid = |reason| Fault::manifest_invalid(StatusCode::BAD_REQUEST, reason);
+    let (manifest, _) = Manifest::parse(&bytes, media_type.as_deref()).map_err(invalid)?;
+    for part in manifest.needs() {
+        let part = digest_of(part).map_err(invalid)?;
+        if !store.blobs().has(&part)? {
+            return Err(Fault::manifest_blob_unknown(part.as_str()));
+        }
+    }
+    let subject = manifest.subject().map(|subject| subject.digest().to_string());
+    store.blobs().write(&bytes)?;
+    store.accept(name, &digest, &bytes, media_type.as_deref())?;
+    if let Which::Tag(tag) = &which {
+        store.tags().put(name, tag, &digest)?;
+    }
+    let headers = [
+        (header::LOCATION, format!("/v2/{name}/manifests/{}", which.text())),
+        (CONTENT_DIGEST, digest.to_string()),
+    ];
+    let mut response = (StatusCode::CREATED, headers).into_response();
+    if let Some(subject) = subject.and_then(|subject| subject.parse().ok()) {
+        response.headers_mut().insert(header::HeaderName::from_static("oci-subject"), subject);
+    }
+    Ok(response)
+}
+
+pub(super) fn delete(store: &ImageStore, name: &str, which: &Which) -> Result<Response, Fault> {
+    let removed = match which {
+        Which::Tag(tag) => store.tags().remove(name, tag)?,
+        Which::Digest(digest) => store.tags().remove_record(name, digest)?,
+    };
+    if removed {
+        Ok(StatusCode::ACCEPTED.into_response())
+    } else {
+        Err(Fault::manifest_unknown(name, which.text()))
+    }
+}
+
+fn media_type(request: &Request) -> Option<String> {
+    let value = request.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or_default().trim().to_owned())
+}
+
+async fn body(request: Request) -> Result<bytes::Bytes, Fault> {
+    axum::body::to_bytes(request.into_body(), MANIFEST_LIMIT).await.map_err(|e| {
+        let reason = format!("no manifest of at most {MANIFEST_LIMIT} bytes came: {e}");
+        Fault::manifest_invalid(StatusCode::PAYLOAD_TOO_LARGE, reason)
+    })
+}
+
+impl Which {
+    fn text(&self) -> &str {
+        match self {
+            Which::Tag(tag) => tag,
+            Which::Digest(digest) => digest.as_str(),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Uploads of blobs: at once, in one piece after POST, or in chunks (distribution spec 1.1, "Pushing
+//! blobs"). Bytes go to disk and through the hash as they come.
+//!
+//! An upload lives in this process: after a restart a client is told that it is unknown, and begins anew.
+
+use super::{CONTENT_DIGEST, digest, errors::Fault};
+use crate::{ImageStore, blobs::Unfinished, files::random_name};
+use axum::{
+    body::Body,
+    extract::{Query, Request},
+    http::{HeaderName, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use freehold_model::Digest;
+use futures::StreamExt;
+use serde::Deserialize;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+use tokio::sync::Mutex as AsyncMutex;
+
+/// An upload that nobody has touched for this long is given up.
+const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
+
+const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+
+/// The uploads under way.
+#[derive(Default)]
+pub(crate) struct Uploads(Mutex<HashMap<String, Upload>>);
+
+#[derive(Clone)]
+struct Upload {
+    repository: String,
+    touched: Instant,
+    /// Taken out when the upload ends.
+    blob: Arc<AsyncMutex<Option<Unfinished>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Options {
+    digest: Option<String>,
+    mount: Option<String>,
+}
+
+impl Uploads {
+    fn enter(&self, repository: &str, blob: Unfinished) -> String {
+        let id = random_name();
+        let upload = Upload {
+            repository: repository.to_owned(),
+            touched: Instant::now(),
+            blob: Arc::new(AsyncMutex::new(Some(blob))),
+        };
+        let mut uploads = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        uploads.retain(|_, upload| upload.touched.elapsed() < FORGOTTEN);
+        uploads.insert(id.clone(), upload);
+        id
+    }
+
+    fn find(&self, repository: &str, id: &str) -> Result<Upload, Fault> {
+        let mut uploads = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let upload = uploads.get_mut(id).filter(|upload| upload.repository == repository);
+        let upload = upload.ok_or_else(|| Fault::upload_unknown(id))?;
+        upload.touched = Instant::now();
+        Ok(upload.clone())
+    }
+
+    fn forget(&self, id: &str) {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(id);
+    }
+}
+
+/// POST: mounts a blob that is here, takes one whole (`?digest=`), or opens an upload.
+pub(super) async fn begin(store: &ImageStore, name: &str, request: Request) -> Result<Response, Fault> {
+    let options = options(request.uri())?;
+    if let Some(mount) = options.mount.as_deref().map(digest).transpose()?
+        && store.blobs().has(&mount)?
+    {
+        return Ok(created(name, &mount));
+    }
+    let mut blob = store.blobs().begin().await?;
+    if let Some(expected) = options.digest.as_deref().map(digest).transpose()? {
+        receive(request.into_body(), &mut blob).await?;
+        store.blobs().finish(blob, &expected, "the blob").await?;
+        return Ok(created(name, &expected));
+    }
+    let id = store.uploads().enter(name, blob);
+    Ok(accepted(StatusCode::ACCEPTED, name, &id, 0))
+}
+
+/// PATCH: appends a chunk. With a Content-Range it must begin where the last one ended.
+pub(super) async fn append(
+    store: &ImageStore,
+    name: &str,
+    id: &str,
+    request: Request,
+) -> Result<Response, Fault> {
+    let upload = store.uploads().find(name, id)?;
+    let mut slot = upload.blob.lock().await;
+    let blob = slot.as_mut().ok_or_else(|| Fault::upload_unknown(id))?;
+    if let Some(refusal) = out_of_order(&request, name, id, blob.length()) {
+        return Ok(refusal);
+    }
+    receive(request.into_body(), blob).await?;
+    Ok(accepted(StatusCode::ACCEPTED, name, id, blob.length()))
+}
+
+/// PUT: takes the last bytes, if any, and gives the blob its name.
+pub(super) async fn finish(
+    store: &ImageStore,
+    name: &str,
+    id: &str,
+    request: Request,
+) -> Result<Response, Fault> {
+    let asked = options(request.uri())?.digest.ok_or_else(|| Fault::digest("`?digest=` is missing"))?;
+    let expected = digest(&asked)?;
+    let upload = store.uploads().find(name, id)?;
+    let mut slot = upload.blob.lock().await;
+    let blob = slot.as_mut().ok_or_else(|| Fault::upload_unknown(id))?;
+    if let Some(refusal) = out_of_order(&request, name, id, blob.length()) {
+        return Ok(refusal);
+    }
+    receive(request.into_body(), blob).await?;
+    let blob = slot.take().ok_or_else(|| Fault::upload_unknown(id))?;
+    store.uploads().forget(id);
+    store.blobs().finish(blob, &expected, "the blob").await?;
+    Ok(created(name, &expected))
+}
+
+/// GET: how far an upload is.
+pub(super) async fn status(store: &ImageStore, name: &str, id: &str) -> Result<Response, Fault> {
+    let upload = store.uploads().find(name, id)?;
+    let slot = upload.blob.lock().await;
+    let length = slot.as_ref().ok_or_else(|| Fault::upload_unknown(id))?.length();
+    Ok(accepted(StatusCode::NO_CONTENT, name, id, length))
+}
+
+/// DELETE: gives an upload up.
+pub(super) fn cancel(store: &ImageStore, name: &str, id: &str) -> Result<Response, Fault> {
+    store.uploads().find(name, id)?;
+    store.uploads().forget(id);
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn options(uri: &Uri) -> Result<Options, Fault> {
+    Ok(Query::try_from_uri(uri).map_err(|e| Fault::upload_invalid(e.to_string()))?.0)
+}
+
+async fn receive(body: Body, blob: &mut Unfinished) -> Result<(), Fault> {
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|e| Fault::upload_invalid(format!("the upload broke off: {e}")))?;
+        blob.write(&chunk).await?;
+    }
+    Ok(())
+}
+
+/// The refusal of a chunk that does not begin where the upload ends.
+fn out_of_order(request: &Request, name: &str, id: &str, length: u64) -> Option<Response> {
+    let range = request.headers().get(header::CONTENT_RANGE)?;
+    let bounds = range.to_str().ok().and_then(chunk_range);
+    let declared = request.headers().get(header::CONTENT_LENGTH);
+    let declared = declared.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let fits = bounds.is_some_and(|(first, last)| {
+        first == length && last >= first && declared.is_none_or(|declared| declared == last - first + 1)
+    });
+    if fits {
+        return None;
+    }
+    let message = format!("the chunk must begin at byte {length} and be as long as its Content-Range says");
+    let mut response = accepted(StatusCode::ACCEPTED, name, id, length);
+    let refusal = Fault::range(message).into_response();
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    let (parts, body) = refusal.into_parts();
+    *response.status_mut() = parts.status;
+    response.headers_mut().extend(parts.headers);
+    *response.body_mut() = body;
+    Some(response)
+}
+
+/// `<first>-<last>`, as the distribution spec has it; `bytes first-last/total` as HTTP has it.
+fn chunk_range(text: &str) -> Option<(u64, u64)> {
+    let text = text.trim().strip_prefix("bytes").unwrap_or(text).trim_start_matches([' ', '=']);
+    let (first, last) = text.split('/').next()?.split_once('-')?;
+    Some((first.trim().parse().ok()?, last.trim().parse().ok()?))
+}
+
+fn accepted(status: StatusCode, name: &str, id: &str, length: u64) -> Response {
+    let headers = [
+        (header::LOCATION, format!("/v2/{name}/blobs/uploads/{id}")),
+        // Inclusive at both ends; the spec has no way to say "none yet" but this.
+        (header::RANGE, format!("0-{}", length.saturating_sub(1))),
+        (UPLOAD_ID, id.to_owned()),
+    ];
+    let mut response = (status, headers).into_response();
+    if status != StatusCode::NO_CONTENT {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    response
+}
+
+fn created(name: &str, digest: &Digest) -> Response {
+    let headers =
+        [(header::LOCATION, format!("/v2/{name}/blobs/{digest}")), (CONTENT_DIGEST, digest.to_string())];
+    (StatusCode::CREATED, headers).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunk_ranges_are_read_in_both_spellings() {
+        assert_eq!(chunk_range("0-9"), Some((0, 9)));
+        assert_eq!(chunk_range("bytes 10-19/20"), Some((10, 19)));
+        assert_eq!(chunk_range("bytes=10-19"), Some((10, 19)));
+        assert_eq!(chunk_range("ten-20"), None);
+    }
+}

@@ -1,0 +1,501 @@
+//! The image store: what the control plane, the agent and the registry's handlers hold.
+//!
+//! `blobs/` and `layers/` are shared by every image; `tags/` says what is called what. Nothing is
+//! removed but tags and manifests' names: unreferenced blobs and layers stay until garbage collection,
+//! which does not exist yet.
+
+use crate::{
+    ImageError, Limits, Reference, RunConfig,
+    blobs::Blobs,
+    files::create_dirs,
+    flight::Flights,
+    manifest::{Config, Manifest, choose, digest_of, platform},
+    registry::{self, Uploads},
+    remote::Remotes,
+    tags::{Record, Tags},
+    unpack,
+};
+use freehold_model::{Bytes, Digest, ImageRef, api::ImageSummary};
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use oci_spec::image::{Descriptor, ImageManifest};
+use serde_json::Value;
+use std::{
+    collections::HashSet,
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// How many blobs are fetched, and how many layers unpacked, at one time.
+const AT_ONCE: usize = 4;
+
+/// Images of one machine. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct ImageStore(Arc<Inner>);
+
+struct Inner {
+    blobs: Blobs,
+    tags: Tags,
+    layers: PathBuf,
+    limits: Limits,
+    remotes: Remotes,
+    flights: Flights,
+    uploads: Uploads,
+}
+
+/// An image that is ready to be mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreparedImage {
+    /// The digest of its manifest.
+    pub digest: Digest,
+    /// The folders of its layers, the lowest first, each once. Read-only: others share them.
+    pub layers: Vec<PathBuf>,
+    /// How the image says it is run.
+    pub config: RunConfig,
+}
+
+/// Everything there is to see of an image.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Inspected {
+    /// As it was asked for, with its tag.
+    pub reference: String,
+    /// The digest of the manifest for this platform.
+    pub digest: Digest,
+    /// The manifest.
+    pub manifest: Value,
+    /// The image config.
+    pub config: Value,
+}
+
+impl ImageStore {
+    /// Opens or creates the store in `dir`. One process at a time: unfinished uploads are thrown away.
+    pub fn open(dir: &Path) -> Result<ImageStore, ImageError> {
+        ImageStore::open_with(dir, Limits::default())
+    }
+
+    /// Opens the store with other limits on what a layer may unpack to.
+    pub fn open_with(dir: &Path, limits: Limits) -> Result<ImageStore, ImageError> {
+        let blobs = Blobs::open(dir)?;
+        let tags = Tags::open(dir, blobs.scratch())?;
+        let layers = create_dirs(&dir.join("layers"))?;
+        // Layers hold set-user-id programs as root: nobody else may reach them by path.
+        std::fs::set_permissions(&layers, Permissions::from_mode(0o700))
+            .map_err(ImageError::io("protect", &layers))?;
+        unpack::discard_unfinished(&layers)?;
+        Ok(ImageStore(Arc::new(Inner {
+            blobs,
+            tags,
+            layers,
+            limits,
+            remotes: Remotes::default(),
+            flights: Flights::default(),
+            uploads: Uploads::default(),
+        })))
+    }
+
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.0.blobs
+    }
+
+    pub(crate) fn tags(&self) -> &Tags {
+        &self.0.tags
+    }
+
+    pub(crate) fn uploads(&self) -> &Uploads {
+        &self.0.uploads
+    }
+
+    /// What a reference means now: the digest of the manifest for this platform.
+    ///
+    /// Without a host it is looked up in the built-in registry. With one that registry is asked; when it
+    /// cannot be asked, the copy that is here under that name answers.
+    ///
+    /// # Errors
+    /// Not a reference, no such image, no variant for this platform, or no answer and no copy.
+    pub async fn resolve(&self, reference: &str) -> Result<ImageRef, ImageError> {
+        let parsed: Reference = reference.parse()?;
+        let digest = match parsed.host() {
+            None => self.local_digest(&parsed)?,
+            Some(_) => match self.remote_digest(&parsed).await {
+                Err(ImageError::Remote { registry, reason, reference }) => {
+                    let held = self.local_digest(&parsed);
+                    held.map_err(|_| ImageError::Remote { registry, reason, reference })?
+                }
+                answer => answer?,
+            },
+        };
+        Ok(ImageRef { reference: reference.to_owned(), digest })
+    }
+
+    fn local_digest(&self, reference: &Reference) -> Result<Digest, ImageError> {
+        let unknown = || ImageError::Unknown(reference.to_string());
+        let digest = match reference.digest() {
+            Some(digest) if self.0.tags.record(&reference.name(), digest)?.is_some() => digest.clone(),
+            Some(_) => return Err(unknown()),
+            None => self.0.tags.get(&reference.name(), reference.tag())?.ok_or_else(unknown)?,
+        };
+        self.platform_digest(&reference.to_string(), digest)
+    }
+
+    /// Follows indexes that are here down to the manifest of an image.
+    fn platform_digest(&self, reference: &str, mut digest: Digest) -> Result<Digest, ImageError> {
+        // An index may hold indexes, but one that goes deeper than this is a mistake or a loop.
+        for _ in 0..4 {
+            match self.manifest(reference, &digest)? {
+                Manifest::Image(_) => return Ok(digest),
+                Manifest::Index(index) => digest = chosen(reference, &digest, &index)?,
+            }
+        }
+        Err(ImageError::Manifest { digest, reason: "indexes are nested too deeply".into() })
+    }
+
+    async fn remote_digest(&self, reference: &Reference) -> Result<Digest, ImageError> {
+        let mut at = reference.clone();
+        for _ in 0..4 {
+            let (bytes, digest) = match at.digest() {
+                Some(digest) if self.0.blobs.has(digest)? => {
+                    (self.0.blobs.read(digest)?.unwrap_or_default(), digest.clone())
+                }
+                _ => self.0.remotes.manifest(&at).await?,
+            };
+            match Manifest::stored(&digest, &bytes)? {
+                Manifest::Image(_) => {
+                    self.0.blobs.write(&bytes)?;
+                    return Ok(digest);
+                }
+                Manifest::Index(index) => {
+                    at = at.at_digest(chosen(&reference.to_string(), &digest, &index)?);
+                }
+            }
+        }
+        Err(ImageError::Remote {
+            registry: reference.host().unwrap_or_default().into(),
+            reference: reference.to_string(),
+            reason: "indexes are nested too deeply".into(),
+        })
+    }
+
+    /// Makes sure that every part of an image is here, fetching what is not from its registry.
+    ///
+    /// Calls for the same image share the work. Whoever fetched something also sets the tag, so that the
+    /// image is found when its registry cannot be asked.
+    pub async fn ensure(&self, image: &ImageRef) -> Result<(), ImageError> {
+        if self.missing(image)?.is_none() {
+            return Ok(());
+        }
+        let _alone = self.0.flights.board(&format!("image {}", image.digest)).await;
+        if self.missing(image)?.is_none() {
+            return Ok(());
+        }
+        let reference: Reference = image.reference.parse()?;
+        if reference.host().is_none() {
+            let digest = self.missing(image)?.unwrap_or_else(|| image.digest.clone());
+            return Err(if digest == image.digest {
+                ImageError::Unknown(image.reference.clone())
+            } else {
+                ImageError::Incomplete { reference: image.reference.clone(), digest }
+            });
+        }
+        self.fetch(&reference, image).await?;
+        self.remember(&reference, &image.digest)
+    }
+
+    /// A part that is not here: the manifest itself, or something it needs.
+    fn missing(&self, image: &ImageRef) -> Result<Option<Digest>, ImageError> {
+        if !self.0.blobs.has(&image.digest)? {
+            return Ok(Some(image.digest.clone()));
+        }
+        for (digest, _) in self.parts(image)? {
+            if !self.0.blobs.has(&digest)? {
+                return Ok(Some(digest));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The config and the layers of an image whose manifest is here, with their sizes.
+    fn parts(&self, image: &ImageRef) -> Result<Vec<(Digest, u64)>, ImageError> {
+        let manifest = self.image_manifest(&image.reference, &image.digest)?;
+        let parts = std::iter::once(manifest.config()).chain(manifest.layers());
+        parts.map(|part| Ok((digest_in(&image.digest, part)?, part.size()))).collect()
+    }
+
+    async fn fetch(&self, reference: &Reference, image: &ImageRef) -> Result<(), ImageError> {
+        if !self.0.blobs.has(&image.digest)? {
+            let (bytes, _) = self.0.remotes.manifest(&reference.at_digest(image.digest.clone())).await?;
+            self.0.blobs.write(&bytes)?;
+        }
+        futures::stream::iter(self.parts(image)?)
+            .map(|(digest, size)| async move { self.fetch_blob(reference, &digest, size).await })
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await
+    }
+
+    async fn fetch_blob(&self, reference: &Reference, digest: &Digest, size: u64) -> Result<(), ImageError> {
+        let _alone = self.0.flights.board(&format!("blob {digest}")).await;
+        if self.0.blobs.has(digest)? {
+            return Ok(());
+        }
+        self.0.remotes.blob(reference, digest, size, &self.0.blobs).await
+    }
+
+    /// Enters a fetched image under its own name.
+    fn remember(&self, reference: &Reference, digest: &Digest) -> Result<(), ImageError> {
+        let bytes = self.0.blobs.read(digest)?.unwrap_or_default();
+        self.accept(&reference.name(), digest, &bytes, None)?;
+        match reference.digest() {
+            Some(_) => Ok(()),
+            None => self.0.tags.put(&reference.name(), reference.tag(), digest),
+        }
+    }
+
+    /// Makes a stored manifest part of a repository.
+    pub(crate) fn accept(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        bytes: &[u8],
+        media_type: Option<&str>,
+    ) -> Result<(), ImageError> {
+        let wrong = |reason| ImageError::Manifest { digest: digest.clone(), reason };
+        let (manifest, media_type) = Manifest::parse(bytes, media_type).map_err(wrong)?;
+        let subject = manifest.subject().map(digest_of).transpose().map_err(wrong)?;
+        self.0.tags.put_record(repository, digest, &Record { media_type, pushed: Timestamp::now(), subject })
+    }
+
+    /// Makes an image ready to be mounted: fetched, and each layer unpacked once.
+    ///
+    /// # Errors
+    /// Everything that [`ensure`](Self::ensure) fails with; a layer that must not be unpacked; an image
+    /// made for another platform.
+    pub async fn prepare(&self, image: &ImageRef) -> Result<PreparedImage, ImageError> {
+        self.ensure(image).await?;
+        let manifest = self.image_manifest(&image.reference, &image.digest)?;
+        let config = self.config(image, &manifest)?;
+        config
+            .runs_here()
+            .map_err(|_| ImageError::Platform { reference: image.reference.clone(), platform: here() })?;
+        if config.diff_ids().len() != manifest.layers().len() {
+            let reason = format!(
+                "it has {} layers but its config names {}",
+                manifest.layers().len(),
+                config.diff_ids().len()
+            );
+            return Err(ImageError::Manifest { digest: image.digest.clone(), reason });
+        }
+        let mut layers = Vec::new();
+        for (descriptor, diff_id) in manifest.layers().iter().zip(config.diff_ids()) {
+            layers.push((digest_in(&image.digest, descriptor)?, diff_id.clone()));
+        }
+        let layers = futures::stream::iter(layers)
+            .map(|(blob, diff_id)| self.unpack(blob, diff_id))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(PreparedImage {
+            digest: image.digest.clone(),
+            layers: each_once(layers),
+            config: config.run_config(),
+        })
+    }
+
+    async fn unpack(&self, blob: Digest, diff_id: Digest) -> Result<PathBuf, ImageError> {
+        let dir = self.0.layers.join(diff_id.hex());
+        if dir.is_dir() {
+            return Ok(dir);
+        }
+        let alone = self.0.flights.board(&format!("layer {diff_id}")).await;
+        let store = self.clone();
+        let work = move || {
+            // Held until the work is really over, even if nobody waits for it any more.
+            let _alone = alone;
+            if dir.is_dir() {
+                return Ok(dir);
+            }
+            let source = store.0.blobs.path(&blob);
+            unpack::unpack(&source, &blob, &diff_id, &dir, &store.0.limits)?;
+            Ok(dir)
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// Fetches an image of another registry into the built-in one, under its full reference.
+    pub async fn pull(&self, reference: &str) -> Result<ImageSummary, ImageError> {
+        let parsed: Reference = reference.parse()?;
+        if parsed.host().is_none() {
+            return Err(ImageError::Reference {
+                text: reference.to_owned(),
+                reason: "to pull, begin with the host of the registry, such as docker.io/",
+            });
+        }
+        let digest = self.remote_digest(&parsed).await?;
+        let image = ImageRef { reference: reference.to_owned(), digest };
+        self.ensure(&image).await?;
+        // Once more for the case that all was here already, under another name or an older tag.
+        self.remember(&parsed, &image.digest)?;
+        self.summary(parsed.to_string(), &parsed.name(), image.digest)
+    }
+
+    /// Every tag of the built-in registry; and by digest the manifests that have no tag and belong to
+    /// nothing else. Sorted by reference.
+    pub fn list(&self) -> Result<Vec<ImageSummary>, ImageError> {
+        let mut images = Vec::new();
+        for repository in self.0.tags.repositories()? {
+            let mut named = HashSet::new();
+            for tag in self.0.tags.of(&repository)? {
+                let Some(digest) = self.0.tags.get(&repository, &tag)? else { continue };
+                named.insert(digest.clone());
+                images.push(self.summary(format!("{repository}:{tag}"), &repository, digest)?);
+            }
+            for digest in self.unnamed(&repository, named)? {
+                images.push(self.summary(format!("{repository}@{digest}"), &repository, digest)?);
+            }
+        }
+        Ok(images)
+    }
+
+    /// The manifests without a tag that are neither a part of an index nor attached to something.
+    fn unnamed(&self, repository: &str, mut named: HashSet<Digest>) -> Result<Vec<Digest>, ImageError> {
+        let manifests = self.0.tags.manifests(repository)?;
+        for digest in &manifests {
+            let attached =
+                self.0.tags.record(repository, digest)?.is_none_or(|record| record.subject.is_some());
+            if attached {
+                named.insert(digest.clone());
+            }
+            if let Ok(Manifest::Index(index)) = self.manifest(repository, digest) {
+                named.extend(index.manifests().iter().filter_map(|entry| digest_of(entry).ok()));
+            }
+        }
+        Ok(manifests.into_iter().filter(|digest| !named.contains(digest)).collect())
+    }
+
+    fn summary(
+        &self,
+        reference: String,
+        repository: &str,
+        digest: Digest,
+    ) -> Result<ImageSummary, ImageError> {
+        let pushed = self.0.tags.record(repository, &digest)?.map_or(Timestamp::UNIX_EPOCH, |r| r.pushed);
+        let size = self.size(&reference, &digest, 0);
+        Ok(ImageSummary { reference, digest, size: Bytes(size), pushed })
+    }
+
+    /// The bytes of config and layers, over all platforms that are here.
+    fn size(&self, reference: &str, digest: &Digest, depth: u8) -> u64 {
+        match self.manifest(reference, digest) {
+            Ok(Manifest::Index(index)) if depth < 4 => {
+                let entries = index.manifests().iter().filter_map(|entry| digest_of(entry).ok());
+                entries.map(|entry| self.size(reference, &entry, depth + 1)).sum()
+            }
+            Ok(Manifest::Image(image)) => std::iter::once(image.config())
+                .chain(image.layers())
+                .fold(0, |sum, part| sum.saturating_add(part.size())),
+            _ => 0,
+        }
+    }
+
+    /// The manifest and the config of an image that is here, for this platform.
+    pub fn inspect(&self, reference: &str) -> Result<Inspected, ImageError> {
+        let parsed: Reference = reference.parse()?;
+        let digest = self.local_digest(&parsed)?;
+        let manifest = self.image_manifest(reference, &digest)?;
+        let json = |digest: &Digest| -> Result<Value, ImageError> {
+            let bytes = self.part(reference, digest)?;
+            // What is attached to images may have a config that is no JSON at all.
+            Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        };
+        let config = json(&digest_in(&digest, manifest.config())?)?;
+        Ok(Inspected { reference: parsed.to_string(), manifest: json(&digest)?, config, digest })
+    }
+
+    /// Removes a tag; or, given a digest, a manifest with every tag that means it.
+    ///
+    /// A manifest that loses its last tag is no longer listed. Blobs and unpacked layers stay on disk
+    /// until garbage collection (a later version), so instances that run it are not disturbed.
+    pub fn remove(&self, reference: &str) -> Result<(), ImageError> {
+        let parsed: Reference = reference.parse()?;
+        let name = parsed.name();
+        let unknown = || ImageError::Unknown(parsed.to_string());
+        if let Some(digest) = parsed.digest() {
+            return if self.0.tags.remove_record(&name, digest)? { Ok(()) } else { Err(unknown()) };
+        }
+        let digest = self.0.tags.get(&name, parsed.tag())?.ok_or_else(unknown)?;
+        self.0.tags.remove(&name, parsed.tag())?;
+        for tag in self.0.tags.of(&name)? {
+            if self.0.tags.get(&name, &tag)?.as_ref() == Some(&digest) {
+                return Ok(());
+            }
+        }
+        self.0.tags.remove_record(&name, &digest).map(drop)
+    }
+
+    /// The registry's routes under `/v2/`, without authentication: the caller puts that around it.
+    pub fn router(&self) -> axum::Router {
+        registry::router(self.clone())
+    }
+
+    fn config(&self, image: &ImageRef, manifest: &ImageManifest) -> Result<Config, ImageError> {
+        let digest = digest_in(&image.digest, manifest.config())?;
+        Config::parse(&digest, &self.part(&image.reference, &digest)?)
+    }
+
+    fn image_manifest(&self, reference: &str, digest: &Digest) -> Result<ImageManifest, ImageError> {
+        self.manifest(reference, digest)?.image(digest)
+    }
+
+    fn manifest(&self, reference: &str, digest: &Digest) -> Result<Manifest, ImageError> {
+        Manifest::stored(digest, &self.part(reference, digest)?)
+    }
+
+    /// A small blob that an image needs.
+    fn part(&self, reference: &str, digest: &Digest) -> Result<Vec<u8>, ImageError> {
+        let incomplete =
+            || ImageError::Incomplete { reference: reference.to_owned(), digest: digest.clone() };
+        self.0.blobs.read_small(digest)?.ok_or_else(incomplete)
+    }
+}
+
+fn here() -> String {
+    let (os, architecture) = platform();
+    format!("{os}/{architecture}")
+}
+
+fn chosen(
+    reference: &str,
+    digest: &Digest,
+    index: &oci_spec::image::ImageIndex,
+) -> Result<Digest, ImageError> {
+    let entry = choose(index)
+        .ok_or_else(|| ImageError::Platform { reference: reference.to_owned(), platform: here() })?;
+    digest_in(digest, entry)
+}
+
+fn digest_in(manifest: &Digest, descriptor: &Descriptor) -> Result<Digest, ImageError> {
+    digest_of(descriptor).map_err(|reason| ImageError::Manifest { digest: manifest.clone(), reason })
+}
+
+/// Drops all but the topmost of equal layers: overlayfs refuses to stack a folder twice, and what is
+/// above covers what is below.
+fn each_once(layers: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut seen = HashSet::new();
+    let mut kept: Vec<_> = layers.into_iter().rev().filter(|layer| seen.insert(layer.clone())).collect();
+    kept.reverse();
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_layers_are_stacked_once_the_topmost_stays() {
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(each_once(paths(&["a", "b", "a", "c"])), paths(&["b", "a", "c"]));
+    }
+}

@@ -1,0 +1,156 @@
+//! Unpacks a layer into a folder of its own, for overlayfs. The bytes are hostile until proven otherwise.
+//!
+//! Called on blocking threads by the store. Invariants: nothing outside the layer's folder is created,
+//! changed or read (`root.rs` resolves every path with openat2 inside it); the folder appears under its
+//! final name only when blob digest and diff id are both what they should be.
+
+mod apply;
+mod read;
+mod root;
+
+use crate::{
+    ImageError,
+    files::{random_name, rename_durably},
+};
+use apply::Unpacker;
+use freehold_model::Digest;
+use read::{Allowance, Hashing, Metered, decompress};
+use std::{
+    fs::File,
+    io::{self, BufReader, Read},
+    path::Path,
+};
+
+/// Unfinished layers begin with this.
+const UNFINISHED: &str = ".unfinished-";
+
+/// What the headers of one entry may take (long names, extended attributes).
+const HEADERS: u64 = 1 << 20;
+
+/// How much one layer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The sum of its files' sizes, in bytes.
+    pub bytes: u64,
+    /// How many entries it may have.
+    pub entries: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { bytes: 64 << 30, entries: 1_000_000 }
+    }
+}
+
+/// Why an entry is refused, or which system call failed on it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("{0}")]
+    Unsafe(&'static str),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl From<rustix::io::Errno> for Refused {
+    fn from(errno: rustix::io::Errno) -> Refused {
+        Refused::Io(errno.into())
+    }
+}
+
+/// Removes what an earlier process left half unpacked in `layers`.
+pub(crate) fn discard_unfinished(layers: &Path) -> Result<(), ImageError> {
+    for entry in std::fs::read_dir(layers).map_err(ImageError::io("list", layers))? {
+        let path = entry.map_err(ImageError::io("list", layers))?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED)) {
+            std::fs::remove_dir_all(&path).map_err(ImageError::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Unpacks the blob at `source` to the new folder `target`.
+///
+/// # Errors
+/// The bytes are not `blob`, or do not unpack to `diff_id`; an entry is unsafe; the layer is too large;
+/// the disk is full. Nothing is left behind then.
+pub(crate) fn unpack(
+    source: &Path,
+    blob: &Digest,
+    diff_id: &Digest,
+    target: &Path,
+    limits: &Limits,
+) -> Result<(), ImageError> {
+    let layers = target.parent().unwrap_or(Path::new("."));
+    let unfinished = layers.join(format!("{UNFINISHED}{}", random_name()));
+    let done =
+        fill(source, blob, diff_id, &unfinished, limits).and_then(|()| rename_durably(&unfinished, target));
+    if done.is_err() {
+        let _ = std::fs::remove_dir_all(&unfinished);
+    }
+    done
+}
+
+fn fill(
+    source: &Path,
+    blob: &Digest,
+    diff_id: &Digest,
+    dir: &Path,
+    limits: &Limits,
+) -> Result<(), ImageError> {
+    std::fs::create_dir(dir).map_err(ImageError::io("create", dir))?;
+    let file = File::open(source).map_err(ImageError::io("read", source))?;
+    let mut compressed = Hashing::new(file);
+    let mut plain = Hashing::new(
+        decompress(BufReader::with_capacity(1 << 16, &mut compressed))
+            .map_err(ImageError::io("read", source))?,
+    );
+    entries(&mut plain, blob, dir, limits)?;
+    let found_diff = plain.finish();
+    io::copy(&mut compressed, &mut io::sink()).map_err(ImageError::io("read", source))?;
+    expect("the blob of a layer", blob, compressed.finish())?;
+    expect("the unpacked content of a layer", diff_id, found_diff)
+}
+
+fn expect(what: &str, expected: &Digest, found: Digest) -> Result<(), ImageError> {
+    if found == *expected {
+        return Ok(());
+    }
+    Err(ImageError::Digest { what: what.to_owned(), expected: expected.clone(), found })
+}
+
+/// Applies every entry of the archive, then reads `plain` to its end so that its hash is whole.
+fn entries<R: Read>(
+    plain: &mut Hashing<R>,
+    layer: &Digest,
+    dir: &Path,
+    limits: &Limits,
+) -> Result<(), ImageError> {
+    let refused = |path: &str, reason: String| ImageError::Layer {
+        layer: layer.clone(),
+        path: path.to_owned(),
+        reason,
+    };
+    let allowance = Allowance::new(limits.bytes.saturating_add(1 << 30));
+    let mut archive = tar::Archive::new(Metered::new(plain, &allowance));
+    let mut unpacker = Unpacker::open(dir, limits.bytes).map_err(|e| refused("/", e.to_string()))?;
+    let mut last = String::from("/");
+    allowance.grant(HEADERS);
+    let mut entries = archive.entries().map_err(|e| refused(&last, e.to_string()))?;
+    for number in 0.. {
+        // The tar reader holds names and attributes in memory: between entries it gets only so much.
+        allowance.grant(HEADERS);
+        let Some(entry) = entries.next() else { break };
+        let mut entry = entry.map_err(|e| refused(&last, format!("after it: {e}")))?;
+        if number >= limits.entries {
+            return Err(refused(&last, format!("it has more than {} entries", limits.entries)));
+        }
+        last = String::from_utf8_lossy(&entry.path_bytes()).chars().take(300).collect();
+        allowance.grant(entry.size().saturating_add(HEADERS));
+        unpacker.apply(&mut entry).map_err(|e| refused(&last, e.to_string()))?;
+    }
+    unpacker.finish().map_err(|e| refused("/", e.to_string()))?;
+    allowance.grant(u64::MAX);
+    io::copy(&mut archive.into_inner(), &mut io::sink())
+        .map_err(|e| refused(&last, format!("after it: {e}")))?;
+    Ok(())
+}
