@@ -1,0 +1,66 @@
+//! What callers hand to the writer thread.
+
+use super::row::Row;
+use freehold_model::{
+    Actor, AnyId, Claim, CommitError, Committed, NewEvent, Seq, Txn, Write, txn::Idempotency,
+};
+use freehold_reconcile::StoreError;
+use tokio::sync::oneshot;
+
+/// One piece of work for the writer thread, with the place where its answer goes.
+pub(super) enum Job {
+    Commit(Box<Prepared>, oneshot::Sender<Result<Committed, CommitError>>),
+    Advance(String, Seq, oneshot::Sender<Result<(), StoreError>>),
+    /// Commit what came before, checkpoint and end.
+    Close(oneshot::Sender<()>),
+}
+
+/// A [`Txn`] whose JSON is text already.
+pub(super) struct Prepared {
+    pub actor: Actor,
+    pub reason: String,
+    pub request: String,
+    pub expect: Vec<(AnyId, u64)>,
+    pub writes: Vec<Step>,
+    pub claims: Vec<Claim>,
+    pub releases: Vec<(String, String)>,
+    pub events: Vec<NewEvent>,
+    pub idempotency: Option<Idempotency>,
+}
+
+/// A [`Write`] whose JSON is text already.
+pub(super) enum Step {
+    Put(Row),
+    Spec { id: AnyId, spec: String, generation: Option<u64> },
+    Status { id: AnyId, status: String, version: Option<u64> },
+    Deleting { id: AnyId },
+    Delete { id: AnyId },
+}
+
+impl From<Txn> for Prepared {
+    fn from(txn: Txn) -> Prepared {
+        Prepared {
+            actor: txn.actor,
+            reason: txn.reason,
+            request: txn.request,
+            expect: txn.expect,
+            writes: txn.writes.into_iter().map(Step::from).collect(),
+            claims: txn.claims,
+            releases: txn.releases,
+            events: txn.events,
+            idempotency: txn.idempotency,
+        }
+    }
+}
+
+impl From<Write> for Step {
+    fn from(write: Write) -> Step {
+        match write {
+            Write::Put(resource) => Step::Put(resource.into()),
+            Write::Spec { id, spec, generation } => Step::Spec { id, spec: spec.to_string(), generation },
+            Write::Status { id, status, version } => Step::Status { id, status: status.to_string(), version },
+            Write::Deleting { id } => Step::Deleting { id },
+            Write::Delete { id } => Step::Delete { id },
+        }
+    }
+}

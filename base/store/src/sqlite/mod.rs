@@ -1,0 +1,25 @@
+//! The store of one machine: one writer thread that commits in groups, and a pool of snapshots.
+//!
+//! A commit is turned into rows by its caller ([`row`], [`job`]), queued to the writer thread
+//! ([`writer`]), applied in a savepoint ([`apply`]), and answered once the group it belongs to is on
+//! disk. Reads never wait for writes: each [`view`] is a read transaction on a connection of its own.
+
+mod apply;
+mod chain;
+mod job;
+mod lock;
+mod log;
+mod pool;
+mod row;
+mod schema;
+mod store;
+mod view;
+mod work;
+mod writer;
+
+pub use store::SqliteStore;
+
+/// The engine's complaint as the text that the port's errors carry.
+fn engine(error: impl std::fmt::Display) -> String {
+    format!("SQLite: {error}")
+}

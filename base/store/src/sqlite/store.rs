@@ -1,0 +1,132 @@
+//! The public face of the SQLite store.
+
+use super::{
+    chain,
+    job::{Job, Prepared},
+    lock::Lock,
+    pool::Pool,
+    row::broken,
+    schema,
+    view::SqliteView,
+    writer::Writer,
+};
+use crate::{ChainError, OpenError};
+use freehold_model::{CommitError, Committed, Seq, Txn};
+use freehold_reconcile::{Clock, Store, StoreError, View};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Callers beyond this many wait before they may queue.
+const QUEUE: usize = 1024;
+const CLOSED: &str = "the store is closed";
+
+/// Resources and events in one SQLite file, open in one process at a time.
+///
+/// Dropping it commits what is queued, as [`SqliteStore::close`] does, and blocks meanwhile.
+pub struct SqliteStore {
+    queue: Option<mpsc::Sender<Job>>,
+    head: watch::Receiver<Seq>,
+    readers: Arc<Pool>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`, making it if it is not there and migrating an older schema. `clock`
+    /// stamps events. Reads and writes files: call it where blocking is allowed.
+    ///
+    /// # Errors
+    /// When another process has it open, a newer Freehold or another program wrote it, or a file fails.
+    pub fn open(path: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<SqliteStore, OpenError> {
+        let path = path.as_ref();
+        let failed = |source| OpenError::Engine { path: path.to_owned(), source };
+        let lock = Lock::take(path)?;
+        let db = schema::open_writer(path)?;
+        let writer = Writer::new(db, clock, lock).map_err(failed)?;
+        let head = writer.head();
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new().name("store-writer".into());
+        let thread = thread.spawn(move || writer.run(jobs));
+        let thread = thread.map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+        let readers = Pool::new(path.to_owned());
+        Ok(SqliteStore { queue: Some(queue), head, readers, writer: Mutex::new(Some(thread)) })
+    }
+
+    /// Commits what is queued, checkpoints the journal into the database and gives the lock back. Every
+    /// later commit and view fails. A second call does nothing.
+    pub async fn close(&self) {
+        self.readers.close();
+        let (to, closed) = oneshot::channel();
+        if self.enqueue(Job::Close(to)).await {
+            let _ = closed.await;
+        }
+    }
+
+    /// Walks the event log from its beginning and checks that nothing was cut or edited; answers the
+    /// number of events.
+    ///
+    /// # Errors
+    /// The first row that is not as it was committed.
+    pub async fn verify_chain(&self) -> Result<Seq, ChainError> {
+        let failed = |error: String| ChainError::Engine(error);
+        let view = self.snapshot().await.map_err(|error| failed(error.to_string()))?;
+        let walk = tokio::task::spawn_blocking(move || chain::verify(&view));
+        walk.await.map_err(|error| failed(error.to_string()))?
+    }
+
+    async fn snapshot(&self) -> Result<SqliteView, StoreError> {
+        let reader = self.readers.lend().await.map_err(broken)?;
+        let reader = reader.ok_or_else(|| StoreError::Engine(CLOSED.into()))?;
+        SqliteView::begin(reader).map_err(broken)
+    }
+
+    /// Whether the writer will see the job.
+    async fn enqueue(&self, job: Job) -> bool {
+        match &self.queue {
+            Some(queue) => queue.send(job).await.is_ok(),
+            None => false,
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Store for SqliteStore {
+    /// A caller that stops waiting does not stop the commit.
+    async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
+        let (to, answer) = oneshot::channel();
+        self.enqueue(Job::Commit(Box::new(Prepared::from(txn)), to)).await;
+        answer.await.unwrap_or_else(|_| Err(CommitError::Engine(CLOSED.into())))
+    }
+
+    async fn view(&self) -> Result<Box<dyn View + Send>, StoreError> {
+        Ok(Box::new(self.snapshot().await?))
+    }
+
+    fn head(&self) -> watch::Receiver<Seq> {
+        self.head.clone()
+    }
+
+    async fn cursor(&self, name: &str) -> Result<Seq, StoreError> {
+        self.snapshot().await?.cursor(name)
+    }
+
+    async fn advance(&self, name: &str, seq: Seq) -> Result<(), StoreError> {
+        let (to, answer) = oneshot::channel();
+        self.enqueue(Job::Advance(name.to_owned(), seq, to)).await;
+        answer.await.unwrap_or_else(|_| Err(StoreError::Engine(CLOSED.into())))
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.readers.close();
+        drop(self.queue.take());
+        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            let _ = writer.join();
+        }
+    }
+}

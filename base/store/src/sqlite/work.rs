@@ -1,0 +1,310 @@
+//! The writes of one transaction, one SQL statement or two each, and the events that they cause.
+//!
+//! [`super::apply`] calls these in order. Written rows get the version of the transaction's last event,
+//! which is guessed first (as if no write were idle) and mended at the end if the guess was wrong.
+
+use super::{
+    apply::Refusal,
+    job::Step,
+    row::{Row, parent_text, parse, parse_parent, same_json},
+};
+use freehold_model::{AnyId, Claim, CommitError, NewEvent, Seq};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// One transaction under way.
+pub(super) struct Work<'a> {
+    db: &'a Connection,
+    /// The version that written rows get, unless it turns out otherwise.
+    guess: Seq,
+    now: Timestamp,
+    /// What each touched resource was before the transaction.
+    before: BTreeMap<AnyId, Before>,
+    caused: Vec<Caused>,
+}
+
+/// Zeros if it did not exist.
+#[derive(Clone, Copy, Default)]
+struct Before {
+    version: u64,
+    generation: u64,
+}
+
+/// The event that a write causes, but for its version, which is known at the end.
+struct Caused {
+    id: AnyId,
+    verb: &'static str,
+    generation: u64,
+    /// Name and parent, where the resource itself cannot be asked before or after.
+    place: Option<(String, Option<AnyId>)>,
+}
+
+/// What a write needs to know of a stored row.
+struct Stored {
+    rowid: i64,
+    parent: String,
+    name: String,
+    generation: u64,
+    version: u64,
+    deleting: bool,
+    spec: String,
+    status: String,
+}
+
+impl<'a> Work<'a> {
+    /// Nothing written yet. `guess` must be greater than every version stored.
+    pub(super) fn new(db: &'a Connection, guess: Seq, now: Timestamp) -> Work<'a> {
+        Work { db, guess, now, before: BTreeMap::new(), caused: vec![] }
+    }
+
+    fn run(&self, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<usize> {
+        self.db.prepare_cached(sql)?.execute(params)
+    }
+
+    /// Refuses unless `id` has `version` (0: does not exist).
+    pub(super) fn expect(&self, id: AnyId, version: u64) -> Result<(), Refusal> {
+        let sql = "SELECT version FROM resources WHERE id = ?1";
+        let found = self.db.prepare_cached(sql)?.query_row([id.to_string()], |row| row.get::<_, i64>(0));
+        let found = found.optional()?.unwrap_or(0) as u64;
+        if found == version { Ok(()) } else { Err(stale(id, version, found)) }
+    }
+
+    /// Does one write.
+    pub(super) fn step(&mut self, step: &Step) -> Result<(), Refusal> {
+        match step {
+            Step::Put(row) if row.kind != row.id.kind => {
+                let text = format!("{} was put as kind {}; the two must agree", row.id, row.kind);
+                Err(CommitError::Engine(text).into())
+            }
+            Step::Put(row) if row.version == 0 => self.create(row),
+            Step::Put(row) => self.replace(row),
+            Step::Spec { id, spec, generation } => self.spec(*id, spec, *generation),
+            Step::Status { id, status, version } => self.status(*id, status, *version),
+            Step::Deleting { id } => self.deleting(*id),
+            Step::Delete { id } => self.delete(*id),
+        }
+    }
+
+    fn create(&mut self, row: &Row) -> Result<(), Refusal> {
+        let sql = "INSERT INTO resources
+                   (id, kind, parent, name, labels, generation, version, created, deleting, spec, status)
+                   VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING";
+        let written = self.run(
+            sql,
+            params![
+                row.id.to_string(),
+                row.kind.name(),
+                parent_text(row.parent),
+                row.name,
+                row.labels,
+                self.guess as i64,
+                row.created,
+                row.deleting,
+                row.spec,
+                row.status,
+            ],
+        )?;
+        if written == 0 {
+            return Err(match self.find(row.id)? {
+                Some(stored) => stale(row.id, 0, stored.version),
+                None => self.name_taken(row)?,
+            });
+        }
+        self.before.entry(row.id).or_default();
+        self.cause(row.id, "created", 1, Some((row.name.clone(), row.parent)));
+        Ok(())
+    }
+
+    fn replace(&mut self, row: &Row) -> Result<(), Refusal> {
+        let (stored, before) = self.touch(row.id)?;
+        if before.version != row.version {
+            return Err(stale(row.id, row.version, stored.version));
+        }
+        let generation = stored.generation + u64::from(!same_json(&stored.spec, &row.spec));
+        let sql = "UPDATE OR IGNORE resources SET parent = ?2, name = ?3, labels = ?4, generation = ?5,
+                   version = ?6, deleting = ?7, spec = ?8, status = ?9 WHERE rowid = ?1";
+        let written = self.run(
+            sql,
+            params![
+                stored.rowid,
+                parent_text(row.parent),
+                row.name,
+                row.labels,
+                generation as i64,
+                self.guess as i64,
+                row.deleting,
+                row.spec,
+                row.status,
+            ],
+        )?;
+        if written == 0 {
+            return Err(self.name_taken(row)?);
+        }
+        self.cause(row.id, "changed", generation, None);
+        Ok(())
+    }
+
+    fn spec(&mut self, id: AnyId, spec: &str, seen: Option<u64>) -> Result<(), Refusal> {
+        let (stored, before) = self.touch(id)?;
+        if let Some(seen) = seen.filter(|seen| *seen != before.generation) {
+            let expected = format!("generation {seen}");
+            return Err(CommitError::Stale {
+                id,
+                expected,
+                found: format!("generation {}", stored.generation),
+            }
+            .into());
+        }
+        if same_json(&stored.spec, spec) {
+            return Ok(());
+        }
+        let generation = stored.generation + 1;
+        let sql = "UPDATE resources SET spec = ?2, generation = ?3, version = ?4 WHERE rowid = ?1";
+        self.run(sql, params![stored.rowid, spec, generation as i64, self.guess as i64])?;
+        self.cause(id, "changed", generation, None);
+        Ok(())
+    }
+
+    fn status(&mut self, id: AnyId, status: &str, seen: Option<u64>) -> Result<(), Refusal> {
+        let (stored, before) = self.touch(id)?;
+        if let Some(seen) = seen.filter(|seen| *seen != before.version) {
+            return Err(stale(id, seen, stored.version));
+        }
+        if same_json(&stored.status, status) {
+            return Ok(());
+        }
+        let sql = "UPDATE resources SET status = ?2, version = ?3 WHERE rowid = ?1";
+        self.run(sql, params![stored.rowid, status, self.guess as i64])?;
+        self.cause(id, "observed", stored.generation, None);
+        Ok(())
+    }
+
+    fn deleting(&mut self, id: AnyId) -> Result<(), Refusal> {
+        let (stored, _) = self.touch(id)?;
+        if stored.deleting {
+            return Ok(());
+        }
+        let sql = "UPDATE resources SET deleting = ?2, version = ?3 WHERE rowid = ?1";
+        self.run(sql, params![stored.rowid, self.now.to_string(), self.guess as i64])?;
+        self.cause(id, "deleting", stored.generation, None);
+        Ok(())
+    }
+
+    fn delete(&mut self, id: AnyId) -> Result<(), Refusal> {
+        let (stored, _) = self.touch(id)?;
+        self.run("DELETE FROM resources WHERE rowid = ?1", [stored.rowid])?;
+        self.run("DELETE FROM claims WHERE owner = ?1", [id.to_string()])?;
+        let parent = parse_parent(&stored.parent)?;
+        self.cause(id, "deleted", stored.generation, Some((stored.name, parent)));
+        Ok(())
+    }
+
+    /// Gives a claim back; an absent one is ignored.
+    pub(super) fn release(&self, scope: &str, key: &str) -> Result<(), Refusal> {
+        self.run("DELETE FROM claims WHERE scope = ?1 AND key = ?2", [scope, key])?;
+        Ok(())
+    }
+
+    /// Takes a claim. Its owner must exist, or nothing would ever give it back.
+    pub(super) fn claim(&self, claim: &Claim) -> Result<(), Refusal> {
+        let owner = claim.owner.to_string();
+        let mut exists = self.db.prepare_cached("SELECT 1 FROM resources WHERE id = ?1")?;
+        if !exists.exists([&owner])? {
+            return Err(CommitError::Missing { id: claim.owner }.into());
+        }
+        let sql = "INSERT INTO claims (scope, key, owner) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+        if self.run(sql, [&claim.scope, &claim.key, &owner])? == 1 {
+            return Ok(());
+        }
+        let sql = "SELECT owner FROM claims WHERE scope = ?1 AND key = ?2";
+        let mut holder = self.db.prepare_cached(sql)?;
+        let holder: String = holder.query_row([&claim.scope, &claim.key], |row| row.get(0))?;
+        if holder == owner {
+            return Ok(());
+        }
+        let owner = parse("id", &holder)?;
+        Err(CommitError::Claimed { scope: claim.scope.clone(), key: claim.key.clone(), owner }.into())
+    }
+
+    /// How many events the writes cause.
+    pub(super) fn caused(&self) -> usize {
+        self.caused.len()
+    }
+
+    /// Gives every written row its final `version`, and hands out the events that the writes caused.
+    pub(super) fn finish(self, version: Seq, reason: &str) -> Result<Vec<NewEvent>, Refusal> {
+        if version != self.guess {
+            let sql = "UPDATE resources SET version = ?1 WHERE id = ?2 AND version = ?3";
+            for id in self.before.keys() {
+                self.run(sql, params![version as i64, id.to_string(), self.guess as i64])?;
+            }
+        }
+        Ok(self.caused.into_iter().map(|caused| caused.event(version, reason)).collect())
+    }
+
+    fn cause(
+        &mut self,
+        id: AnyId,
+        verb: &'static str,
+        generation: u64,
+        place: Option<(String, Option<AnyId>)>,
+    ) {
+        self.caused.push(Caused { id, verb, generation, place });
+    }
+
+    /// The stored row of `id`, which must exist, and what it was before the transaction.
+    fn touch(&mut self, id: AnyId) -> Result<(Stored, Before), Refusal> {
+        let stored = self.find(id)?.ok_or(CommitError::Missing { id })?;
+        let now = Before { version: stored.version, generation: stored.generation };
+        let before = *self.before.entry(id).or_insert(now);
+        Ok((stored, before))
+    }
+
+    fn find(&self, id: AnyId) -> Result<Option<Stored>, Refusal> {
+        let sql = "SELECT rowid, parent, name, generation, version, deleting IS NOT NULL, spec, status
+                   FROM resources WHERE id = ?1";
+        let found = self.db.prepare_cached(sql)?.query_row([id.to_string()], |row| {
+            Ok(Stored {
+                rowid: row.get(0)?,
+                parent: row.get(1)?,
+                name: row.get(2)?,
+                generation: row.get::<_, i64>(3)? as u64,
+                version: row.get::<_, i64>(4)? as u64,
+                deleting: row.get(5)?,
+                spec: row.get(6)?,
+                status: row.get(7)?,
+            })
+        });
+        Ok(found.optional()?)
+    }
+
+    /// The refusal of a row whose name another row has.
+    fn name_taken(&self, row: &Row) -> Result<Refusal, Refusal> {
+        let sql = "SELECT id FROM resources WHERE kind = ?1 AND parent = ?2 AND name = ?3";
+        let key = [row.kind.name(), &parent_text(row.parent), &row.name];
+        let owner: String = self.db.prepare_cached(sql)?.query_row(key, |row| row.get(0))?;
+        let owner = parse("id", &owner)?;
+        Ok(CommitError::NameTaken { kind: row.kind, name: row.name.clone(), owner }.into())
+    }
+}
+
+impl Caused {
+    fn event(self, version: Seq, reason: &str) -> NewEvent {
+        let mut data = json!({ "version": version, "generation": self.generation, "reason": reason });
+        if let Some((name, parent)) = self.place {
+            data["name"] = name.into();
+            data["parent"] = json!(parent);
+        }
+        NewEvent { subject: self.id, what: format!("{}.{}", self.id.kind.name(), self.verb), data }
+    }
+}
+
+fn stale(id: AnyId, expected: u64, found: u64) -> Refusal {
+    let text = |version| match version {
+        0 => "nothing".to_owned(),
+        version => format!("version {version}"),
+    };
+    CommitError::Stale { id, expected: text(expected), found: text(found) }.into()
+}

@@ -1,0 +1,168 @@
+//! The one thread that writes: drains its queue, applies each job in a savepoint, makes the group durable
+//! with one commit, then answers everybody.
+//!
+//! Invariant: nobody is answered, and the head does not move, before what the answer speaks of is on disk.
+
+use super::{
+    apply::{Refusal, apply},
+    engine,
+    job::{Job, Prepared},
+    lock::Lock,
+    log::Head,
+};
+use freehold_model::{CommitError, Committed, Seq};
+use freehold_reconcile::{Clock, StoreError};
+use rusqlite::{Connection, params};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// A group is never larger: it bounds how long the first of it waits for the last.
+const GROUP: usize = 256;
+
+/// Owns the writer's connection and, with it, the right to write.
+pub(super) struct Writer {
+    db: Connection,
+    end: Head,
+    clock: Arc<dyn Clock>,
+    head: watch::Sender<Seq>,
+    _lock: Lock,
+}
+
+/// An answer that waits for its group to be on disk.
+enum Answer {
+    Commit(oneshot::Sender<Result<Committed, CommitError>>, Result<Committed, CommitError>),
+    Advance(oneshot::Sender<Result<(), StoreError>>, Result<(), CommitError>),
+}
+
+impl Writer {
+    /// Starts from the end of the stored log.
+    pub(super) fn new(db: Connection, clock: Arc<dyn Clock>, lock: Lock) -> rusqlite::Result<Writer> {
+        let end = Head::load(&db)?;
+        let head = watch::Sender::new(end.seq);
+        Ok(Writer { db, end, clock, head, _lock: lock })
+    }
+
+    /// The durable head.
+    pub(super) fn head(&self) -> watch::Receiver<Seq> {
+        self.head.subscribe()
+    }
+
+    /// Works until the queue is closed or a job says so; then checkpoints.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        let mut group = vec![];
+        let mut closing = None;
+        while closing.is_none() && queue.blocking_recv_many(&mut group, GROUP) > 0 {
+            closing = self.group(group.drain(..));
+        }
+        queue.close();
+        while queue.blocking_recv_many(&mut group, GROUP) > 0 {
+            self.group(group.drain(..));
+        }
+        if let Err(error) = self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+            tracing::warn!(%error, "the store's journal stays until the next start");
+        }
+        drop(self);
+        if let Some(closed) = closing {
+            let _ = closed.send(());
+        }
+    }
+
+    /// Makes one group durable and answers it; hands back whom to tell that the store is closed.
+    fn group(&mut self, jobs: impl Iterator<Item = Job>) -> Option<oneshot::Sender<()>> {
+        let before = self.end.clone();
+        let mut failure = self.statement("BEGIN IMMEDIATE").err();
+        let mut answers = vec![];
+        let mut closing = None;
+        for job in jobs {
+            match job {
+                Job::Commit(txn, to) => {
+                    let result = self.attempt(&mut failure, |writer| writer.commit(&txn));
+                    answers.push(Answer::Commit(to, result));
+                }
+                Job::Advance(name, seq, to) => {
+                    let result = self.attempt(&mut failure, |writer| writer.advance(&name, seq));
+                    answers.push(Answer::Advance(to, result));
+                }
+                Job::Close(to) => closing = Some(to),
+            }
+        }
+        if failure.is_none() {
+            failure = self.statement("COMMIT").err();
+        }
+        if let Some(error) = &failure {
+            tracing::error!(error, jobs = answers.len(), "a group of commits failed; none of it happened");
+            self.undo();
+            self.end = before;
+        }
+        let end = self.end.seq;
+        self.head.send_if_modified(|head| std::mem::replace(head, end) != end);
+        answers.into_iter().for_each(|answer| answer.send(failure.as_deref()));
+        closing
+    }
+
+    /// Runs `work` in a savepoint: a refusal undoes this job alone. SQLite undoes the whole group by
+    /// itself when the disk is full or fails; that goes to `failure`, and nothing more is attempted.
+    fn attempt<T>(
+        &mut self,
+        failure: &mut Option<String>,
+        work: impl FnOnce(&mut Writer) -> Result<T, Refusal>,
+    ) -> Result<T, CommitError> {
+        if let Some(failure) = failure {
+            return Err(CommitError::Engine(failure.clone()));
+        }
+        let result = match self.statement("SAVEPOINT job") {
+            Ok(()) => work(self).map_err(CommitError::from),
+            Err(error) => Err(CommitError::Engine(error)),
+        };
+        let undone = self.db.is_autocommit();
+        let ended = match &result {
+            Err(error) if undone => Err(error.to_string()),
+            Err(_) => self.statement("ROLLBACK TO job").and_then(|()| self.statement("RELEASE job")),
+            Ok(_) => self.statement("RELEASE job"),
+        };
+        *failure = ended.err();
+        result
+    }
+
+    fn commit(&mut self, txn: &Prepared) -> Result<Committed, Refusal> {
+        apply(&self.db, &mut self.end, txn, self.clock.now())
+    }
+
+    fn advance(&mut self, name: &str, seq: Seq) -> Result<(), Refusal> {
+        let sql = "INSERT INTO cursors (name, seq) VALUES (?1, ?2)
+                   ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)";
+        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+        self.db.prepare_cached(sql)?.execute(params![name, seq])?;
+        Ok(())
+    }
+
+    fn statement(&self, sql: &str) -> Result<(), String> {
+        let run = || self.db.prepare_cached(sql)?.execute([]);
+        run().map(drop).map_err(engine)
+    }
+
+    /// Leaves the transaction, if SQLite has not left it by itself.
+    fn undo(&self) {
+        if !self.db.is_autocommit()
+            && let Err(error) = self.statement("ROLLBACK")
+        {
+            tracing::error!(error, "a failed group of commits could not be rolled back");
+        }
+    }
+}
+
+impl Answer {
+    /// Tells the caller, who may have gone away. What the group could not make durable failed.
+    fn send(self, failure: Option<&str>) {
+        let text = failure.map(str::to_owned);
+        match self {
+            Answer::Commit(to, result) => {
+                let _ = to.send(text.map_or(result, |text| Err(CommitError::Engine(text))));
+            }
+            Answer::Advance(to, result) => {
+                let result = result.map_err(|error| StoreError::Engine(error.to_string()));
+                let _ = to.send(text.map_or(result, |text| Err(StoreError::Engine(text))));
+            }
+        }
+    }
+}
