@@ -1,0 +1,117 @@
+//! Why something cannot be planned or applied, and how that is told.
+
+use freehold_model::{Code, CommitError, Digest, Kind, Name, Plan, Problem};
+use freehold_reconcile::StoreError;
+
+/// Why there is no plan, or why it cannot be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// No such project, app or env.
+    #[error("there is no {kind} `{name}`")]
+    NotFound {
+        /// What was looked for.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// A name that exists and is written almost like it.
+        nearest: Option<String>,
+    },
+    /// The env has no release of that number.
+    #[error("{app}/{env} has no release v{number}")]
+    NoRelease {
+        /// The app.
+        app: Name,
+        /// The env.
+        env: Name,
+        /// The number that was asked for.
+        number: u32,
+    },
+    /// No earlier release is known to have run.
+    #[error("no earlier release of {app}/{env} is known to have run")]
+    NothingEarlier {
+        /// The app.
+        app: Name,
+        /// The env.
+        env: Name,
+    },
+    /// The app is on its way out.
+    #[error("{app} is being removed")]
+    Removing {
+        /// The app.
+        app: Name,
+    },
+    /// The plan has blockers.
+    #[error("{}", .0.iter().map(|problem| problem.title.clone()).collect::<Vec<_>>().join("; "))]
+    Blocked(Vec<Problem>),
+    /// The plan that was looked at is not what would happen now.
+    #[error("the plan is stale: something changed since it was made")]
+    Stale,
+    /// The caller resolved no image for a process: a defect.
+    #[error("no image was resolved for process `{0}`")]
+    Unresolved(Name),
+    /// Reading failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Checks that `plan` is the one that was looked at, if any was.
+///
+/// # Errors
+/// [`PlanError::Stale`] when it is another.
+pub fn check_fresh(plan: &Plan, seen: Option<&Digest>) -> Result<(), PlanError> {
+    match seen {
+        Some(hash) if *hash != plan.hash => Err(PlanError::Stale),
+        _ => Ok(()),
+    }
+}
+
+/// The problem of an applied plan whose transaction was refused.
+pub fn commit_problem(error: &CommitError) -> Problem {
+    match error {
+        CommitError::Engine(why) => {
+            Problem::new(Code::Unavailable, "the store failed; nothing was changed").detail(why.clone())
+        }
+        conflict => Problem::new(Code::Conflict, "somebody changed the same thing at the same moment")
+            .detail(conflict.to_string())
+            .hint("nothing was changed: plan again"),
+    }
+}
+
+impl PlanError {
+    /// The problem that callers are told.
+    pub fn problem(&self) -> Problem {
+        match self {
+            PlanError::NotFound { kind, nearest, .. } => {
+                let problem = Problem::new(Code::NotFound, self.to_string());
+                match nearest {
+                    Some(nearest) => problem.hint(format!("did you mean `{nearest}`?")),
+                    None => problem.hint(format!("`freehold {kind} list` shows what there is")),
+                }
+            }
+            PlanError::NoRelease { app, env, .. } => Problem::new(Code::NotFound, self.to_string())
+                .hint(format!("`freehold releases -a {app} -e {env}` lists them")),
+            PlanError::NothingEarlier { app, env } => Problem::new(Code::NotFound, self.to_string())
+                .hint(format!("name one of `freehold releases -a {app} -e {env}`")),
+            PlanError::Removing { .. } => {
+                Problem::new(Code::Conflict, self.to_string()).hint("try again when it is gone")
+            }
+            PlanError::Blocked(problems) => blocked(problems),
+            PlanError::Stale => Problem::new(Code::StalePlan, self.to_string()).hint("plan again"),
+            PlanError::Unresolved(_) => Problem::new(Code::Internal, self.to_string()),
+            PlanError::Store(StoreError::Engine(_)) => Problem::new(Code::Unavailable, self.to_string()),
+            PlanError::Store(StoreError::Resource(_)) => Problem::new(Code::Internal, self.to_string()),
+        }
+    }
+}
+
+/// One problem as it is; several under the code of the first, each on a line of its own.
+fn blocked(problems: &[Problem]) -> Problem {
+    match problems {
+        [] => Problem::new(Code::Internal, "the plan is blocked by nothing"),
+        [one] => one.clone(),
+        [first, ..] => {
+            let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
+            Problem::new(first.code, format!("{} things stop this", problems.len())).detail(lines.join("\n"))
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What differs between two releases, process by process and endpoint by endpoint, for people.
+
+use crate::{claims, templates::count};
+use freehold_model::{
+    Name, ReleaseSpec, Template,
+    manifest::{Check, Endpoint, Probe},
+    plan::{Action, Change, Field},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+type Fields = BTreeMap<String, String>;
+
+/// The changes from `current` to `wanted`: processes, then endpoints.
+pub(super) fn changes(current: Option<&ReleaseSpec>, wanted: &ReleaseSpec) -> Vec<Change> {
+    let names: BTreeSet<&Name> =
+        current.into_iter().chain([wanted]).flat_map(|release| release.templates.keys()).collect();
+    let processes = names.into_iter().map(|name| process(name, current, Some(wanted)));
+    processes.chain(endpoints(current, Some(wanted))).collect()
+}
+
+/// The changes when all of `current` goes.
+pub(super) fn removals(current: &ReleaseSpec) -> Vec<Change> {
+    let processes = current.templates.keys().map(|name| process(name, Some(current), None));
+    processes.chain(endpoints(Some(current), None)).collect()
+}
+
+fn process(name: &Name, current: Option<&ReleaseSpec>, wanted: Option<&ReleaseSpec>) -> Change {
+    let template = |release: Option<&ReleaseSpec>| release.and_then(|it| it.templates.get(name)).cloned();
+    let counted = |release: Option<&ReleaseSpec>| release.map_or(0, |it| count(it, name));
+    let (before, after) = (template(current), template(wanted));
+    let (old, new) = (counted(current), counted(wanted));
+    let keep = if before == after { old.min(new) } else { 0 };
+    let described = |template: Option<Template>, count| template.map(|it| process_fields(&it, count));
+    let mut change = compare("process", name.to_string(), described(before, old), described(after, new));
+    (change.start, change.keep, change.stop) = (new - keep, keep, old - keep);
+    change
+}
+
+fn endpoints(current: Option<&ReleaseSpec>, wanted: Option<&ReleaseSpec>) -> Vec<Change> {
+    let by_name = |release: Option<&ReleaseSpec>| -> BTreeMap<String, Fields> {
+        let all = release.into_iter().flat_map(|release| &release.manifest.endpoint);
+        all.map(|it| (claims::port(it.protocol, it.listen), endpoint_fields(it))).collect()
+    };
+    let (mut before, mut after) = (by_name(current), by_name(wanted));
+    let names: BTreeSet<String> = before.keys().chain(after.keys()).cloned().collect();
+    let one = |name: String| {
+        let (old, new) = (before.remove(&name), after.remove(&name));
+        compare("endpoint", name, old, new)
+    };
+    names.into_iter().map(one).collect()
+}
+
+fn compare(kind: &str, name: String, before: Option<Fields>, after: Option<Fields>) -> Change {
+    let mut action = match (&before, &after) {
+        (None, _) => Action::Add,
+        (_, None) => Action::Remove,
+        _ => Action::Change,
+    };
+    let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+    let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let field = |path: &String| Field {
+        path: path.clone(),
+        before: before.get(path).cloned(),
+        after: after.get(path).cloned(),
+    };
+    let fields: Vec<Field> =
+        paths.into_iter().map(field).filter(|field| field.before != field.after).collect();
+    if action == Action::Change && fields.is_empty() {
+        action = Action::Keep;
+    }
+    Change { action, kind: kind.into(), name, start: 0, keep: 0, stop: 0, fields }
+}
+
+fn process_fields(template: &Template, count: u32) -> Fields {
+    let mut fields = Fields::new();
+    let mut set = |path: &str, value: String| fields.insert(path.to_owned(), value);
+    set("image", format!("{} ({})", template.image.reference, template.image.digest.short()));
+    set("driver", format!("{:?}", template.driver).to_lowercase());
+    set("count", count.to_string());
+    set("cpu", template.cpu.to_string());
+    set("memory", template.memory.to_string());
+    set("stop_timeout", template.stop_timeout.to_string());
+    if let Some(command) = &template.command {
+        set("command", command.join(" "));
+    }
+    if template.revision > 0 {
+        set("restarts", template.revision.to_string());
+    }
+    for (key, value) in &template.env {
+        set(&format!("env.{key}"), value.clone());
+    }
+    if let Some(check) = &template.check {
+        fields.extend(check_fields(check));
+    }
+    fields
+}
+
+fn check_fields(check: &Check) -> [(String, String); 5] {
+    let probe = match &check.probe {
+        Probe::Http { path, port } => format!("http {path} on port {port}"),
+        Probe::Tcp { port } => format!("tcp on port {port}"),
+        Probe::Command(command) => format!("command {}", command.join(" ")),
+    };
+    [
+        ("check".into(), probe),
+        ("check.every".into(), check.every.to_string()),
+        ("check.timeout".into(), check.timeout.to_string()),
+        ("check.unhealthy_after".into(), check.unhealthy_after.to_string()),
+        ("check.grace".into(), check.grace.to_string()),
+    ]
+}
+
+fn endpoint_fields(endpoint: &Endpoint) -> Fields {
+    let proxy = format!("{:?}", endpoint.proxy_protocol).to_lowercase();
+    let fields = [
+        ("process", endpoint.process.to_string()),
+        ("target", endpoint.target.to_string()),
+        ("proxy_protocol", proxy),
+    ];
+    fields.map(|(path, value)| (path.to_owned(), value)).into()
+}

@@ -1,0 +1,41 @@
+//! Planning, pure: what a request would change, what stops it, and the hash that names all of that.
+//!
+//! Called by the API, for a preview and again before it applies. Invariant: the same request over the
+//! same state has the same plan, to the byte.
+
+pub(crate) mod blockers;
+mod deploy;
+mod diff;
+mod placing;
+mod remove;
+mod rollback;
+
+pub use deploy::{Request, plan_deploy};
+pub use remove::plan_remove;
+pub use rollback::plan_rollback;
+
+use freehold_model::{Bytes, Digest, Millicores, Plan, ReleaseSpec, plan::Cost};
+
+/// Gives a plan its hash: over everything else in it.
+fn seal(plan: Plan) -> Plan {
+    let mut body = serde_json::to_value(&plan).unwrap_or_default();
+    if let Some(body) = body.as_object_mut() {
+        body.remove("hash");
+    }
+    Plan { hash: Digest::of_json(&body), ..plan }
+}
+
+/// What all instances of a release may use together.
+fn usage(release: Option<&ReleaseSpec>) -> (Millicores, Bytes) {
+    let processes = release.into_iter().flat_map(|release| release.manifest.process.values());
+    processes.fold((Millicores(0), Bytes(0)), |(cpu, memory), process| {
+        let all_cpu = process.cpu.0.saturating_mul(process.count);
+        let all_memory = process.memory.0.saturating_mul(process.count.into());
+        (Millicores(cpu.0.saturating_add(all_cpu)), Bytes(memory.0.saturating_add(all_memory)))
+    })
+}
+
+fn cost(before: Option<&ReleaseSpec>, after: Option<&ReleaseSpec>) -> Cost {
+    let ((cpu_before, memory_before), (cpu, memory)) = (usage(before), usage(after));
+    Cost { cpu, memory, cpu_before, memory_before }
+}

@@ -1,0 +1,52 @@
+//! Where the new instances of a plan would run.
+
+use freehold_model::{
+    Code, InstanceSpec, Name, NodeSpec, Problem, ReleaseSpec,
+    plan::{Change, Placement},
+};
+use freehold_reconcile::{StoreError, View, ViewExt};
+use freehold_schedule::{Chosen, Request, candidates, place_all};
+
+/// The placement of everything that `changes` would start, and what cannot be placed.
+pub(super) fn placement(
+    view: &dyn View,
+    wanted: &ReleaseSpec,
+    changes: &[Change],
+) -> Result<(Vec<Placement>, Vec<Problem>), StoreError> {
+    let mut nodes = candidates(&view.all::<NodeSpec>(None)?, &view.all::<InstanceSpec>(None)?);
+    let (mut placed, mut problems) = (vec![], vec![]);
+    for (process, template) in &wanted.templates {
+        let is_it = |change: &&Change| change.kind == "process" && change.name == process.as_str();
+        let start = changes.iter().find(is_it).map_or(0, |change| change.start);
+        match place_all(&mut nodes, &Request::from(template), start) {
+            Ok(chosen) => placed.extend(by_node(process, chosen)),
+            Err((fitting, why)) => {
+                let title = format!("{process}: {fitting} of {start} new instances can be placed");
+                problems.push(
+                    Problem::new(Code::Unplaceable, title)
+                        .detail(why.to_string())
+                        .hint("ask for less (count, cpu, memory), or free or add a node"),
+                );
+            }
+        }
+    }
+    Ok((placed, problems))
+}
+
+/// One line per node, in the order in which they were chosen.
+fn by_node(process: &Name, chosen: Vec<Chosen>) -> Vec<Placement> {
+    let mut lines: Vec<Placement> = vec![];
+    for one in chosen {
+        match lines.iter_mut().find(|line| line.node == one.node) {
+            Some(line) => line.count += 1,
+            None => lines.push(Placement {
+                process: process.clone(),
+                node: one.node,
+                node_name: one.name,
+                count: 1,
+                reason: one.reason,
+            }),
+        }
+    }
+    lines
+}

@@ -1,0 +1,75 @@
+//! The reconciler of envs: moves an env from one release to another, and keeps what it should run.
+//!
+//! Each phase of a rollout is a file; each decision is one transaction. Instances that should run are
+//! either *active* (`serving`: they belong to what runs) or *fresh* (not yet). A rollout makes fresh
+//! ones, and when all are healthy one transaction swaps the two sets. Invariant: an active healthy
+//! instance is never taken away before another of its process is active and healthy, and every
+//! transaction that relies on an instance's health expects the version it was read at.
+
+mod create;
+mod drain;
+mod judge;
+mod restore;
+mod scene;
+mod shift;
+mod start;
+mod steady;
+pub(crate) mod steps;
+mod stop;
+
+use crate::claims;
+use freehold_model::{AnyId, AnyResource, EnvId, EnvSpec, Event, Kind, RolloutPhase};
+use freehold_reconcile::{Decision, Ids, Reconciler, StoreError, View, ViewExt};
+use jiff::Timestamp;
+use scene::Scene;
+
+/// Makes each env run its release. A subject is an env.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RolloutReconciler;
+
+impl Reconciler for RolloutReconciler {
+    fn name(&self) -> &'static str {
+        "rollout"
+    }
+
+    fn concerns(&self, event: &Event, view: &dyn View) -> Result<Vec<AnyId>, StoreError> {
+        let subject = event.subject;
+        let parent = |found: Option<AnyResource>| found.and_then(|found| found.parent);
+        let env = match subject.kind {
+            Kind::Env => Some(subject),
+            Kind::Instance | Kind::Rollout | Kind::Endpoint => parent(view.get(subject)?),
+            _ => None,
+        };
+        Ok(env.into_iter().collect())
+    }
+
+    fn subjects(&self, view: &dyn View) -> Result<Vec<AnyId>, StoreError> {
+        Ok(view.all::<EnvSpec>(None)?.iter().map(|env| env.id.into()).collect())
+    }
+
+    fn decide(
+        &self,
+        subject: AnyId,
+        view: &dyn View,
+        now: Timestamp,
+        ids: &mut dyn Ids,
+    ) -> Result<Decision, StoreError> {
+        let Ok(id) = EnvId::try_from(subject) else { return Ok(Decision::default()) };
+        let env = match view.find::<EnvSpec>(id)? {
+            // A removal is the teardown's to carry out.
+            Some(env) if env.deleting.is_none() => env,
+            _ => return Ok(Decision::default()),
+        };
+        let Some(rollout) = claims::active_rollout(view, id)? else {
+            return steady::decide(view, &env, now, ids);
+        };
+        let Some(scene) = Scene::load(view, env, rollout, now)? else { return Ok(Decision::default()) };
+        match scene.rollout.status.phase {
+            RolloutPhase::Starting => start::decide(scene, ids),
+            RolloutPhase::Draining => Ok(drain::decide(scene)),
+            RolloutPhase::Stopping => Ok(stop::decide(scene)),
+            RolloutPhase::Restoring => Ok(restore::decide(scene)),
+            RolloutPhase::Succeeded | RolloutPhase::Failed => Ok(scene.release_claim()),
+        }
+    }
+}

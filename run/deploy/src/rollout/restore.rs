@@ -1,0 +1,50 @@
+//! Restoring: the release failed, so its instances stop. What ran before was never touched.
+
+use super::{
+    scene::{Scene, fresh, stop},
+    start::Failure,
+    steps,
+};
+use freehold_model::{Instance, ReleaseSpec, RolloutPhase, Verdict};
+use freehold_reconcile::{Decision, ViewExt};
+use jiff::SignedDuration;
+use serde_json::json;
+
+/// A node that is away longer stops the instances whenever it is back.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+
+/// Gives the release up.
+pub(super) fn begin(mut scene: Scene<'_>, failure: Failure) -> Decision {
+    let new: Vec<Instance> = fresh(&scene.instances).cloned().collect();
+    for instance in &new {
+        stop(&mut scene.txn, instance);
+    }
+    let shown = scene.instances.iter().find(|instance| Some(instance.id) == failure.instance);
+    scene.receipt.status.log_tail = shown.map(|it| it.status.log_tail.clone()).unwrap_or_default();
+    let before = match previous(&scene) {
+        Some(number) => format!("v{number} goes on"),
+        None => "nothing ran before".into(),
+    };
+    let detail = format!("stop {}; {before}", steps::instances(new.len()));
+    steps::open(&mut scene.receipt, "restore", detail, scene.now);
+    scene.txn.event(scene.rollout.id, "rollout.failing", json!({ "reason": failure.reason }));
+    scene.rollout.status.failure = Some(failure.reason);
+    scene.enter(RolloutPhase::Restoring);
+    scene.commit(None)
+}
+
+pub(super) fn decide(mut scene: Scene<'_>) -> Decision {
+    let going = scene.reap();
+    let late = scene.after(PATIENCE);
+    if going > 0 && scene.now < late {
+        return scene.wait(Some(late));
+    }
+    let reason = scene.rollout.status.failure.clone();
+    scene.finish(Verdict::Failed, reason.unwrap_or_else(|| "the release failed".into()))
+}
+
+/// The number of the release that goes on.
+fn previous(scene: &Scene<'_>) -> Option<u32> {
+    let id = scene.env.spec.release?;
+    scene.view.find::<ReleaseSpec>(id).ok().flatten().map(|release| release.spec.number)
+}

@@ -1,0 +1,211 @@
+//! Everything that one decision about a rollout looks at, and the transaction that it fills.
+
+use super::steps;
+use crate::{claims, templates::count};
+use freehold_model::{
+    Actor, Desired, Digest, Endpoint, EndpointSpec, Env, Instance, InstanceSpec, Name, ObservedInstance,
+    Phase, Receipt, ReceiptSpec, Release, ReleaseSpec, Rollout, RolloutPhase, Template, Txn, Verdict,
+};
+use freehold_reconcile::{Decision, StoreError, View, ViewExt};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+/// Who signs the transactions of this reconciler.
+pub(super) fn controller() -> Actor {
+    Actor::Controller("rollout".into())
+}
+
+pub(super) struct Scene<'a> {
+    pub(super) view: &'a dyn View,
+    pub(super) now: Timestamp,
+    pub(super) env: Env,
+    pub(super) rollout: Rollout,
+    pub(super) receipt: Receipt,
+    pub(super) target: Release,
+    pub(super) instances: Vec<Instance>,
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) txn: Txn,
+}
+
+/// What a release wants of one process.
+pub(super) struct Wanted<'a> {
+    pub(super) process: &'a Name,
+    pub(super) template: &'a Template,
+    pub(super) hash: Digest,
+    pub(super) count: usize,
+}
+
+/// The instances of an env that should run, sorted by what a rollout does with them.
+pub(super) struct Sets<'a> {
+    /// Active, made of the same as the target wants: they stay.
+    pub(super) kept: Vec<&'a Instance>,
+    /// Made for the target, not active yet.
+    pub(super) fresh: Vec<&'a Instance>,
+    /// All others: they go once the target runs.
+    pub(super) old: Vec<&'a Instance>,
+    /// How many are still to be made.
+    pub(super) missing: Vec<(Wanted<'a>, usize)>,
+}
+
+impl<'a> Scene<'a> {
+    /// What there is; `None` if the rollout's receipt or release has gone, which a removal alone does.
+    pub(super) fn load(
+        view: &'a dyn View,
+        env: Env,
+        rollout: Rollout,
+        now: Timestamp,
+    ) -> Result<Option<Scene<'a>>, StoreError> {
+        let parent = Some(env.id.into());
+        let Some(receipt) = view.find::<ReceiptSpec>(rollout.spec.receipt)? else { return Ok(None) };
+        let Some(target) = view.find::<ReleaseSpec>(rollout.spec.release)? else { return Ok(None) };
+        let instances = view.all::<InstanceSpec>(parent)?;
+        let endpoints = view.all::<EndpointSpec>(parent)?;
+        let reason = format!("rollout of v{}", target.spec.number);
+        let mut txn = Txn::new(controller(), reason, receipt.id.to_string());
+        // A removal marks the env, so that nothing decided before it can be committed after it.
+        txn.expect(env.id, env.version);
+        Ok(Some(Scene { view, now, env, rollout, receipt, target, instances, endpoints, txn }))
+    }
+
+    /// When the present phase began.
+    pub(super) fn since(&self) -> Timestamp {
+        self.rollout.status.since.unwrap_or(self.rollout.created)
+    }
+
+    /// A time so long after the present phase began.
+    pub(super) fn after(&self, wait: SignedDuration) -> Timestamp {
+        self.since().saturating_add(wait).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Enters `phase` now.
+    pub(super) fn enter(&mut self, phase: RolloutPhase) {
+        self.rollout.status.phase = phase;
+        self.rollout.status.since = Some(self.now);
+    }
+
+    /// Commits the transaction as it stands, with rollout and receipt as they are by now.
+    pub(super) fn commit(mut self, wake: Option<Timestamp>) -> Decision {
+        self.txn.put_status(&self.rollout).put_status(&self.receipt);
+        Decision { txn: Some(self.txn), wake }
+    }
+
+    /// Changes nothing, unless something was written already; looks again at `wake`.
+    pub(super) fn wait(self, wake: Option<Timestamp>) -> Decision {
+        let txn = Some(self.txn).filter(|txn| !txn.is_empty());
+        Decision { txn, wake }
+    }
+
+    /// Deletes the instances that are gone from their nodes; says how many are still going.
+    pub(super) fn reap(&mut self) -> usize {
+        reap(&self.instances, &mut self.txn)
+    }
+
+    /// Ends the rollout, with the verdict that its receipt will bear for good.
+    pub(super) fn finish(mut self, verdict: Verdict, reason: String) -> Decision {
+        let phase = match verdict {
+            Verdict::Succeeded => RolloutPhase::Succeeded,
+            Verdict::Failed => RolloutPhase::Failed,
+        };
+        self.enter(phase);
+        steps::close(&mut self.receipt, self.now);
+        let observed = active(&self.instances).map(observed).collect();
+        let status = &mut self.receipt.status;
+        (status.verdict, status.finished) = (Some(verdict), Some(self.now));
+        (status.reason, status.instances) = (Some(reason.clone()), observed);
+        let what = if verdict == Verdict::Succeeded { "rollout.succeeded" } else { "rollout.failed" };
+        self.txn.event(self.rollout.id, what, json!({ "reason": reason, "receipt": self.receipt.id }));
+        self.txn.release(claims::ROLLOUT, self.env.id);
+        self.commit(None)
+    }
+
+    /// Gives back a claim that a finished rollout still holds.
+    pub(super) fn release_claim(mut self) -> Decision {
+        self.txn.release(claims::ROLLOUT, self.env.id);
+        self.wait(None)
+    }
+
+    /// What becomes of each instance that should run.
+    pub(super) fn sets(&self) -> Sets<'_> {
+        let mut sets = Sets { kept: vec![], fresh: vec![], old: vec![], missing: vec![] };
+        for wanted in wanted(&self.target.spec) {
+            let mut kept = matching(active(&self.instances), &wanted);
+            kept.sort_by_key(|instance| (!is_healthy(instance), instance.id));
+            kept.truncate(wanted.count);
+            let mut new = matching(fresh(&self.instances), &wanted);
+            new.truncate(wanted.count - kept.len());
+            let missing = wanted.count - kept.len() - new.len();
+            sets.kept.append(&mut kept);
+            sets.fresh.append(&mut new);
+            if missing > 0 {
+                sets.missing.push((wanted, missing));
+            }
+        }
+        let stays =
+            |instance: &Instance| sets.kept.iter().chain(&sets.fresh).any(|other| other.id == instance.id);
+        sets.old = running(&self.instances).filter(|instance| !stays(instance)).collect();
+        sets
+    }
+}
+
+/// What `release` wants, process by process.
+pub(super) fn wanted(release: &ReleaseSpec) -> impl Iterator<Item = Wanted<'_>> {
+    release.templates.iter().map(|(process, template)| Wanted {
+        process,
+        template,
+        hash: template.hash(),
+        count: count(release, process) as usize,
+    })
+}
+
+pub(super) fn matching<'a>(
+    all: impl Iterator<Item = &'a Instance>,
+    wanted: &Wanted<'_>,
+) -> Vec<&'a Instance> {
+    let same = |spec: &InstanceSpec| spec.process == *wanted.process && spec.template_hash == wanted.hash;
+    all.filter(|instance| same(&instance.spec)).collect()
+}
+
+fn running(all: &[Instance]) -> impl Iterator<Item = &Instance> {
+    all.iter().filter(|instance| instance.spec.desired == Desired::Running)
+}
+
+/// The instances that belong to what runs.
+pub(super) fn active(all: &[Instance]) -> impl Iterator<Item = &Instance> {
+    running(all).filter(|instance| instance.spec.serving)
+}
+
+/// The instances that should run and are not active.
+pub(super) fn fresh(all: &[Instance]) -> impl Iterator<Item = &Instance> {
+    running(all).filter(|instance| !instance.spec.serving)
+}
+
+pub(super) fn is_healthy(instance: &Instance) -> bool {
+    instance.status.healthy && instance.status.phase == Phase::Running
+}
+
+/// Deletes the stopped instances that are gone from their nodes; says how many are still going.
+pub(super) fn reap(instances: &[Instance], txn: &mut Txn) -> usize {
+    let stopped = instances.iter().filter(|instance| instance.spec.desired == Desired::Stopped);
+    let (gone, going): (Vec<_>, Vec<_>) =
+        stopped.partition(|instance| instance.status.phase == Phase::Stopped);
+    for instance in gone {
+        txn.delete(instance.id);
+    }
+    going.len()
+}
+
+/// Tells the node to stop `instance`, and the edge to give it nothing more.
+pub(super) fn stop(txn: &mut Txn, instance: &Instance) {
+    let spec = InstanceSpec { desired: Desired::Stopped, serving: false, ..instance.spec.clone() };
+    txn.put_spec(&Instance { spec, ..instance.clone() });
+}
+
+fn observed(instance: &Instance) -> ObservedInstance {
+    ObservedInstance {
+        id: instance.id,
+        process: instance.spec.process.clone(),
+        node: instance.spec.node,
+        image: instance.status.image.clone(),
+        healthy: is_healthy(instance),
+    }
+}

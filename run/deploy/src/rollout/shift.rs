@@ -1,0 +1,81 @@
+//! The shift: one transaction makes the fresh instances active and the old ones not, and moves the
+//! endpoints. From here on the new release runs.
+
+use super::{scene::Scene, steps};
+use crate::claims;
+use freehold_model::{
+    Endpoint, EndpointId, EndpointSpec, Instance, InstanceSpec, RolloutPhase, Txn, manifest,
+};
+use freehold_reconcile::{Decision, Ids};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// Everything that the release wants is healthy, as of the versions read: shift to it.
+pub(super) fn decide(mut scene: Scene<'_>, ids: &mut dyn Ids) -> Decision {
+    let mut txn = scene.txn.clone();
+    let sets = scene.sets();
+    for instance in sets.fresh.iter().chain(&sets.kept) {
+        // Only what is still as healthy as it was seen may take over.
+        txn.expect(instance.id, instance.version);
+        activate(&mut txn, &scene, instance);
+    }
+    for instance in &sets.old {
+        let spec = InstanceSpec { serving: false, ..instance.spec.clone() };
+        txn.put_spec(&Instance { spec, ..(*instance).clone() });
+    }
+    let (new, old) = (sets.fresh.len(), sets.old.len());
+    let moved = endpoints(&scene, &mut txn, ids);
+    let number = scene.target.spec.number;
+    let ports = if moved.is_empty() { String::new() } else { format!("; {}", moved.join(", ")) };
+    txn.event(scene.rollout.id, "rollout.shifted", json!({ "release": number, "new": new, "old": old }));
+    scene.txn = txn;
+    steps::open(&mut scene.receipt, "shift", format!("v{number} serves{ports}"), scene.now);
+    let leave = if old == 0 { "nothing".into() } else { steps::instances(old) };
+    steps::open(&mut scene.receipt, "drain", format!("{leave} to leave"), scene.now);
+    scene.enter(RolloutPhase::Draining);
+    scene.commit(None)
+}
+
+fn activate(txn: &mut Txn, scene: &Scene<'_>, instance: &Instance) {
+    let spec = InstanceSpec { serving: true, release: scene.target.id, ..instance.spec.clone() };
+    if spec != instance.spec {
+        txn.put_spec(&Instance { spec, ..instance.clone() });
+    }
+}
+
+/// Makes the env's endpoints those of the target's manifest; says which there are.
+fn endpoints(scene: &Scene<'_>, txn: &mut Txn, ids: &mut dyn Ids) -> Vec<String> {
+    let mut stale: BTreeMap<&str, &Endpoint> =
+        scene.endpoints.iter().map(|endpoint| (endpoint.name.as_str(), endpoint)).collect();
+    let mut names = vec![];
+    for wanted in &scene.target.spec.manifest.endpoint {
+        let name = claims::port(wanted.protocol, wanted.listen);
+        match stale.remove(name.as_str()) {
+            Some(found) if found.spec == spec(wanted) => {}
+            Some(found) => {
+                txn.put_spec(&Endpoint { spec: spec(wanted), ..found.clone() });
+            }
+            None => {
+                let id = EndpointId(ids.ulid());
+                let parent = Some(scene.env.id.into());
+                let endpoint = Endpoint::new(id, &name, parent, spec(wanted), scene.now);
+                txn.put(&endpoint).claim(claims::PORT, &name, id);
+            }
+        }
+        names.push(name);
+    }
+    for endpoint in stale.values() {
+        txn.delete(endpoint.id);
+    }
+    names
+}
+
+fn spec(endpoint: &manifest::Endpoint) -> EndpointSpec {
+    EndpointSpec {
+        process: endpoint.process.clone(),
+        listen: endpoint.listen,
+        target: endpoint.target,
+        protocol: endpoint.protocol,
+        proxy_protocol: endpoint.proxy_protocol,
+    }
+}

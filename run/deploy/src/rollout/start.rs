@@ -1,0 +1,132 @@
+//! Starting: makes what is missing and waits until all of it is healthy, or one of it fails.
+
+use super::{
+    create::Creator,
+    judge::{self, Judgement},
+    restore,
+    scene::Scene,
+    shift, steps,
+};
+use crate::{claims, plan::blockers::other_owner};
+use freehold_model::{Instance, InstanceId, Txn};
+use freehold_reconcile::{Decision, Ids, StoreError};
+use jiff::{SignedDuration, Timestamp};
+
+/// Why the release is given up: a sentence, and the instance that shows it.
+pub(super) struct Failure {
+    pub(super) reason: String,
+    pub(super) instance: Option<InstanceId>,
+}
+
+impl From<String> for Failure {
+    fn from(reason: String) -> Failure {
+        Failure { reason, instance: None }
+    }
+}
+
+/// What all instances of the release together amount to.
+enum Progress {
+    Healthy,
+    Waiting { wake: Option<Timestamp>, first: String },
+    Failed(Failure),
+}
+
+pub(super) fn decide(scene: Scene<'_>, ids: &mut dyn Ids) -> Result<Decision, StoreError> {
+    if let Some(failure) = taken_port(&scene)? {
+        return Ok(restore::begin(scene, failure));
+    }
+    if !scene.sets().missing.is_empty() {
+        return create(scene, ids);
+    }
+    Ok(match progress(&scene) {
+        Progress::Failed(failure) => restore::begin(scene, failure),
+        Progress::Healthy => shift::decide(scene, ids),
+        Progress::Waiting { first, .. } if scene.now >= scene.rollout.spec.deadline => {
+            let failure = late(&scene, &first);
+            restore::begin(scene, failure)
+        }
+        Progress::Waiting { wake, .. } => {
+            let deadline = scene.rollout.spec.deadline;
+            scene.wait(Some(wake.map_or(deadline, |wake| wake.min(deadline))))
+        }
+    })
+}
+
+fn create(mut scene: Scene<'_>, ids: &mut dyn Ids) -> Result<Decision, StoreError> {
+    let (env, release) = (scene.env.id, scene.target.id);
+    let mut creator = Creator::new(scene.view, env, release, false, scene.now)?;
+    let mut txn = scene.txn.clone();
+    match fill(&scene, &mut creator, &mut txn, ids) {
+        Err(reason) => Ok(restore::begin(scene, reason.into())),
+        Ok(detail) => {
+            scene.txn = txn;
+            steps::open(&mut scene.receipt, "start", detail, scene.now);
+            let deadline = scene.rollout.spec.deadline;
+            Ok(scene.commit(Some(deadline)))
+        }
+    }
+}
+
+/// Adds everything that is missing to `txn` and says what that was, or why it cannot be.
+fn fill(
+    scene: &Scene<'_>,
+    creator: &mut Creator,
+    txn: &mut Txn,
+    ids: &mut dyn Ids,
+) -> Result<String, String> {
+    let sets = scene.sets();
+    let mut made = vec![];
+    for (wanted, count) in &sets.missing {
+        let refused =
+            |why| format!("{}: {} cannot be placed: {why}", wanted.process, steps::instances(*count));
+        creator.create(txn, wanted, *count, ids).map_err(refused)?;
+        made.push(format!("{count} × {}", wanted.process));
+    }
+    if !sets.kept.is_empty() {
+        made.push(format!("{} kept", steps::instances(sets.kept.len())));
+    }
+    Ok(made.join(", "))
+}
+
+/// A port may have been taken by another app since the plan.
+fn taken_port(scene: &Scene<'_>) -> Result<Option<Failure>, StoreError> {
+    for endpoint in &scene.target.spec.manifest.endpoint {
+        let key = claims::port(endpoint.protocol, endpoint.listen);
+        if let Some(owner) = other_owner(scene.view, &key, Some(scene.env.id))? {
+            return Ok(Some(format!("port {key} was taken by {owner} meanwhile").into()));
+        }
+    }
+    Ok(None)
+}
+
+fn progress(scene: &Scene<'_>) -> Progress {
+    let sets = scene.sets();
+    let fresh = sets.fresh.iter().map(|instance| (*instance, judge::fresh(instance, scene.now)));
+    let since = scene.since();
+    let kept = sets.kept.iter().map(|instance| (*instance, judge::kept(instance, since, scene.now)));
+    let mut waiting: Vec<(&Instance, Option<Timestamp>)> = vec![];
+    for (instance, judgement) in fresh.chain(kept) {
+        match judgement {
+            Judgement::Healthy => {}
+            Judgement::Waiting(wake) => waiting.push((instance, wake)),
+            Judgement::Failed(reason) => {
+                return Progress::Failed(Failure { reason, instance: Some(instance.id) });
+            }
+        }
+    }
+    match waiting.first() {
+        None => Progress::Healthy,
+        Some((instance, _)) => Progress::Waiting {
+            wake: waiting.iter().filter_map(|(_, wake)| *wake).min(),
+            first: judge::pending(instance),
+        },
+    }
+}
+
+fn late(scene: &Scene<'_>, first: &str) -> Failure {
+    let allowed: SignedDuration = scene.rollout.spec.deadline.duration_since(scene.rollout.created);
+    let sets = scene.sets();
+    let waits = |instance: &&&Instance| !super::scene::is_healthy(instance);
+    let instance = sets.fresh.iter().chain(&sets.kept).find(waits).map(|instance| instance.id);
+    Failure { reason: format!("not healthy within {allowed:#}: {first}"), instance }
+}

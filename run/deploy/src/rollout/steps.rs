@@ -1,0 +1,27 @@
+//! The steps that a receipt tells, each with its times. At most one is open.
+
+use freehold_model::{Receipt, Step};
+use jiff::Timestamp;
+
+/// Ends the open step, if there is one, and begins another.
+pub(crate) fn open(receipt: &mut Receipt, name: &str, detail: impl Into<String>, now: Timestamp) {
+    close(receipt, now);
+    receipt.status.steps.push(Step {
+        name: name.into(),
+        detail: detail.into(),
+        started: now,
+        finished: None,
+    });
+}
+
+/// Ends the open step.
+pub(crate) fn close(receipt: &mut Receipt, now: Timestamp) {
+    if let Some(step) = receipt.status.steps.last_mut().filter(|step| step.finished.is_none()) {
+        step.finished = Some(now);
+    }
+}
+
+/// `1 instance`, `2 instances`.
+pub(crate) fn instances(count: usize) -> String {
+    format!("{count} instance{}", if count == 1 { "" } else { "s" })
+}

@@ -1,0 +1,53 @@
+//! What instances are made of, from a manifest and its resolved images.
+
+use crate::error::PlanError;
+use freehold_model::{ImageRef, Manifest, Name, Release, ReleaseSpec, Template, manifest::Process};
+use std::collections::BTreeMap;
+
+/// By process.
+pub(crate) type Templates = BTreeMap<Name, Template>;
+
+/// The templates of every process of `manifest`.
+pub(crate) fn templates(
+    manifest: &Manifest,
+    images: &BTreeMap<Name, ImageRef>,
+    revisions: &BTreeMap<Name, u32>,
+) -> Result<Templates, PlanError> {
+    let of_one = |(name, process): (&Name, &Process)| {
+        let image = images.get(name).ok_or_else(|| PlanError::Unresolved(name.clone()))?;
+        let revision = revisions.get(name).copied().unwrap_or(0);
+        Ok((name.clone(), template(process, image.clone(), revision)))
+    };
+    manifest.process.iter().map(of_one).collect()
+}
+
+fn template(process: &Process, image: ImageRef, revision: u32) -> Template {
+    Template {
+        image,
+        driver: process.driver,
+        command: process.command.clone(),
+        env: process.env.clone(),
+        cpu: process.cpu,
+        memory: process.memory,
+        check: process.check.clone(),
+        stop_timeout: process.stop_timeout,
+        revision,
+    }
+}
+
+/// How often each process of `manifest` was restarted by force: what `current` says, and one more if
+/// `restart` is asked for. Carried over, so that a plain deploy restarts nothing. Zeros are left out.
+pub(crate) fn revisions(
+    manifest: &Manifest,
+    current: Option<&Release>,
+    restart: bool,
+) -> BTreeMap<Name, u32> {
+    let before = |name: &Name| current.and_then(|release| release.spec.templates.get(name));
+    let revision = |name: &Name| before(name).map_or(0, |template| template.revision + u32::from(restart));
+    manifest.process.keys().map(|name| (name.clone(), revision(name))).filter(|(_, n)| *n > 0).collect()
+}
+
+/// How many instances of `process` a release wants.
+pub(crate) fn count(release: &ReleaseSpec, process: &Name) -> u32 {
+    release.manifest.process.get(process).map_or(0, |process| process.count)
+}
