@@ -1,1 +1,28 @@
 //! Drivers that run one instance: container and process.
+//!
+//! An instance is owned by its *shim*: this program, re-executed as `<program> shim <directory>`, one
+//! small single-threaded process per instance. The shim makes the mounts, the container and the
+//! network, holds the pipes, writes the log, waits, and records the end. It outlives whoever started
+//! it, so a node agent may be killed and adopt what runs when it is back. [`LocalRuntime`] is the
+//! side that starts shims and talks to them; [`shim::dispatch`] is the door to the other side.
+
+mod cgroup;
+mod error;
+mod handle;
+mod launch;
+mod local;
+mod netlink;
+mod runtime;
+mod user;
+mod wire;
+
+pub mod doctor;
+pub mod exec;
+pub mod logs;
+pub mod shim;
+
+pub use error::RuntimeError;
+pub use exec::{ExecInput, ExecOutput, ExecSession};
+pub use launch::{Launch, LogLimits};
+pub use local::{LocalRuntime, RuntimeConfig};
+pub use runtime::{Handle, RunState, Runtime};

@@ -1,0 +1,302 @@
+//! The control groups of one instance, `/freehold/<instance>`, on cgroup v1, v2 and hybrids of both.
+//!
+//! libcontainer makes those of containers; the process driver makes its own here. Counting, killing and
+//! removing is the same for both, and is done by the shim at the end or, when the shim was killed, by
+//! whoever cleans up after it. No systemd is asked: `/freehold` belongs to this program.
+
+use freehold_model::{Bytes, InstanceId, Millicores};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+/// At most so many processes and threads in an instance.
+pub(crate) const PIDS_LIMIT: i64 = 512;
+/// The period of a processor quota, in microseconds: the kernel's default.
+pub(crate) const CPU_PERIOD: u64 = 100_000;
+
+const PARENT: &str = "freehold";
+/// The hierarchies that a process must leave to outlive a service manager that kills by them.
+const MANAGED: [&str; 7] = ["systemd", "memory", "cpu", "cpu,cpuacct", "cpuacct,cpu", "pids", "unified"];
+
+/// One group, seen in every hierarchy that is mounted.
+pub(crate) struct Cgroup {
+    dirs: Vec<PathBuf>,
+}
+
+/// A mounted hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hierarchy {
+    pub(crate) mount: PathBuf,
+    pub(crate) v2: bool,
+}
+
+impl Hierarchy {
+    fn is(&self, name: &str) -> bool {
+        let file_name = self.mount.file_name().unwrap_or_default().to_string_lossy();
+        file_name.split(',').any(|part| part == name)
+    }
+}
+
+/// Every mounted hierarchy, once.
+pub(crate) fn hierarchies() -> Vec<Hierarchy> {
+    parse_mounts(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+}
+
+fn parse_mounts(mountinfo: &str) -> Vec<Hierarchy> {
+    let mut found: Vec<Hierarchy> = Vec::new();
+    for line in mountinfo.lines() {
+        let Some((before, after)) = line.split_once(" - ") else { continue };
+        let v2 = match after.split(' ').next() {
+            Some("cgroup2") => true,
+            Some("cgroup") => false,
+            _ => continue,
+        };
+        let Some(mount) = before.split(' ').nth(4) else { continue };
+        let hierarchy = Hierarchy { mount: PathBuf::from(mount), v2 };
+        if !found.contains(&hierarchy) {
+            found.push(hierarchy);
+        }
+    }
+    found
+}
+
+/// The path of an instance's group within every hierarchy.
+pub(crate) fn path_of(instance: InstanceId) -> PathBuf {
+    Path::new("/").join(PARENT).join(instance.to_string())
+}
+
+/// Whether swap can be limited: on v1 it is an option of the kernel.
+pub(crate) fn counts_swap() -> bool {
+    let all = hierarchies();
+    match all.iter().find(|h| h.is("memory")) {
+        Some(v1) => v1.mount.join("memory.memsw.limit_in_bytes").exists(),
+        None => Path::new("/proc/swaps").exists(),
+    }
+}
+
+impl Cgroup {
+    /// The group of `instance`, whether or not it exists.
+    pub(crate) fn of(instance: InstanceId) -> Cgroup {
+        Cgroup::named(&hierarchies(), &instance.to_string())
+    }
+
+    fn named(hierarchies: &[Hierarchy], name: &str) -> Cgroup {
+        Cgroup { dirs: hierarchies.iter().map(|h| h.mount.join(PARENT).join(name)).collect() }
+    }
+
+    /// Moves this process out of its parent's groups, so that what ends the parent (a service manager,
+    /// a memory limit) does not end it.
+    pub(crate) fn leave_parent() -> io::Result<()> {
+        let all = hierarchies();
+        let managed: Vec<_> =
+            all.into_iter().filter(|h| h.v2 || MANAGED.iter().any(|name| h.mount.ends_with(name))).collect();
+        Cgroup::named(&managed, "shims").join_new()
+    }
+
+    /// Makes the group with limits where the hierarchies offer them, and moves this process into it.
+    pub(crate) fn enter_limited(instance: InstanceId, cpu: Millicores, memory: Bytes) -> io::Result<()> {
+        let wanted: Vec<_> = hierarchies()
+            .into_iter()
+            .filter(|h| h.v2 || ["cpu", "memory", "pids"].iter().any(|name| h.is(name)))
+            .collect();
+        for h in wanted.iter().filter(|h| h.v2) {
+            delegate(&h.mount);
+        }
+        let group = Cgroup::named(&wanted, &instance.to_string());
+        group.create()?;
+        for (hierarchy, dir) in wanted.iter().zip(&group.dirs) {
+            for (file, value) in limits(hierarchy.v2, cpu, memory) {
+                let file = dir.join(file);
+                if file.exists() {
+                    fs::write(&file, value)?;
+                }
+            }
+        }
+        group.join()
+    }
+
+    fn create(&self) -> io::Result<()> {
+        self.dirs.iter().try_for_each(fs::create_dir_all)
+    }
+
+    /// Another process may remove the empty parent between the two steps: then again.
+    fn join_new(&self) -> io::Result<()> {
+        let mut attempts = 0;
+        loop {
+            match self.create().and_then(|()| self.join()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < 20 => attempts += 1,
+                result => return result,
+            }
+        }
+    }
+
+    /// Moves this process into the group, in every hierarchy that has it.
+    pub(crate) fn join(&self) -> io::Result<()> {
+        self.existing().try_for_each(|dir| fs::write(dir.join("cgroup.procs"), "0"))
+    }
+
+    fn existing(&self) -> impl Iterator<Item = &PathBuf> {
+        self.dirs.iter().filter(|dir| dir.is_dir())
+    }
+
+    /// Whether `pid` is in the group.
+    pub(crate) fn contains(instance: InstanceId, pid: i32) -> bool {
+        let path = path_of(instance);
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        groups.lines().any(|line| line.splitn(3, ':').nth(2).is_some_and(|group| Path::new(group).starts_with(&path)))
+    }
+
+    fn pids(&self) -> Vec<i32> {
+        let mut pids = Vec::new();
+        for dir in self.existing() {
+            let mut stack = vec![dir.clone()];
+            while let Some(dir) = stack.pop() {
+                let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+                pids.extend(procs.lines().filter_map(|line| line.parse::<i32>().ok()));
+                stack.extend(subgroups(&dir));
+            }
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    }
+
+    /// Kills everything in the group until it is empty.
+    pub(crate) fn kill(&self, patience: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let pids: Vec<i32> = self.pids().into_iter().filter(|pid| *pid > 0).collect();
+            if pids.is_empty() {
+                return Ok(());
+            }
+            for pid in &pids {
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid), nix::sys::signal::SIGKILL);
+            }
+            if Instant::now() > deadline {
+                return Err(io::Error::other(format!("processes {pids:?} do not die")));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Removes the empty group, its subgroups, and the parent when it is empty too.
+    pub(crate) fn remove(&self, patience: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + patience;
+        for dir in self.existing() {
+            while let Err(error) = remove_tree(dir) {
+                if error.kind() == io::ErrorKind::NotFound {
+                    break;
+                }
+                if Instant::now() > deadline {
+                    return Err(io::Error::new(error.kind(), format!("{}: {error}", dir.display())));
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the groups that all instances share, where they are empty.
+    pub(crate) fn remove_shared() {
+        for h in hierarchies() {
+            let parent = h.mount.join(PARENT);
+            let _ = fs::remove_dir(parent.join("shims"));
+            let _ = fs::remove_dir(parent);
+        }
+    }
+
+    /// How often the kernel killed something in the group for want of memory.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        let count = |file: PathBuf| {
+            let text = fs::read_to_string(file).ok()?;
+            text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+        };
+        self.existing()
+            .filter_map(|dir| count(dir.join("memory.oom_control")).or_else(|| count(dir.join("memory.events"))))
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+/// Lets the children of a v2 root and of `/freehold` have limits. What cannot be had is done without.
+fn delegate(mount: &Path) {
+    let parent = mount.join(PARENT);
+    let _ = fs::create_dir_all(&parent);
+    for dir in [mount, &parent] {
+        for controller in ["+cpu", "+memory", "+pids"] {
+            let _ = fs::write(dir.join("cgroup.subtree_control"), controller);
+        }
+    }
+}
+
+fn limits(v2: bool, cpu: Millicores, memory: Bytes) -> Vec<(&'static str, String)> {
+    let mut limits = vec![("pids.max", PIDS_LIMIT.to_string())];
+    if cpu.0 > 0 && v2 {
+        limits.push(("cpu.max", format!("{} {CPU_PERIOD}", cpu_quota(cpu))));
+    } else if cpu.0 > 0 {
+        limits.push(("cpu.cfs_period_us", CPU_PERIOD.to_string()));
+        limits.push(("cpu.cfs_quota_us", cpu_quota(cpu).to_string()));
+    }
+    if memory.0 > 0 && v2 {
+        limits.push(("memory.max", memory.0.to_string()));
+        limits.push(("memory.swap.max", "0".into()));
+    } else if memory.0 > 0 {
+        limits.push(("memory.limit_in_bytes", memory.0.to_string()));
+        limits.push(("memory.memsw.limit_in_bytes", memory.0.to_string()));
+    }
+    limits
+}
+
+/// Microseconds of processor time per period; the kernel takes no less than a millisecond.
+pub(crate) fn cpu_quota(cpu: Millicores) -> i64 {
+    (i64::from(cpu.0) * (CPU_PERIOD as i64) / 1000).max(1000)
+}
+
+fn subgroups(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
+}
+
+/// Directories of a cgroup file system hold files that cannot be removed, and need not be.
+fn remove_tree(dir: &Path) -> io::Result<()> {
+    for child in subgroups(dir) {
+        remove_tree(&child)?;
+    }
+    fs::remove_dir(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hierarchies_are_found_in_mountinfo() {
+        let text = "\
+25 30 0:23 / /sys/fs/cgroup rw - tmpfs tmpfs rw
+26 25 0:24 / /sys/fs/cgroup/cpu,cpuacct rw shared:1 - cgroup cgroup rw,cpu,cpuacct
+27 25 0:25 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+27 25 0:25 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+";
+        let found = parse_mounts(text);
+        assert_eq!(found.len(), 2);
+        assert!(found[0].is("cpu") && found[0].is("cpuacct") && !found[0].is("memory") && !found[0].v2);
+        assert!(found[1].v2);
+    }
+
+    #[test]
+    fn quotas_are_millicores_of_the_period() {
+        assert_eq!(cpu_quota(Millicores(250)), 25_000);
+        assert_eq!(cpu_quota(Millicores(2000)), 200_000);
+        assert_eq!(cpu_quota(Millicores(1)), 1000);
+    }
+
+    #[test]
+    fn limits_use_the_names_of_each_version() {
+        let names = |v2| limits(v2, Millicores(500), Bytes(1 << 20)).into_iter().map(|(n, _)| n).collect::<Vec<_>>();
+        assert!(names(true).contains(&"memory.max") && names(true).contains(&"cpu.max"));
+        assert!(names(false).contains(&"memory.limit_in_bytes") && names(false).contains(&"cpu.cfs_quota_us"));
+        assert_eq!(limits(true, Millicores(0), Bytes(0)).len(), 1, "zero is no limit");
+    }
+}

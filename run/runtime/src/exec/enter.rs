@@ -1,0 +1,126 @@
+//! How a new process becomes one of an instance's: its control group, namespaces, root, limits, rights
+//! and user, in the order in which each is still allowed. Runs between fork and exec.
+
+use crate::{
+    Launch,
+    cgroup::Cgroup,
+    shim::spec::{self, CAPABILITIES},
+    user::User,
+};
+use freehold_model::manifest::Driver;
+use nix::{
+    libc,
+    sched::{CloneFlags, setns},
+    sys::resource::{Resource, setrlimit},
+    unistd::{Gid, Uid, chdir, chroot, dup2, fchdir, setgid, setgroups, setsid, setuid},
+};
+use std::{
+    fs::File,
+    io,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::Command,
+};
+
+/// All that is needed to become a process of an instance.
+pub(super) struct Entry<'a> {
+    pub(super) launch: &'a Launch,
+    pub(super) user: &'a User,
+    /// The instance's first process.
+    pub(super) pidfd: &'a OwnedFd,
+    /// Its root directory.
+    pub(super) root: &'a File,
+    pub(super) command: &'a [String],
+    /// Standard input, output and error.
+    pub(super) stdio: [&'a OwnedFd; 3],
+    pub(super) tty: bool,
+}
+
+impl Entry<'_> {
+    /// Becomes the command. Only returns when it cannot.
+    pub(super) fn run(&self) -> io::Error {
+        if let Err(error) = self.enter() {
+            // Not the command's own failure: no code of it may be taken for one.
+            return io::Error::other(format!("cannot enter the instance: {error}"));
+        }
+        let mut command = Command::new(&self.command[0]);
+        let term = self.tty.then(|| ("TERM".to_owned(), "xterm-256color".to_owned()));
+        command.args(&self.command[1..]).env_clear();
+        command.envs(term).envs(spec::environment(self.launch, self.user));
+        command.exec()
+    }
+
+    fn enter(&self) -> io::Result<()> {
+        setsid()?;
+        for (fd, target) in self.stdio.iter().zip(0..) {
+            dup2(fd.as_raw_fd(), target)?;
+        }
+        if self.tty {
+            rustix::process::ioctl_tiocsctty(self.stdio[0])?;
+        }
+        Cgroup::of(self.launch.instance).join()?;
+        setns(self.pidfd, namespaces(self.launch.driver))?;
+        fchdir(self.root.as_raw_fd())?;
+        chroot(".")?;
+        if self.launch.driver == Driver::Container {
+            let (soft, hard) = spec::open_files();
+            setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
+            drop_bounding()?;
+            nix::sys::prctl::set_no_new_privs()?;
+        }
+        self.become_user()?;
+        chdir(spec::workdir(self.launch))?;
+        Ok(())
+    }
+
+    /// For another user than root, the kernel drops all capabilities with the change.
+    fn become_user(&self) -> io::Result<()> {
+        let groups: Vec<Gid> = self.user.groups.iter().copied().map(Gid::from_raw).collect();
+        setgroups(&groups)?;
+        setgid(Gid::from_raw(self.user.gid))?;
+        setuid(Uid::from_raw(self.user.uid))?;
+        if self.user.uid == 0 && self.launch.driver == Driver::Container {
+            set_capabilities()?;
+        }
+        Ok(())
+    }
+}
+
+fn namespaces(driver: Driver) -> CloneFlags {
+    match driver {
+        Driver::Process => CloneFlags::CLONE_NEWNS,
+        // Its process namespace was joined by the parent: it takes effect for children only.
+        Driver::Container => {
+            CloneFlags::CLONE_NEWNS
+                | CloneFlags::CLONE_NEWUTS
+                | CloneFlags::CLONE_NEWIPC
+                | CloneFlags::CLONE_NEWNET
+                | CloneFlags::CLONE_NEWCGROUP
+        }
+    }
+}
+
+/// What is not in the bounding set can never be had again, by no program (capabilities(7)).
+fn drop_bounding() -> io::Result<()> {
+    for capability in 0..64 {
+        if CAPABILITIES.iter().any(|(_, number)| *number == capability) {
+            continue;
+        }
+        // SAFETY: plain numbers; fails with EINVAL past the last capability that the kernel knows.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) } != 0 {
+            let error = io::Error::last_os_error();
+            return if error.raw_os_error() == Some(libc::EINVAL) { Ok(()) } else { Err(error) };
+        }
+    }
+    Ok(())
+}
+
+fn set_capabilities() -> io::Result<()> {
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+    let bits = CAPABILITIES.iter().fold(0u64, |bits, (_, number)| bits | (1 << number));
+    let wanted = CapabilitySet::from_bits_retain(bits);
+    let sets = CapabilitySets { effective: wanted, permitted: wanted, inheritable: CapabilitySet::empty() };
+    Ok(set_capabilities(None, sets)?)
+}

@@ -1,0 +1,152 @@
+//! One run as the agent's side sees it: follows what its shim reports, and passes orders on.
+
+use crate::{
+    ExecSession, Handle, Launch, RunState, RuntimeError,
+    cgroup::Cgroup,
+    exec,
+    launch::InstanceDir,
+    local,
+    wire::{End, Order, Report},
+};
+use async_trait::async_trait;
+use freehold_model::{Exit, InstanceId, exec::ExecRequest};
+use jiff::Timestamp;
+use std::{fs, io, net::Ipv4Addr, os::unix::net::UnixStream as StdStream, time::Duration};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{Mutex, watch},
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The handle of a run whose shim is, or was, a process of this node.
+pub(crate) struct ShimHandle {
+    launch: Launch,
+    dir: InstanceDir,
+    /// Program and arguments of a shim, before the directory.
+    shim: Vec<String>,
+    state: watch::Receiver<RunState>,
+    orders: Option<Mutex<OwnedWriteHalf>>,
+}
+
+impl ShimHandle {
+    /// Of a run whose shim lives: `stream` is connected to it.
+    pub(crate) fn live(
+        launch: Launch,
+        dir: InstanceDir,
+        shim: Vec<String>,
+        stream: StdStream,
+    ) -> io::Result<ShimHandle> {
+        stream.set_nonblocking(true)?;
+        let (reports, orders) = UnixStream::from_std(stream)?.into_split();
+        let (sender, state) = watch::channel(RunState::Starting);
+        tokio::spawn(follow(reports, sender, dir.clone(), launch.instance));
+        Ok(ShimHandle { launch, dir, shim, state, orders: Some(Mutex::new(orders)) })
+    }
+
+    /// Of a run that is over.
+    pub(crate) fn ended(launch: Launch, dir: InstanceDir, shim: Vec<String>, end: End) -> ShimHandle {
+        let (_, state) = watch::channel(state_of(end));
+        ShimHandle { launch, dir, shim, state, orders: None }
+    }
+
+    fn pid(&self) -> Result<i32, RuntimeError> {
+        match *self.state.borrow() {
+            RunState::Running { pid, .. } => Ok(pid),
+            _ => Err(RuntimeError::NotRunning(self.launch.instance)),
+        }
+    }
+}
+
+#[async_trait]
+impl Handle for ShimHandle {
+    fn instance(&self) -> InstanceId {
+        self.launch.instance
+    }
+
+    fn address(&self) -> Ipv4Addr {
+        self.launch.reachable_at()
+    }
+
+    fn state(&self) -> watch::Receiver<RunState> {
+        self.state.clone()
+    }
+
+    async fn signal(&self, signal: i32) -> Result<(), RuntimeError> {
+        let instance = self.launch.instance;
+        self.pid()?;
+        let orders = self.orders.as_ref().ok_or(RuntimeError::NotRunning(instance))?;
+        let mut line = serde_json::to_vec(&Order::Signal(signal))
+            .map_err(|source| RuntimeError::Shim { instance, source: source.into() })?;
+        line.push(b'\n');
+        let result = orders.lock().await.write_all(&line).await;
+        result.map_err(|source| RuntimeError::Shim { instance, source })
+    }
+
+    async fn exec(&self, request: &ExecRequest) -> Result<ExecSession, RuntimeError> {
+        exec::start(&self.shim, &self.dir, &self.launch, self.pid()?, request)
+    }
+}
+
+/// Turns what the shim says into states, until it says no more.
+async fn follow(
+    reports: OwnedReadHalf,
+    state: watch::Sender<RunState>,
+    dir: InstanceDir,
+    instance: InstanceId,
+) {
+    let mut lines = BufReader::new(reports).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        match serde_json::from_str(&line) {
+            Ok(Report::Started { pid, at }) => {
+                state.send_replace(RunState::Running { pid, since: at });
+            }
+            Ok(Report::Ended(end)) => {
+                state.send_replace(state_of(end));
+                return;
+            }
+            Err(error) => tracing::warn!(%instance, %error, "the shim said something unknown"),
+        }
+    }
+    let started = matches!(*state.borrow(), RunState::Running { .. });
+    let end = tokio::task::spawn_blocking(move || end_of_lost(&dir, instance, started)).await;
+    state.send_replace(match end {
+        Ok(end) => state_of(end),
+        Err(error) => RunState::StartFailed { message: error.to_string() },
+    });
+}
+
+fn state_of(end: End) -> RunState {
+    match end {
+        End::Exited(exit) => RunState::Exited(exit),
+        End::Failed { message } => RunState::StartFailed { message },
+    }
+}
+
+/// The end of a run whose shim is gone: as it recorded it, or, when it was killed, made now, by killing
+/// all it left. Nothing can be started in between: this holds the lock.
+pub(crate) fn end_of_lost(dir: &InstanceDir, instance: InstanceId, started: bool) -> End {
+    let lock = local::lock(dir, PATIENCE);
+    if let Ok(end) = InstanceDir::read(&dir.end()) {
+        return end;
+    }
+    if let Err(error) = Cgroup::of(instance).kill(PATIENCE) {
+        tracing::error!(%instance, %error, "cannot kill what a lost shim left");
+    }
+    let end = if started {
+        End::Exited(Exit { code: None, signal: None, oom: false, at: Timestamp::now() })
+    } else {
+        let said = fs::read_to_string(dir.shim_log()).unwrap_or_default();
+        End::Failed { message: format!("its shim ended before it started anything: {}", said.trim()) }
+    };
+    if lock.is_ok()
+        && let Err(error) = InstanceDir::write(&dir.end(), &end)
+    {
+        tracing::error!(%instance, %error, "cannot record the end of a run");
+    }
+    end
+}

@@ -1,0 +1,280 @@
+//! The runtime of this machine: starts shims, finds them again, and removes what ended runs left.
+
+use crate::{
+    Handle, Launch, LogLimits, Runtime, RuntimeError,
+    cgroup::Cgroup,
+    handle::{ShimHandle, end_of_lost},
+    launch::{InstanceDir, Job},
+    netlink::Netlink,
+    shim,
+};
+use async_trait::async_trait;
+use freehold_model::InstanceId;
+use rustix::fs::{FlockOperation, flock};
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::{
+            fs::PermissionsExt,
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How long an ended run may take to let go of its lock, its groups and its processes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where instances are kept, and how their shims are started.
+#[derive(Debug, Clone)]
+pub struct RuntimeConfig {
+    /// One directory per instance is made in it.
+    pub instances_dir: PathBuf,
+    /// Program and arguments of a shim, before the directory. The program must call
+    /// [`shim::dispatch`] first of all.
+    pub shim: Vec<String>,
+}
+
+impl RuntimeConfig {
+    /// Shims of this very program.
+    ///
+    /// # Errors
+    /// When the system does not say which program this is.
+    pub fn new(instances_dir: impl Into<PathBuf>) -> io::Result<RuntimeConfig> {
+        let program = std::env::current_exe()?.to_string_lossy().into_owned();
+        Ok(RuntimeConfig { instances_dir: instances_dir.into(), shim: vec![program, shim::COMMAND.into()] })
+    }
+}
+
+/// The runtime of this machine, for both drivers.
+pub struct LocalRuntime {
+    config: RuntimeConfig,
+    logs: LogLimits,
+}
+
+impl LocalRuntime {
+    /// Makes the directory of instances when it is missing.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(config: RuntimeConfig) -> Result<LocalRuntime, RuntimeError> {
+        let dir = &config.instances_dir;
+        fs::create_dir_all(dir).map_err(RuntimeError::file("make", dir))?;
+        fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(RuntimeError::file("protect", dir))?;
+        // Shims work in their own directory, so the path must not depend on ours.
+        let instances_dir = dir.canonicalize().map_err(RuntimeError::file("resolve", dir))?;
+        Ok(LocalRuntime { config: RuntimeConfig { instances_dir, ..config }, logs: LogLimits::default() })
+    }
+
+    /// Keeps more or less log of each instance than the default.
+    pub fn with_log_limits(mut self, logs: LogLimits) -> LocalRuntime {
+        self.logs = logs;
+        self
+    }
+
+    fn dir(&self, instance: InstanceId) -> InstanceDir {
+        InstanceDir::new(&self.config.instances_dir, instance)
+    }
+}
+
+#[async_trait]
+impl Runtime for LocalRuntime {
+    async fn start(&self, launch: &Launch) -> Result<Arc<dyn Handle>, RuntimeError> {
+        let (dir, shim) = (self.dir(launch.instance), self.config.shim.clone());
+        let job = Job { launch: launch.clone(), logs: self.logs };
+        let stream = blocking(move || start_shim(&dir, &shim, &job)).await?;
+        self.live(launch.clone(), stream)
+    }
+
+    async fn adopt(&self) -> Result<Vec<(Launch, Arc<dyn Handle>)>, RuntimeError> {
+        let mut adopted = Vec::new();
+        for instance in self.known()? {
+            let dir = self.dir(instance);
+            match blocking(move || find(&dir, instance)).await {
+                Ok(Some(Found::Live(launch, stream))) => adopted.push((launch.clone(), self.live(launch, stream)?)),
+                Ok(Some(Found::Ended(launch, end))) => {
+                    let (dir, shim) = (self.dir(instance), self.config.shim.clone());
+                    let handle = ShimHandle::ended(launch.clone(), dir, shim, end);
+                    adopted.push((launch, Arc::new(handle) as Arc<dyn Handle>));
+                }
+                Ok(None) => self.remove(instance).await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(adopted)
+    }
+
+    async fn remove(&self, instance: InstanceId) -> Result<(), RuntimeError> {
+        let dir = self.dir(instance);
+        blocking(move || remove(&dir, instance)).await
+    }
+}
+
+impl LocalRuntime {
+    fn live(&self, launch: Launch, stream: UnixStream) -> Result<Arc<dyn Handle>, RuntimeError> {
+        let (instance, dir) = (launch.instance, self.dir(launch.instance));
+        let handle = ShimHandle::live(launch, dir, self.config.shim.clone(), stream)
+            .map_err(|source| RuntimeError::Shim { instance, source })?;
+        Ok(Arc::new(handle))
+    }
+
+    fn known(&self) -> Result<Vec<InstanceId>, RuntimeError> {
+        let dir = &self.config.instances_dir;
+        let entries = fs::read_dir(dir).map_err(RuntimeError::file("list", dir))?;
+        let mut ids: Vec<InstanceId> =
+            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    act: impl FnOnce() -> Result<T, RuntimeError> + Send + 'static,
+) -> Result<T, RuntimeError> {
+    match tokio::task::spawn_blocking(act).await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Takes the lock of an instance: then no shim of it lives, and none can be started. It is held until
+/// every duplicate of the file is closed, in whatever process.
+pub(crate) fn lock(dir: &InstanceDir, patience: Duration) -> io::Result<File> {
+    let deadline = Instant::now() + patience;
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(dir.lock())?;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(error) if Instant::now() >= deadline => return Err(error.into()),
+            Err(_) => std::thread::sleep(Duration::from_millis(2)),
+        }
+    }
+}
+
+/// A run that has recorded its end is about to let go of the lock; another one is not.
+fn lock_of_ended(dir: &InstanceDir, busy: RuntimeError) -> Result<File, RuntimeError> {
+    let patience = if dir.end().exists() { PATIENCE } else { Duration::ZERO };
+    match lock(dir, patience) {
+        Ok(lock) => Ok(lock),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(busy),
+        Err(source) => Err(RuntimeError::File { verb: "lock", path: dir.lock(), source }),
+    }
+}
+
+fn start_shim(dir: &InstanceDir, shim: &[String], job: &Job) -> Result<UnixStream, RuntimeError> {
+    let instance = job.launch.instance;
+    check(&job.launch)?;
+    fs::create_dir_all(&dir.0).map_err(RuntimeError::file("make", &dir.0))?;
+    let lock = lock_of_ended(dir, RuntimeError::AlreadyRunning(instance))?;
+    clean(dir, instance)?;
+    fs::create_dir_all(&job.launch.log_dir).map_err(RuntimeError::file("make", &job.launch.log_dir))?;
+    InstanceDir::write(&dir.job(), job).map_err(RuntimeError::file("write", dir.job()))?;
+    let listener = at_short_path(&dir.socket(), |path| UnixListener::bind(path))
+        .map_err(RuntimeError::file("listen on", dir.socket()))?;
+    fs::set_permissions(dir.socket(), Permissions::from_mode(0o600))
+        .map_err(RuntimeError::file("protect", dir.socket()))?;
+    let log = File::create(dir.shim_log()).map_err(RuntimeError::file("make", dir.shim_log()))?;
+    spawn(shim, dir, listener.into(), lock.into(), log.into())?;
+    connect(dir).map_err(|source| RuntimeError::Shim { instance, source })
+}
+
+/// What the types of a launch do not rule out.
+fn check(launch: &Launch) -> Result<(), RuntimeError> {
+    let bad = |reason: &str| Err(RuntimeError::BadLaunch { instance: launch.instance, reason: reason.into() });
+    let texts = launch.args.iter().chain(launch.env.iter().flat_map(|(key, value)| [key, value]));
+    if launch.args.first().is_none_or(String::is_empty) {
+        bad("it has no command: name one in the manifest, or use an image that has one")
+    } else if launch.layers.is_empty() {
+        bad("its image has no layers, so there is nothing to run")
+    } else if texts.chain([&launch.hostname, &launch.workdir]).any(|text| text.contains('\0')) {
+        bad("its command or environment holds a zero byte, which no program can be given")
+    } else {
+        Ok(())
+    }
+}
+
+/// The shim is a child of this process only until either ends: nothing here ties it to us.
+fn spawn(
+    shim: &[String],
+    dir: &InstanceDir,
+    listener: OwnedFd,
+    lock: OwnedFd,
+    log: OwnedFd,
+) -> Result<(), RuntimeError> {
+    let program = shim.first().cloned().unwrap_or_default();
+    let mut command = tokio::process::Command::new(&program);
+    // Nothing of this process's environment is the instance's business; it may hold tokens.
+    command.args(&shim[1..]).arg(&dir.0).env_clear().stdin(listener).stdout(lock).stderr(log);
+    let mut child = command.spawn().map_err(|source| RuntimeError::Spawn { program, source })?;
+    tokio::spawn(async move { child.wait().await });
+    Ok(())
+}
+
+fn connect(dir: &InstanceDir) -> io::Result<UnixStream> {
+    at_short_path(&dir.socket(), |path| UnixStream::connect(path))
+}
+
+/// Socket addresses hold at most 107 bytes, data directories may be deeper: names the directory by a
+/// descriptor of it.
+fn at_short_path<T>(path: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let parent = File::open(parent)?;
+    act(&Path::new("/proc/self/fd").join(parent.as_raw_fd().to_string()).join(name))
+}
+
+enum Found {
+    Live(Launch, UnixStream),
+    Ended(Launch, crate::wire::End),
+}
+
+/// What is in an instance's directory; `None` when nothing was ever started from it.
+fn find(dir: &InstanceDir, instance: InstanceId) -> Result<Option<Found>, RuntimeError> {
+    let Ok(Job { launch, .. }) = InstanceDir::read::<Job>(&dir.job()) else { return Ok(None) };
+    match lock(dir, Duration::ZERO) {
+        Ok(lock) => {
+            drop(lock);
+            Ok(Some(Found::Ended(launch, end_of_lost(dir, instance, true))))
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => match connect(dir) {
+            Ok(stream) => Ok(Some(Found::Live(launch, stream))),
+            Err(_) => Ok(Some(Found::Ended(launch, end_of_lost(dir, instance, true)))),
+        },
+        Err(source) => Err(RuntimeError::File { verb: "lock", path: dir.lock(), source }),
+    }
+}
+
+fn remove(dir: &InstanceDir, instance: InstanceId) -> Result<(), RuntimeError> {
+    if !dir.0.exists() {
+        return Ok(());
+    }
+    let _lock = lock_of_ended(dir, RuntimeError::StillRunning(instance))?;
+    clean(dir, instance)?;
+    fs::remove_dir_all(&dir.0).map_err(RuntimeError::file("remove", &dir.0))?;
+    Cgroup::remove_shared();
+    Ok(())
+}
+
+/// Removes what an earlier run left. The caller holds the lock.
+fn clean(dir: &InstanceDir, instance: InstanceId) -> Result<(), RuntimeError> {
+    let cleanup = |source| RuntimeError::Cleanup { instance, source };
+    let group = Cgroup::of(instance);
+    group.kill(PATIENCE).and_then(|()| group.remove(PATIENCE)).map_err(cleanup)?;
+    Netlink::open().and_then(|netlink| netlink.delete_link(&shim::link_name(instance))).map_err(cleanup)?;
+    for entry in fs::read_dir(&dir.0).map_err(RuntimeError::file("list", &dir.0))?.flatten() {
+        let path = entry.path();
+        // The lock goes last, with the directory: who finds it gone finds nothing else either.
+        if path == dir.lock() {
+            continue;
+        }
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let removed = if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.map_err(RuntimeError::file("remove", path))?;
+    }
+    Ok(())
+}

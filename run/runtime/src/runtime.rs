@@ -1,0 +1,85 @@
+//! The contract between whoever keeps instances running (the node agent) and what runs them.
+
+use crate::{ExecSession, Launch, RuntimeError};
+use async_trait::async_trait;
+use freehold_model::{Exit, InstanceId, exec::ExecRequest};
+use jiff::Timestamp;
+use std::{net::Ipv4Addr, sync::Arc};
+use tokio::sync::watch;
+
+/// Runs instances of one node.
+#[async_trait]
+pub trait Runtime: Send + Sync {
+    /// Starts a run and answers as soon as its shim lives; [`Handle::state`] says how it goes on.
+    /// The instance starts with a fresh file system, whatever an earlier run wrote.
+    ///
+    /// # Errors
+    /// [`RuntimeError::AlreadyRunning`] when it runs.
+    async fn start(&self, launch: &Launch) -> Result<Arc<dyn Handle>, RuntimeError>;
+
+    /// Finds every instance that this node has ever started and not removed, running or ended. What
+    /// lost its shim is killed and counts as ended.
+    ///
+    /// # Errors
+    /// When the directory of instances cannot be read.
+    async fn adopt(&self) -> Result<Vec<(Launch, Arc<dyn Handle>)>, RuntimeError>;
+
+    /// Removes what an ended instance left, its log aside. Removing what is not there succeeds.
+    ///
+    /// # Errors
+    /// [`RuntimeError::StillRunning`] when it runs.
+    async fn remove(&self, instance: InstanceId) -> Result<(), RuntimeError>;
+}
+
+/// One run of one instance.
+#[async_trait]
+pub trait Handle: Send + Sync {
+    /// Which instance.
+    fn instance(&self) -> InstanceId;
+
+    /// Where it can be reached from this node.
+    fn address(&self) -> Ipv4Addr;
+
+    /// How far it is, now and from now on. Ends in `Exited` or `StartFailed`, never leaves those.
+    fn state(&self) -> watch::Receiver<RunState>;
+
+    /// Sends a signal, by number, to its first process.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NotRunning`] when there is none.
+    async fn signal(&self, signal: i32) -> Result<(), RuntimeError>;
+
+    /// Runs one more command beside its processes: same file system, limits, user and rights.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NotRunning`] when it does not run.
+    async fn exec(&self, request: &ExecRequest) -> Result<ExecSession, RuntimeError>;
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RunState {
+    /// The shim prepares it.
+    Starting,
+    /// Its first process runs.
+    Running {
+        /// The first process, as the node counts.
+        pid: i32,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// It ended, and nothing of it runs any more.
+    Exited(Exit),
+    /// It never ran: no such command, no right to make namespaces, no room.
+    StartFailed {
+        /// Why, for people.
+        message: String,
+    },
+}
+
+impl RunState {
+    /// Whether nothing of it runs any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self, RunState::Exited(_) | RunState::StartFailed { .. })
+    }
+}

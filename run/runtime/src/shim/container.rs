@@ -1,0 +1,101 @@
+//! Starts a container by libcontainer: created (all namespaces made, the command not yet run), then
+//! connected to the network, then started, so that the command never sees a network half made.
+
+use super::{Running, StartError, network, spec};
+use crate::{
+    launch::{InstanceDir, Launch},
+    user,
+};
+use libcontainer::{
+    container::builder::ContainerBuilder,
+    oci_spec::runtime::Spec,
+    syscall::syscall::SyscallType,
+    workload::{Executor, ExecutorError, ExecutorValidationError, default::DefaultExecutor},
+};
+use nix::{
+    fcntl::OFlag,
+    sys::{
+        prctl::set_pdeathsig,
+        signal::{SigHandler, Signal, signal},
+    },
+    unistd::pipe2,
+};
+use std::{
+    fs::{self, File},
+    os::fd::OwnedFd,
+};
+
+/// libcontainer's own directory within the instance's.
+pub(super) const STATE: &str = "state";
+
+pub(super) fn start(dir: &InstanceDir, launch: &Launch) -> Result<Running, StartError> {
+    let root = dir.root();
+    let user = File::open(&root)
+        .map_err(StartError::because("cannot open the instance's root"))
+        .and_then(|root| user::look_up(root, launch.user.as_deref()).map_err(StartError::because("cannot set the user")))?;
+    let config = spec::container(&root, launch, &user).to_string();
+    fs::write(dir.0.join("config.json"), config).map_err(StartError::because("cannot write config.json"))?;
+    let (stdout, inner_stdout) = pipe()?;
+    let (stderr, inner_stderr) = pipe()?;
+    let state = dir.0.join(STATE);
+    fs::create_dir_all(&state).map_err(StartError::because("cannot make the state directory"))?;
+    let null = File::open("/dev/null").map_err(StartError::because("cannot open /dev/null"))?;
+    let mut container = ContainerBuilder::new(launch.instance.to_string(), SyscallType::default())
+        .with_root_path(state)
+        .map_err(StartError::because("cannot use the state directory"))?
+        .with_executor(Command)
+        .with_stdin(null)
+        .with_stdout(inner_stdout)
+        .with_stderr(inner_stderr)
+        .as_init(&dir.0)
+        .with_systemd(false)
+        .build()
+        .map_err(|error| StartError::because("cannot create the container")(causes(&error)))?;
+    let pid = container.pid().map(|pid| pid.as_raw()).ok_or_else(|| {
+        StartError::because("cannot create the container")("its first process is gone already")
+    })?;
+    network::connect(launch, pid)?;
+    container.start().map_err(|error| StartError::because("cannot start the container")(causes(&error)))?;
+    Ok(Running { pid, stdout, stderr })
+}
+
+/// A pipe whose reading end never blocks, large enough that bursts do not stop the writer.
+pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), StartError> {
+    let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(StartError::because("cannot make a pipe"))?;
+    let _ = rustix::io::ioctl_fionbio(&read, true);
+    let _ = rustix::pipe::fcntl_setpipe_size(&read, 256 << 10);
+    Ok((read, write))
+}
+
+/// libcontainer keeps the interesting part of its errors in their sources.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// The last steps in the container's first process.
+#[derive(Clone)]
+struct Command;
+
+impl Executor for Command {
+    fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
+        // Without its shim an instance has no one to hold its pipes and note its end. A program that
+        // changes its user loses this; then the agent finds it by its control group.
+        let _ = set_pdeathsig(Signal::SIGKILL);
+        // SAFETY: no handler is installed.
+        let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+        DefaultExecutor {}.exec(spec).inspect_err(|error| eprintln!("freehold: cannot run the command: {error}"))
+    }
+
+    fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
+        DefaultExecutor {}.validate(spec)
+    }
+}

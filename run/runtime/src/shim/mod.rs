@@ -1,0 +1,161 @@
+//! The shim: owns one instance from before its first process to after its last. Started as
+//! `<program> shim <instance directory>` with descriptor 0 a listening socket (`shim.sock`), 1 the
+//! held lock of the instance, 2 `shim.log`: so there is no moment at which it lives and cannot be found.
+//!
+//! It is one single-threaded process in a session, a mount namespace and a control group of its own.
+//! Whoever started it may die. It forks (libcontainer does), so it must be entered before `main` has
+//! started any thread: see [`dispatch`].
+
+mod container;
+mod control;
+mod logs;
+mod network;
+mod process;
+mod rootfs;
+pub(crate) mod spec;
+mod supervise;
+
+pub(crate) use network::link_name;
+
+use crate::{
+    cgroup::Cgroup,
+    launch::{InstanceDir, Job, Launch},
+    wire::{End, Report},
+};
+use control::Control;
+use freehold_model::manifest::Driver;
+use jiff::Timestamp;
+use logs::LogWriter;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use std::{
+    fs::OpenOptions,
+    io,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+/// The hidden subcommand.
+pub const COMMAND: &str = "shim";
+/// After the directory: run the exec helper instead.
+pub(crate) const EXEC: &str = "exec";
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs the shim, or its exec helper, when the arguments of the program (the first is its name) ask for
+/// it. Must be called before any thread exists. `None`: the program goes on as usual.
+pub fn dispatch(args: &[String]) -> Option<ExitCode> {
+    match args {
+        [_, command, dir] if command == COMMAND => Some(main(PathBuf::from(dir))),
+        [_, command, dir, exec] if command == COMMAND && exec == EXEC => {
+            Some(crate::exec::helper_main(PathBuf::from(dir)))
+        }
+        _ => None,
+    }
+}
+
+/// Whatever keeps an instance from starting, in words for its owner.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {why}")]
+pub(crate) struct StartError {
+    what: String,
+    why: String,
+}
+
+impl StartError {
+    /// For `map_err`: what could not be done.
+    fn because<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> StartError {
+        let what = what.into();
+        move |why| StartError { what, why: why.to_string() }
+    }
+}
+
+/// The first process of an instance and the read ends of its output.
+struct Running {
+    pid: i32,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+}
+
+fn main(dir: PathBuf) -> ExitCode {
+    match run(&InstanceDir(dir)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(dir: &InstanceDir) -> io::Result<()> {
+    let (listener, _lock) = detach()?;
+    std::env::set_current_dir(&dir.0)?;
+    let job: Job = InstanceDir::read(&dir.job())?;
+    let mut control = Control::new(listener.into())?;
+    let mut log = LogWriter::open(&job.launch.log_dir, job.logs);
+    let end = match start(dir, &job.launch) {
+        Ok(running) => {
+            control.report(Report::Started { pid: running.pid, at: Timestamp::now() });
+            let status = supervise::until_end(&running, &job.launch, &mut control, &mut log)?;
+            End::Exited(supervise::exit(status, &job.launch))
+        }
+        Err(error) => End::Failed { message: error.to_string() },
+    };
+    tear_down(dir, &job.launch);
+    InstanceDir::write(&dir.end(), &end)?;
+    control.report(Report::Ended(end));
+    Ok(())
+}
+
+/// Takes over the descriptors that came with the process, and leaves the session and the control
+/// groups of whoever started it.
+fn detach() -> io::Result<(OwnedFd, OwnedFd)> {
+    let take = |fd| nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(10));
+    // SAFETY: both numbers were just made by this process and nothing else owns them.
+    let (listener, lock) = unsafe { (OwnedFd::from_raw_fd(take(0)?), OwnedFd::from_raw_fd(take(1)?)) };
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    for fd in [0, 1] {
+        nix::unistd::dup2(null.as_raw_fd(), fd)?;
+    }
+    let _ = nix::unistd::setsid();
+    // Without cgroups there are no containers either; the error comes from where it matters.
+    let _ = Cgroup::leave_parent();
+    outlive_signals()?;
+    Ok((listener, lock))
+}
+
+/// A handler, not `SIG_IGN`: handlers end with `execve`, so the instance's own processes start with
+/// the default. Only SIGKILL ends a shim before its instance.
+fn outlive_signals() -> io::Result<()> {
+    extern "C" fn nothing(_: i32) {}
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGPIPE] {
+        // SAFETY: the handler does nothing, so it is async-signal-safe.
+        unsafe { sigaction(signal, &action)? };
+    }
+    Ok(())
+}
+
+fn start(dir: &InstanceDir, launch: &Launch) -> Result<Running, StartError> {
+    rootfs::mount(dir, launch)?;
+    match launch.driver {
+        Driver::Container => container::start(dir, launch),
+        Driver::Process => process::start(dir, launch),
+    }
+}
+
+/// Leaves nothing of the run but its log and its record. The mounts go with this process.
+fn tear_down(dir: &InstanceDir, launch: &Launch) {
+    let group = Cgroup::of(launch.instance);
+    let steps = [
+        group.kill(PATIENCE).and_then(|()| group.remove(PATIENCE)),
+        network::disconnect(launch),
+        std::fs::remove_dir_all(dir.0.join(container::STATE)),
+    ];
+    for error in steps.into_iter().filter_map(Result::err) {
+        if error.kind() != io::ErrorKind::NotFound {
+            eprintln!("cannot clean up: {error}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The network of a container: one pair of linked interfaces, `eth0` inside, `fh…` on the node.
+//!
+//! Inside there is the instance's address and a route to the node, nothing else: no bridge, no default
+//! route, and forwarding is off on the node's end even where the node forwards for others. So an
+//! instance reaches its node and is reached from it, and has no way further.
+
+use super::StartError;
+use crate::{launch::Launch, netlink::Netlink};
+use freehold_model::InstanceId;
+use nix::sched::{CloneFlags, setns};
+use std::{fs, fs::File, io};
+
+/// The interface on the node's side; interfaces have at most 15 characters. The last twelve of the
+/// id are all random bits.
+pub(crate) fn link_name(instance: InstanceId) -> String {
+    let id = instance.to_string();
+    format!("fh{}", &id[id.len() - 12..])
+}
+
+/// Connects the network namespace of `pid` to the node.
+pub(super) fn connect(launch: &Launch, pid: i32) -> Result<(), StartError> {
+    node_side(launch, pid).map_err(StartError::because("cannot make the instance's network link"))?;
+    within(pid, || inner_side(launch)).map_err(StartError::because("cannot set up the network inside the instance"))
+}
+
+/// Removes the link; the kernel would do it too, but some time after the last process is gone.
+pub(super) fn disconnect(launch: &Launch) -> io::Result<()> {
+    Netlink::open()?.delete_link(&link_name(launch.instance))
+}
+
+fn node_side(launch: &Launch, pid: i32) -> io::Result<()> {
+    let name = link_name(launch.instance);
+    let netlink = Netlink::open()?;
+    netlink.delete_link(&name)?;
+    netlink.add_veth(&name, "eth0", pid.unsigned_abs())?;
+    // IPv6 would give both ends addresses of their own, which nobody asked for.
+    let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
+    fs::write(format!("/proc/sys/net/ipv4/conf/{name}/forwarding"), "0")?;
+    let index = netlink.index_of(&name)?;
+    netlink.add_address(index, launch.gateway)?;
+    netlink.set_up(index)?;
+    netlink.add_host_route(index, launch.address, launch.gateway)
+}
+
+fn inner_side(launch: &Launch) -> io::Result<()> {
+    let netlink = Netlink::open()?;
+    netlink.set_up(netlink.index_of("lo")?)?;
+    let index = netlink.index_of("eth0")?;
+    netlink.add_address(index, launch.address)?;
+    netlink.set_up(index)?;
+    netlink.add_host_route(index, launch.gateway, launch.address)
+}
+
+/// Runs `act` in the network namespace of `pid`, and comes back.
+fn within<T>(pid: i32, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let own = File::open("/proc/self/ns/net")?;
+    setns(File::open(format!("/proc/{pid}/ns/net"))?, CloneFlags::CLONE_NEWNET)?;
+    let result = act();
+    setns(own, CloneFlags::CLONE_NEWNET)?;
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn link_names_fit_and_differ() {
+        let a: InstanceId = "ins_01jd0000000000000000000000".parse().unwrap();
+        let b: InstanceId = "ins_01jd0000000000000000000001".parse().unwrap();
+        assert!(link_name(a).len() <= 15);
+        assert_ne!(link_name(a), link_name(b));
+    }
+}

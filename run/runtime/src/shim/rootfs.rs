@@ -1,0 +1,92 @@
+//! The root file system of an instance: its image's layers under a directory of its own (overlayfs),
+//! mounted in a mount namespace that only the shim and its children are in. The node's own mount table
+//! never shows it, and it is gone with the last process.
+
+use super::StartError;
+use crate::launch::{InstanceDir, Launch};
+use freehold_model::manifest::Driver;
+use nix::{
+    mount::{MsFlags, mount as mount_syscall},
+    sched::{CloneFlags, unshare},
+};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, unlinkat};
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::{fd::OwnedFd, unix::fs::symlink},
+    path::{Path, PathBuf},
+};
+
+/// Mounts the root at `<dir>/merged` and writes the files that tell the instance its own names.
+pub(super) fn mount(dir: &InstanceDir, launch: &Launch) -> Result<(), StartError> {
+    private_mounts().map_err(StartError::because("cannot make a mount namespace"))?;
+    overlay(dir, &launch.layers).map_err(StartError::because("cannot mount the image"))?;
+    write_names(&dir.root(), launch).map_err(StartError::because("cannot write /etc/hosts into the instance"))
+}
+
+/// Slave rather than private: what the node unmounts does not stay busy here.
+fn private_mounts() -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let none = None::<&str>;
+    Ok(mount_syscall(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)?)
+}
+
+/// mount(2) takes at most a page of options, less than forty paths of layers. So every layer gets a
+/// short name, relative to the working directory, which is the instance's. Those names have no `:`
+/// or `,` either, which the options would need escaped.
+fn overlay(dir: &InstanceDir, layers: &[PathBuf]) -> io::Result<()> {
+    for name in ["l", "upper", "work", "merged"] {
+        fs::create_dir_all(dir.0.join(name))?;
+    }
+    for (n, layer) in layers.iter().enumerate() {
+        let layer = layer.canonicalize().map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", layer.display())))?;
+        symlink(layer, dir.0.join("l").join(n.to_string()))?;
+    }
+    let lower: Vec<String> = (0..layers.len()).rev().map(|n| format!("l/{n}")).collect();
+    let options = format!("lowerdir={},upperdir=upper,workdir=work", lower.join(":"));
+    // An instance's files die with it: `volatile` spares the sync at unmounting (Linux 5.10).
+    let mount = |options: &str| mount_syscall(Some("overlay"), "merged", Some("overlay"), MsFlags::empty(), Some(options));
+    Ok(mount(&format!("{options},volatile")).or_else(|_| mount(&options))?)
+}
+
+fn write_names(root: &Path, launch: &Launch) -> io::Result<()> {
+    let root = File::open(root)?;
+    match mkdirat(&root, "etc", Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let etc = openat2(&root, "etc", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT)?;
+    for (name, content) in names(launch) {
+        replace(&etc, name, &content)?;
+    }
+    Ok(())
+}
+
+/// A process without isolation is on the node's network, so it gets the node's names.
+fn names(launch: &Launch) -> Vec<(&'static str, String)> {
+    let node = |path| fs::read_to_string(path).unwrap_or_default();
+    match launch.driver {
+        Driver::Process => vec![("hosts", node("/etc/hosts")), ("resolv.conf", node("/etc/resolv.conf"))],
+        Driver::Container => vec![
+            (
+                "hosts",
+                format!(
+                    "127.0.0.1 localhost\n::1 localhost ip6-localhost\n{} {}\n{} node.freehold\n",
+                    launch.address, launch.hostname, launch.gateway
+                ),
+            ),
+            ("hostname", format!("{}\n", launch.hostname)),
+            ("resolv.conf", "# Instances have no way out of the node, so they have no name server.\n".into()),
+        ],
+    }
+}
+
+/// Never follows what the image put there: it may be a link to anywhere.
+fn replace(dir: &OwnedFd, name: &str, content: &str) -> io::Result<()> {
+    match unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    File::from(openat(dir, name, flags, Mode::from_raw_mode(0o644))?).write_all(content.as_bytes())
+}

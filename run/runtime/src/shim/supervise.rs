@@ -1,0 +1,126 @@
+//! The shim's one loop: output into the log, orders to the instance, and its end.
+
+use super::{Running, control::Control, logs::LogWriter};
+use crate::{cgroup::Cgroup, launch::Launch, wire::Order};
+use freehold_model::{Exit, logs::LogStream, manifest::Driver};
+use jiff::Timestamp;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::wait::{WaitPidFlag, WaitStatus, waitpid},
+    unistd::Pid,
+};
+use rustix::process::{PidfdFlags, pidfd_open};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
+
+/// Read at once from a pipe: an instance that floods one stream does not starve the other.
+const CHUNK: usize = 64 << 10;
+
+/// One stream of the instance's output; `None` once nothing holds its writing end any more.
+struct Output<'a> {
+    pipe: Option<&'a OwnedFd>,
+    stream: LogStream,
+}
+
+/// Serves the instance until its first process has ended, and answers with how.
+pub(super) fn until_end(
+    running: &Running,
+    launch: &Launch,
+    control: &mut Control,
+    log: &mut LogWriter,
+) -> io::Result<WaitStatus> {
+    let pid = Pid::from_raw(running.pid);
+    let pidfd = pidfd_open(
+        rustix::process::Pid::from_raw(running.pid).ok_or_else(|| io::Error::other("no process"))?,
+        PidfdFlags::empty(),
+    )?;
+    let mut outputs = [
+        Output { pipe: Some(&running.stdout), stream: LogStream::Stdout },
+        Output { pipe: Some(&running.stderr), stream: LogStream::Stderr },
+    ];
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        wait_for_work(&pidfd, &outputs, control)?;
+        for output in &mut outputs {
+            output.read_once(&mut buffer, log);
+        }
+        log.write_out();
+        for Order::Signal(signal) in control.serve() {
+            send(signal, running.pid, launch);
+        }
+        match waitpid(pid, Some(WaitPidFlag::WNOHANG))? {
+            WaitStatus::StillAlive => {}
+            status => {
+                finish(launch, &mut outputs, &mut buffer, log);
+                return Ok(status);
+            }
+        }
+    }
+}
+
+/// The end of a run as it is recorded.
+pub(super) fn exit(status: WaitStatus, launch: &Launch) -> Exit {
+    let (code, signal) = match status {
+        WaitStatus::Exited(_, code) => (Some(code), None),
+        WaitStatus::Signaled(_, signal, _) => (None, Some(signal as i32)),
+        _ => (None, None),
+    };
+    // A shell whose child was killed for want of memory ends with 137 itself.
+    let killed = signal == Some(9) || code == Some(137);
+    let oom = killed && Cgroup::of(launch.instance).oom_kills() > 0;
+    Exit { code, signal, oom, at: Timestamp::now() }
+}
+
+impl Output<'_> {
+    /// Whether there may be more at once.
+    fn read_once(&mut self, buffer: &mut [u8], log: &mut LogWriter) -> bool {
+        let Some(pipe) = self.pipe else { return false };
+        match rustix::io::read(pipe, &mut *buffer) {
+            Ok(0) => {
+                self.pipe = None;
+                false
+            }
+            Ok(n) => {
+                log.push(self.stream, &buffer[..n]);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+fn wait_for_work(pidfd: &OwnedFd, outputs: &[Output<'_>], control: &Control) -> io::Result<()> {
+    let mut fds = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    fds.extend(outputs.iter().filter_map(|o| o.pipe).map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
+    fds.extend(control.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+    match poll(&mut fds, PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What is left in the pipes once everything that could write is dead.
+fn finish(launch: &Launch, outputs: &mut [Output<'_>], buffer: &mut [u8], log: &mut LogWriter) {
+    if let Err(error) = Cgroup::of(launch.instance).kill(super::PATIENCE) {
+        eprintln!("{}: {error}", launch.instance);
+    }
+    for output in outputs.iter_mut() {
+        while output.read_once(buffer, log) {
+            log.write_out();
+        }
+    }
+    log.finish();
+}
+
+/// A process without isolation is asked together with its children, as from a terminal.
+fn send(signal: i32, pid: i32, launch: &Launch) {
+    let Ok(signal) = nix::sys::signal::Signal::try_from(signal) else { return };
+    let target = match launch.driver {
+        Driver::Container => pid,
+        Driver::Process => -pid,
+    };
+    let _ = nix::sys::signal::kill(Pid::from_raw(target), signal);
+}

@@ -1,0 +1,211 @@
+//! One container: how it starts, what it is given, what it is denied, how it ends.
+
+use crate::world::{self, World, world};
+use freehold_model::{Bytes, Exit, Millicores, logs::LogStream};
+use freehold_runtime::{Launch, RunState, Runtime, RuntimeError};
+use std::{fs, time::Instant};
+
+#[tokio::test]
+async fn it_starts_prints_and_ends_with_its_code() {
+    let world = world!();
+    let launch = world.launch("echo out; echo err >&2; printf last; exit 7");
+    let (state, lines) = world.run(&launch).await;
+    let RunState::Exited(Exit { code: Some(7), signal: None, oom: false, .. }) = state else { panic!("{state:?}") };
+    let texts = |stream| lines.iter().filter(|l| l.stream == stream).map(|l| l.text.clone()).collect::<Vec<_>>();
+    assert_eq!(texts(LogStream::Stdout), ["out", "last"]);
+    assert_eq!(texts(LogStream::Stderr), ["err"]);
+    world.runtime.remove(launch.instance).await.unwrap();
+    assert_eq!(world::remains(&launch), Vec::<String>::new());
+    assert_eq!(world::log(&launch).len(), 3, "logs outlive the instance");
+}
+
+#[tokio::test]
+async fn it_runs_until_it_is_signalled() {
+    let world = world!();
+    let launch = world.launch("trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.05; done");
+    let begin = Instant::now();
+    let handle = world.runtime.start(&launch).await.unwrap();
+    world::running(&*handle).await;
+    println!("start to running: {:?}", begin.elapsed());
+    world::logged(&launch, "ready").await;
+    handle.signal(15).await.unwrap();
+    assert_eq!(world::exit(&*handle).await.code, Some(3));
+    assert!(matches!(handle.signal(15).await, Err(RuntimeError::NotRunning(_))));
+    assert_eq!(world::log(&launch).last().unwrap().text, "bye");
+}
+
+#[tokio::test]
+async fn a_kill_is_reported_as_a_signal() {
+    let world = world!();
+    let handle = world.runtime.start(&world.launch("sleep 1000")).await.unwrap();
+    world::running(&*handle).await;
+    handle.signal(9).await.unwrap();
+    let exit = world::exit(&*handle).await;
+    assert_eq!((exit.code, exit.signal, exit.oom), (None, Some(9), false));
+}
+
+#[tokio::test]
+async fn memory_beyond_the_limit_is_an_oom_kill() {
+    let world = world!();
+    let hungry = "exec dd if=/dev/zero of=/dev/null bs=200M count=1";
+    let launch = Launch { memory: Bytes(32 << 20), ..world.launch(hungry) };
+    let (state, _) = world.run(&launch).await;
+    let RunState::Exited(exit) = state else { panic!("{state:?}") };
+    assert!(exit.oom, "{exit:?}");
+    let enough = Launch { memory: Bytes(400 << 20), ..world.launch(hungry) };
+    let (state, _) = world.run(&enough).await;
+    assert!(matches!(state, RunState::Exited(Exit { code: Some(0), oom: false, .. })), "{state:?}");
+}
+
+#[tokio::test]
+async fn processes_are_limited() {
+    let world = world!();
+    let script = "n=0; while [ $n -lt 600 ]; do sleep 100 & n=$((n+1)); done; echo all of them";
+    let (state, lines) = world.run(&world.launch(script)).await;
+    assert!(matches!(state, RunState::Exited(Exit { code: Some(1 | 2), .. })), "{state:?}");
+    assert!(lines.iter().any(|line| line.text.contains("can't fork")), "{lines:?}");
+}
+
+#[tokio::test]
+async fn the_processor_is_limited() {
+    let world = world!();
+    let launch = Launch { cpu: Millicores(100), ..world.launch("while :; do :; done") };
+    let handle = world.runtime.start(&launch).await.unwrap();
+    let pid = world::running(&*handle).await;
+    let ticks = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let (before, begin) = (ticks(), Instant::now());
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    let share = (ticks() - before) as f64 / 100.0 / begin.elapsed().as_secs_f64();
+    assert!(share < 0.4, "it took {share} of a processor");
+    world::end(&world.runtime, &handle).await;
+}
+
+#[tokio::test]
+async fn it_is_given_names_environment_and_a_fresh_file_system() {
+    let world = world!();
+    let mut launch = world.launch("hostname; echo $GREETING; pwd; cat /etc/hosts /etc/hostname; ls /work; touch /work/x");
+    launch.workdir = "/work".into();
+    let address = launch.address.to_string();
+    let first = world.output_of(&launch).await;
+    for wanted in ["web-1", "good morning", "/work", &format!("{address} web-1"), "127.0.0.1 localhost"] {
+        assert!(first.contains(wanted), "no {wanted} in {first}");
+    }
+    launch.log_dir = world.dir.path().join("second");
+    assert_eq!(world.output_of(&launch).await, first, "what a run wrote is gone in the next");
+    assert!(!world.layer().join("work").exists(), "layers are never written to");
+}
+
+#[tokio::test]
+async fn upper_layers_hide_lower_ones() {
+    let world = world!();
+    let mut launch = world.launch("cat /etc/motd /etc/low");
+    for n in 0..60 {
+        let layer = world.dir.path().join(format!("a-layer-with-a-name-as-long-as-that-of-a-digest-{n:060}"));
+        fs::create_dir_all(layer.join("etc")).unwrap();
+        fs::write(layer.join("etc/motd"), format!("layer {n}\n")).unwrap();
+        fs::write(layer.join(if n == 0 { "etc/low" } else { "etc/high" }), format!("from {n}\n")).unwrap();
+        launch.layers.push(layer);
+    }
+    assert_eq!(world.output_of(&launch).await, "layer 59\nfrom 0");
+}
+
+#[tokio::test]
+async fn capabilities_and_privileges_are_dropped() {
+    let world = world!();
+    let text = world.output("grep -E 'Cap|NoNewPrivs' /proc/self/status; mknod /tmp/null c 1 3 && echo made; \
+        mount -t tmpfs none /tmp && echo mounted; hostname other && echo renamed; true").await;
+    for set in ["CapPrm", "CapEff", "CapBnd"] {
+        assert!(text.contains(&format!("{set}:\t00000000800405fb")), "{text}");
+    }
+    for set in ["CapInh", "CapAmb"] {
+        assert!(text.contains(&format!("{set}:\t0000000000000000")), "{text}");
+    }
+    assert!(text.contains("NoNewPrivs:\t1"), "{text}");
+    for done in ["made", "mounted", "renamed"] {
+        assert!(!text.lines().any(|line| line == done), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn it_sees_only_itself() {
+    let world = world!();
+    let text = world.output("echo pid $$; ps | wc -l; ls /sys/class/net; echo > /proc/sys/kernel/hostname || true; cat /proc/kcore | wc -c; ls -l /proc/self/fd").await;
+    assert!(text.contains("pid 1"), "{text}");
+    assert!(text.contains("eth0") && text.contains("lo"), "{text}");
+    assert!(text.contains("Read-only file system"), "{text}");
+    let fds = text.lines().filter(|line| line.contains(" -> ")).count();
+    assert_eq!(fds, 4, "three streams and the directory listed: {text}");
+}
+
+#[tokio::test]
+async fn its_user_is_of_the_image() {
+    let world = world!();
+    for (user, wanted) in [
+        ("app", "uid=1234(app) gid=1235(app) groups=77(extra),1235(app)"),
+        ("1234", "uid=1234(app) gid=1235(app) groups=77(extra),1235(app)"),
+        ("app:extra", "uid=1234(app) gid=77(extra)"),
+        ("4000:5000", "uid=4000 gid=5000"),
+    ] {
+        let launch = Launch { user: Some(user.into()), ..world.launch("id; echo $HOME") };
+        let text = world.output_of(&launch).await;
+        assert!(text.starts_with(wanted), "{user}: {text}");
+    }
+    let launch = Launch { user: Some("nobody-here".into()), ..world.launch("id") };
+    let (state, _) = world.run(&launch).await;
+    let RunState::StartFailed { message } = state else { panic!("{state:?}") };
+    assert!(message.contains("nobody-here") && message.contains("/etc/passwd"), "{message}");
+}
+
+#[tokio::test]
+async fn what_cannot_start_says_why() {
+    let world = world!();
+    let mut launch = world.launch("");
+    launch.args = vec!["no-such-program".into()];
+    let (state, _) = world.run(&launch).await;
+    let RunState::StartFailed { message } = state else { panic!("{state:?}") };
+    assert!(message.contains("no-such-program") && message.contains("not found"), "{message}");
+    launch.args = vec!["sh".into()];
+    launch.layers = vec!["/no/such/layer".into()];
+    let (state, _) = world.run(&launch).await;
+    let RunState::StartFailed { message } = state else { panic!("{state:?}") };
+    assert!(message.contains("/no/such/layer"), "{message}");
+    world.runtime.remove(launch.instance).await.unwrap();
+    launch.args.clear();
+    assert!(matches!(world.runtime.start(&launch).await, Err(RuntimeError::BadLaunch { .. })));
+    assert_eq!(world::remains(&launch), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn it_runs_once_at_a_time_and_is_not_removed_while_it_runs() {
+    let world = world!();
+    let launch = world.launch("sleep 1000");
+    let handle = world.runtime.start(&launch).await.unwrap();
+    assert!(matches!(world.runtime.start(&launch).await, Err(RuntimeError::AlreadyRunning(_))));
+    assert!(matches!(world.another().start(&launch).await, Err(RuntimeError::AlreadyRunning(_))));
+    world::running(&*handle).await;
+    assert!(matches!(world.runtime.remove(launch.instance).await, Err(RuntimeError::StillRunning(_))));
+    handle.signal(9).await.unwrap();
+    world::over(&*handle).await;
+    let again = world.runtime.start(&launch).await.unwrap();
+    world::running(&*again).await;
+    world::end(&world.runtime, &again).await;
+    world.runtime.remove(launch.instance).await.unwrap();
+    assert_eq!(world::remains(&launch), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_mounts_of_the_node_stay_as_they_were() {
+    let world: World = world!();
+    let launch = world.launch("echo ready; sleep 1000");
+    let handle = world.runtime.start(&launch).await.unwrap();
+    world::logged(&launch, "ready").await;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(&launch.instance.to_string()), "{mounts}");
+    let merged = world.dir.path().join("instances").join(launch.instance.to_string()).join("merged");
+    assert_eq!(fs::read_dir(merged).unwrap().count(), 0, "seen from here it is empty");
+    world::end(&world.runtime, &handle).await;
+}

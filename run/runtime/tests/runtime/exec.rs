@@ -1,0 +1,178 @@
+//! Commands beside a running container.
+
+use crate::world::{self, World, world};
+use freehold_model::exec::{ExecRequest, TtySize};
+use freehold_runtime::{ExecInput, ExecOutput, Handle, Launch, Runtime, RuntimeError};
+use std::{sync::Arc, time::Duration};
+
+async fn started(world: &World) -> (Launch, Arc<dyn Handle>) {
+    let launch = world.launch("echo ready; sleep 1000");
+    let handle = world.runtime.start(&launch).await.unwrap();
+    world::logged(&launch, "ready").await;
+    (launch, handle)
+}
+
+fn request(command: &[&str]) -> ExecRequest {
+    ExecRequest { command: command.iter().map(|arg| (*arg).to_owned()).collect(), tty: None }
+}
+
+fn terminal(command: &[&str]) -> ExecRequest {
+    ExecRequest { tty: Some(TtySize { rows: 31, cols: 97 }), ..request(command) }
+}
+
+async fn sh(handle: &Arc<dyn Handle>, script: &str) -> (String, String, ExecOutput) {
+    world::collect(handle.exec(&request(&["sh", "-c", script])).await.unwrap()).await
+}
+
+#[tokio::test]
+async fn codes_are_those_of_the_command() {
+    let world = world!();
+    let (_, handle) = started(&world).await;
+    assert_eq!(sh(&handle, "echo out; echo err >&2; exit 42").await, ("out\n".into(), "err\n".into(), ExecOutput::Exit(42)));
+    assert_eq!(sh(&handle, "kill -9 $$").await.2, ExecOutput::Exit(137));
+    let (_, stderr, end) = world::collect(handle.exec(&request(&["no-such-program"])).await.unwrap()).await;
+    assert_eq!(end, ExecOutput::Exit(127));
+    assert!(stderr.contains("no-such-program"), "{stderr}");
+    assert_eq!(world::collect(handle.exec(&request(&["/etc/passwd"])).await.unwrap()).await.2, ExecOutput::Exit(126));
+    assert!(matches!(handle.exec(&request(&[])).await, Err(RuntimeError::BadLaunch { .. })));
+    world::end(&world.runtime, &handle).await;
+    assert!(matches!(handle.exec(&request(&["true"])).await, Err(RuntimeError::NotRunning(_))));
+}
+
+#[tokio::test]
+async fn it_is_confined_like_the_container() {
+    let world = world!();
+    let launch = Launch { user: Some("app".into()), ..world.launch("echo ready; sleep 1000") };
+    let handle = world.runtime.start(&launch).await.unwrap();
+    world::logged(&launch, "ready").await;
+    let (text, _, end) = sh(&handle, "id; hostname; echo $GREETING; ls /sys/class/net; ps; grep -E 'Cap|NoNew' /proc/self/status; cat /proc/self/cgroup; ls -l /proc/self/fd").await;
+    assert_eq!(end, ExecOutput::Exit(0));
+    for wanted in ["uid=1234(app) gid=1235(app)", "77(extra)", "web-1", "good morning", "eth0", "CapEff:\t0000000000000000", "CapBnd:\t00000000800405fb", "NoNewPrivs:\t1", "sleep 1000"] {
+        assert!(text.contains(wanted), "no {wanted} in {text}");
+    }
+    assert_eq!(text.lines().filter(|line| line.contains(" -> ")).count(), 4, "{text}");
+    world::end(&world.runtime, &handle).await;
+
+    let (_, handle) = started(&world).await;
+    let (text, ..) = sh(&handle, "grep -E 'Cap' /proc/self/status").await;
+    assert!(text.contains("CapEff:\t00000000800405fb") && text.contains("CapInh:\t0000000000000000"), "{text}");
+    world::end(&world.runtime, &handle).await;
+}
+
+#[tokio::test]
+async fn its_memory_counts_as_the_containers() {
+    let world = world!();
+    let (_, handle) = started(&world).await;
+    let (.., end) = sh(&handle, "exec dd if=/dev/zero of=/dev/null bs=200M count=1").await;
+    assert_eq!(end, ExecOutput::Exit(137));
+    world::end(&world.runtime, &handle).await;
+}
+
+#[tokio::test]
+async fn input_reaches_it_until_its_end() {
+    let world = world!();
+    let (_, handle) = started(&world).await;
+    let session = handle.exec(&request(&["wc", "-c"])).await.unwrap();
+    let input = session.input.clone();
+    let writer = tokio::spawn(async move {
+        for _ in 0..100 {
+            input.send(ExecInput::Bytes(vec![b'x'; 50_000])).await.unwrap();
+        }
+        input.send(ExecInput::Eof).await.unwrap();
+    });
+    let (stdout, _, end) = world::collect(session).await;
+    assert_eq!((stdout.trim(), end), ("5000000", ExecOutput::Exit(0)));
+    writer.await.unwrap();
+
+    let session = handle.exec(&request(&["cat"])).await.unwrap();
+    let (input, output) = (session.input, session.output);
+    input.send(ExecInput::Bytes(b"hello".to_vec())).await.unwrap();
+    drop(input);
+    let (spare, _) = tokio::sync::mpsc::channel(1);
+    let (stdout, ..) = world::collect(freehold_runtime::ExecSession { input: spare, output }).await;
+    assert_eq!(stdout, "hello", "dropping the input ends it");
+    world::end(&world.runtime, &handle).await;
+}
+
+#[tokio::test]
+async fn output_is_complete_however_slowly_it_is_read() {
+    let world = world!();
+    let (_, handle) = started(&world).await;
+    let mut session = handle.exec(&request(&["head", "-c", "8000000", "/dev/zero"])).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut bytes = 0;
+    let end = loop {
+        match session.output.recv().await.unwrap() {
+            ExecOutput::Stdout(more) => bytes += more.len(),
+            end => break end,
+        }
+    };
+    assert_eq!((bytes, end), (8_000_000, ExecOutput::Exit(0)));
+    world::end(&world.runtime, &handle).await;
+}
+
+#[tokio::test]
+async fn a_terminal_is_one() {
+    let world = world!();
+    let (_, handle) = started(&world).await;
+    let script = "tty; stty size; trap 'stty size; exit 9' WINCH; echo waiting; while :; do sleep 0.05; done";
+    let mut session = handle.exec(&terminal(&["sh", "-c", script])).await.unwrap();
+    let mut text = String::new();
+    while !text.contains("waiting") {
+        match session.output.recv().await.unwrap() {
+            ExecOutput::Stdout(bytes) => text.push_str(&String::from_utf8(bytes).unwrap()),
+            other => panic!("{other:?} {text}"),
+        }
+    }
+    assert!(text.contains("/dev/pts/") && text.contains("31 97"), "{text}");
+    world::give(&session, ExecInput::Resize(TtySize { rows: 50, cols: 120 })).await;
+    let (stdout, _, end) = world::collect(session).await;
+    assert!(stdout.contains("50 120"), "{stdout}");
+    assert_eq!(end, ExecOutput::Exit(9));
+
+    let session = handle.exec(&terminal(&["sh"])).await.unwrap();
+    world::give(&session, ExecInput::Bytes(b"exit 11\n".to_vec())).await;
+    assert_eq!(world::collect(session).await.2, ExecOutput::Exit(11));
+    let session = handle.exec(&terminal(&["cat"])).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    world::give(&session, ExecInput::Bytes(vec![3])).await;
+    assert_eq!(world::collect(session).await.2, ExecOutput::Exit(130), "Ctrl-C interrupts");
+    world::end(&world.runtime, &handle).await;
+}
+
+#[tokio::test]
+async fn signals_reach_it_even_while_it_reads_nothing() {
+    let world = world!();
+    let (_, handle) = started(&world).await;
+    let session = handle.exec(&request(&["sleep", "1000"])).await.unwrap();
+    world::give(&session, ExecInput::Bytes(vec![0; 200_000])).await;
+    world::give(&session, ExecInput::Signal(15)).await;
+    assert_eq!(world::collect(session).await.2, ExecOutput::Exit(143));
+    world::end(&world.runtime, &handle).await;
+}
+
+#[tokio::test]
+async fn it_ends_with_its_caller_and_with_its_instance() {
+    let world = world!();
+    let (_, handle) = started(&world).await;
+    let session = handle.exec(&request(&["sleep", "54321"])).await.unwrap();
+    let runs = || world::processes().iter().any(|line| line.starts_with("sleep\u{0}54321"));
+    world::eventually("command", runs).await;
+    drop(session);
+    world::eventually("end of the command", || !runs()).await;
+
+    let session = handle.exec(&request(&["sleep", "54322"])).await.unwrap();
+    let runs = || world::processes().iter().any(|line| line.starts_with("sleep\u{0}54322"));
+    world::eventually("command", runs).await;
+    world::end(&world.runtime, &handle).await;
+    assert_eq!(world::collect(session).await.2, ExecOutput::Exit(137));
+}
+
+#[tokio::test]
+async fn what_it_leaves_behind_does_not_hold_up_its_end() {
+    let world = world!();
+    let (_, handle) = started(&world).await;
+    let (stdout, _, end) = sh(&handle, "sleep 1000 & echo started").await;
+    assert_eq!((stdout.as_str(), end), ("started\n", ExecOutput::Exit(0)));
+    world::end(&world.runtime, &handle).await;
+}

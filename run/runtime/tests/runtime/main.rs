@@ -1,0 +1,11 @@
+//! The drivers against the real kernel. Needs root and busybox; without, every test says that it was
+//! skipped. What each test makes (groups, links, processes, mounts) is its own, so they run together.
+
+mod adoption;
+mod container;
+mod doctor;
+mod exec;
+mod logs;
+mod network;
+mod process;
+mod world;

@@ -1,0 +1,235 @@
+//! What the tests share: a tiny image, a runtime in a temporary directory, and waiting with deadlines.
+
+use freehold_model::{Bytes, Digest, Exit, InstanceId, Millicores, logs::LogLine, manifest::Driver};
+use freehold_runtime::{
+    ExecInput, ExecOutput, ExecSession, Handle, Launch, LocalRuntime, LogLimits, RunState, Runtime,
+    RuntimeConfig, logs::LogReader,
+};
+use std::{
+    fs,
+    net::Ipv4Addr,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use ulid::Ulid;
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+const APPLETS: &[&str] = &[
+    "sh", "cat", "echo", "sleep", "env", "id", "hostname", "mount", "nc", "kill", "true", "false", "pwd", "ps",
+    "seq", "tail", "grep", "ls", "touch", "stty", "tty", "wc", "head", "dd", "mknod", "ip", "chroot",
+];
+
+/// Skips the test, visibly, where it cannot run.
+macro_rules! world {
+    () => {
+        match $crate::world::World::new() {
+            Some(world) => world,
+            None => return,
+        }
+    };
+}
+pub(crate) use world;
+
+pub(crate) struct World {
+    pub(crate) dir: TempDir,
+    pub(crate) runtime: LocalRuntime,
+}
+
+impl World {
+    pub(crate) fn new() -> Option<World> {
+        let missing = if !rustix::process::geteuid().is_root() {
+            "root"
+        } else if !Path::new("/bin/busybox").exists() {
+            "/bin/busybox (apt-get install busybox-static)"
+        } else {
+            let dir = tempfile::tempdir().unwrap();
+            make_layer(&dir.path().join("layer"));
+            let runtime = LocalRuntime::new(config(dir.path())).unwrap();
+            return Some(World { dir, runtime });
+        };
+        eprintln!("SKIPPED: this test needs {missing}");
+        None
+    }
+
+    /// Another agent on the same node.
+    pub(crate) fn another(&self) -> LocalRuntime {
+        LocalRuntime::new(config(self.dir.path())).unwrap()
+    }
+
+    pub(crate) fn with_log_limits(self, limits: LogLimits) -> World {
+        World { runtime: self.runtime.with_log_limits(limits), dir: self.dir }
+    }
+
+    pub(crate) fn layer(&self) -> PathBuf {
+        self.dir.path().join("layer")
+    }
+
+    /// A launch that runs `script` in a shell.
+    pub(crate) fn launch(&self, script: &str) -> Launch {
+        let ulid = Ulid::new();
+        let [.., b, c, d] = ulid.to_bytes();
+        Launch {
+            instance: InstanceId(ulid),
+            process: "web".parse().unwrap(),
+            hostname: "web-1".into(),
+            driver: Driver::Container,
+            layers: vec![self.layer()],
+            args: vec!["sh".into(), "-c".into(), script.into()],
+            env: vec![("GREETING".into(), "good morning".into())],
+            workdir: String::new(),
+            user: None,
+            cpu: Millicores(1000),
+            memory: Bytes(64 << 20),
+            address: Ipv4Addr::new(10, 128 | b, c, d.clamp(2, 254)),
+            gateway: Ipv4Addr::new(10, 127, 255, 1),
+            image: Digest::of(b"image"),
+            stop_signal: 15,
+            log_dir: self.dir.path().join("logs").join(ulid.to_string()),
+        }
+    }
+
+    pub(crate) fn process(&self, script: &str) -> Launch {
+        Launch { driver: Driver::Process, ..self.launch(script) }
+    }
+
+    /// Runs to the end.
+    pub(crate) async fn run(&self, launch: &Launch) -> (RunState, Vec<LogLine>) {
+        let handle = self.runtime.start(launch).await.unwrap();
+        let state = over(&*handle).await;
+        (state, log(launch))
+    }
+
+    /// Runs a script to its end; panics unless it ended with 0. What it printed.
+    pub(crate) async fn output(&self, script: &str) -> String {
+        self.output_of(&self.launch(script)).await
+    }
+
+    pub(crate) async fn output_of(&self, launch: &Launch) -> String {
+        let (state, lines) = self.run(launch).await;
+        let text: Vec<String> = lines.into_iter().map(|line| line.text).collect();
+        assert!(matches!(&state, RunState::Exited(Exit { code: Some(0), .. })), "{state:?} {text:#?}");
+        self.runtime.remove(launch.instance).await.unwrap();
+        text.join("\n")
+    }
+}
+
+fn config(dir: &Path) -> RuntimeConfig {
+    let own = std::env::current_exe().unwrap();
+    let shim = own.parent().unwrap().parent().unwrap().join("examples/shim");
+    assert!(shim.exists(), "{} is not built: cargo build -p freehold-runtime --examples", shim.display());
+    RuntimeConfig { instances_dir: dir.join("instances"), shim: vec![shim.to_str().unwrap().into(), "shim".into()] }
+}
+
+fn make_layer(layer: &Path) {
+    for name in ["bin", "etc", "tmp", "home/app"] {
+        fs::create_dir_all(layer.join(name)).unwrap();
+    }
+    fs::copy("/bin/busybox", layer.join("bin/busybox")).unwrap();
+    for applet in APPLETS {
+        symlink("busybox", layer.join("bin").join(applet)).unwrap();
+    }
+    fs::write(layer.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\napp:x:1234:1235::/home/app:/bin/sh\n").unwrap();
+    fs::write(layer.join("etc/group"), "root:x:0:\napp:x:1235:\nextra:x:77:app\n").unwrap();
+}
+
+/// The state, once it satisfies `is`.
+pub(crate) async fn until(handle: &dyn Handle, is: impl FnMut(&RunState) -> bool) -> RunState {
+    let mut state = handle.state();
+    let reached = tokio::time::timeout(PATIENCE, state.wait_for(is)).await;
+    reached.unwrap_or_else(|_| panic!("still {:?}", *handle.state().borrow())).unwrap().clone()
+}
+
+pub(crate) async fn running(handle: &dyn Handle) -> i32 {
+    match until(handle, |state| *state != RunState::Starting).await {
+        RunState::Running { pid, .. } => pid,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) async fn over(handle: &dyn Handle) -> RunState {
+    until(handle, RunState::is_over).await
+}
+
+pub(crate) async fn exit(handle: &dyn Handle) -> Exit {
+    match over(handle).await {
+        RunState::Exited(exit) => exit,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Kills it and removes everything of it.
+pub(crate) async fn end(runtime: &LocalRuntime, handle: &Arc<dyn Handle>) {
+    if !handle.state().borrow().is_over() {
+        handle.signal(9).await.unwrap();
+    }
+    over(&**handle).await;
+    runtime.remove(handle.instance()).await.unwrap();
+}
+
+pub(crate) fn reader(launch: &Launch) -> LogReader {
+    LogReader::new(&launch.log_dir, launch.instance, launch.process.clone())
+}
+
+pub(crate) fn log(launch: &Launch) -> Vec<LogLine> {
+    reader(launch).tail(100_000).unwrap()
+}
+
+/// Waits until the log has a line that contains `text`.
+pub(crate) async fn logged(launch: &Launch, text: &str) {
+    eventually(&format!("`{text}` in the log"), || log(launch).iter().any(|line| line.text.contains(text))).await;
+}
+
+pub(crate) async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < deadline, "no {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Everything of an instance that a machine can show, logs aside.
+pub(crate) fn remains(launch: &Launch) -> Vec<String> {
+    let id = launch.instance.to_string();
+    let shell = format!(
+        "find /sys/fs/cgroup -maxdepth 4 -name '{id}' 2>/dev/null; \
+         grep -H '{id}' /proc/self/mountinfo; grep -la '{id}' /proc/[0-9]*/cmdline 2>/dev/null; \
+         ls -d /sys/class/net/fh{} 2>/dev/null",
+        &id[id.len() - 12..]
+    );
+    let output = Command::new("/bin/bash").args(["-c", &shell]).output().unwrap();
+    let own = format!("/proc/{}/", std::process::id());
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter(|line| !line.starts_with(&own) && Path::new(line.split(':').next().unwrap()).exists()).map(str::to_owned).collect()
+}
+
+/// What an exec session said, by stream, and its end.
+pub(crate) async fn collect(mut session: ExecSession) -> (String, String, ExecOutput) {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    loop {
+        let output = tokio::time::timeout(PATIENCE, session.output.recv()).await.expect("exec hangs");
+        match output.expect("exec ends with a verdict") {
+            ExecOutput::Stdout(bytes) => stdout.extend(bytes),
+            ExecOutput::Stderr(bytes) => stderr.extend(bytes),
+            end => {
+                let text = |bytes| String::from_utf8(bytes).unwrap();
+                return (text(stdout), text(stderr), end);
+            }
+        }
+    }
+}
+
+pub(crate) async fn give(session: &ExecSession, input: ExecInput) {
+    session.input.send(input).await.unwrap();
+}
+
+/// The command lines of all processes, arguments separated by zero bytes.
+pub(crate) fn processes() -> Vec<String> {
+    let proc = fs::read_dir("/proc").unwrap().flatten();
+    proc.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .collect()
+}
