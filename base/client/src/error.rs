@@ -68,7 +68,7 @@ impl ClientError {
                     ClientError::Unreachable { .. } => problem.hint(
                         "Is it running? `freehold up` starts it; --url or FREEHOLD_URL names another server.",
                     ),
-                    ClientError::Address { .. } => problem.hint("Write it like http://127.0.0.1:7433."),
+                    ClientError::Address { .. } => problem.hint("Write it like http://127.0.0.1:7117."),
                     ClientError::Protocol { .. } => {
                         problem.hint("Is that address a Freehold server of the same version?")
                     }

@@ -177,10 +177,10 @@ mod tests {
 
     #[test]
     fn only_addresses_of_servers_are_taken() {
-        for good in ["http://127.0.0.1:7433", "http://[::1]:80/", "https://cloud.example/base"] {
+        for good in ["http://127.0.0.1:7117", "http://[::1]:80/", "https://cloud.example/base"] {
             assert!(Client::new(good, None).is_ok(), "{good}");
         }
-        for bad in ["", "127.0.0.1:7433", "unix:/run/x", "http://h/?a=b", "http://h/#x"] {
+        for bad in ["", "127.0.0.1:7117", "unix:/run/x", "http://h/?a=b", "http://h/#x"] {
             assert!(Client::new(bad, None).is_err(), "{bad}");
         }
     }

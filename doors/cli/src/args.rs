@@ -1,0 +1,176 @@
+//! The command line: global flags and the list of commands. Each command's own flags lie beside it.
+
+use crate::{
+    commands::{
+        completions, deploy, describe, doctor, events, exec, image, logs, noun, plan, receipt, rollback,
+        status, up,
+    },
+    failure::Outcome,
+    output::Out,
+};
+use clap::{Parser, Subcommand};
+use freehold_model::Name;
+use std::path::PathBuf;
+
+/// Freehold: a cloud you own. Runs apps from a manifest on your own machines.
+#[derive(Parser)]
+#[command(name = "freehold", version, max_term_width = 100)]
+#[command(after_help = "\
+Exit codes: 0 done, 1 failed, 2 usage, 3 not signed in or not allowed, 4 not found, 5 stale plan or
+conflict, 6 over quota, 7 cannot be placed, 8 unhealthy, 9 timed out and still running, 10 `plan
+--exit-code` found changes, 130 interrupted. `exec` ends with the command's own code.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Flags that every command takes. Has no `Debug`: it may hold a token.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Globals {
+    /// The server's address [default: the one that `freehold up` noted].
+    #[arg(long, global = true, value_name = "URL", env = "FREEHOLD_URL", hide_env_values = true)]
+    pub(crate) url: Option<String>,
+    /// The token to sign in with; rather give it in the environment, where others cannot read it.
+    #[arg(long, global = true, value_name = "TOKEN", env = "FREEHOLD_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// Writes JSON alone on standard output.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// The app [default: that of ./freehold.toml].
+    #[arg(short, long, global = true)]
+    pub(crate) app: Option<Name>,
+    /// The env [default: prod].
+    #[arg(short, long, global = true)]
+    pub(crate) env: Option<Name>,
+    /// The project [default: default].
+    #[arg(long, global = true)]
+    pub(crate) project: Option<Name>,
+    /// The manifest, or the folder that holds it [default: ./freehold.toml].
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Everything that `freehold` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs Freehold on this machine: control plane, node and endpoints in one process.
+    Up(up::Args),
+    /// Shows what a deploy would change, and changes nothing.
+    Plan(plan::Args),
+    /// Makes the manifest run, and waits until it is healthy.
+    Deploy(deploy::Args),
+    /// Makes an earlier release run again.
+    Rollback(rollback::Args),
+    /// Lists the releases of an env, the newest first.
+    Releases,
+    /// Shows what runs: releases, instances, endpoints.
+    Status(status::Args),
+    /// Explains one resource: what is wanted, what is so, why they differ, what happened.
+    Describe(describe::Args),
+    /// Shows what happened.
+    Events(events::Args),
+    /// Shows what instances print.
+    Logs(logs::Args),
+    /// Runs a command inside an instance.
+    Exec(exec::Args),
+    /// Shows the evidence of an operation, or waits for its verdict.
+    Receipt(receipt::Args),
+    /// Builds, moves and lists images of the built-in registry.
+    #[command(subcommand)]
+    Image(image::Command),
+    /// Apps: what one manifest describes.
+    #[command(subcommand)]
+    App(noun::AppCommand),
+    /// Envs: running copies of an app.
+    #[command(subcommand)]
+    Env(noun::Command),
+    /// Endpoints: the ports where apps are reached.
+    #[command(subcommand)]
+    Endpoint(noun::Command),
+    /// Instances: single containers and processes.
+    #[command(subcommand)]
+    Instance(noun::Command),
+    /// Releases: immutable records of what was to run.
+    #[command(subcommand)]
+    Release(noun::Command),
+    /// Rollouts: moves of an env from one release to another.
+    #[command(subcommand)]
+    Rollout(noun::Command),
+    /// Nodes: machines that run instances.
+    #[command(subcommand)]
+    Node(noun::Command),
+    /// Orgs: owners of projects.
+    #[command(subcommand)]
+    Org(noun::Command),
+    /// Projects: groups of apps.
+    #[command(subcommand)]
+    Project(noun::Command),
+    /// Volumes: bytes that outlive instances.
+    #[command(subcommand)]
+    Volume(noun::Command),
+    /// Secrets: values that only their workload sees.
+    #[command(subcommand)]
+    Secret(noun::Command),
+    /// Says what the machine can do, and what to install for the rest.
+    Doctor(doctor::Args),
+    /// Prints the completions of a shell.
+    Completions(completions::Args),
+}
+
+const WELCOME: &str = "\
+Freehold: a cloud you own.
+
+  freehold up              start Freehold on this machine
+  freehold deploy          make the freehold.toml in this folder run
+  freehold status          see what runs, and where it is reached
+  freehold logs --follow   see what it prints
+  freehold rollback        go back to the release before
+
+`freehold --help` lists every command; `freehold COMMAND --help` explains one.";
+
+/// What `freehold` says when it is told nothing.
+pub(crate) fn welcome() -> Outcome {
+    Out::new(false).text(WELCOME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_explains_itself() {
+        fn check(command: &clap::Command) {
+            for one in command.get_subcommands() {
+                assert!(one.get_about().is_some(), "{} says nothing", one.get_name());
+                check(one);
+            }
+        }
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn global_flags_stand_before_or_after_the_command() {
+        for line in ["freehold --json -a shop status", "freehold status --json -a shop"] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            assert!(cli.globals.json && cli.globals.app.is_some(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_follows_a_command_of_exec_is_its_own() {
+        let line = "freehold exec -p web -- sh -c x --json".split(' ');
+        let cli = Cli::try_parse_from(line).unwrap();
+        assert!(!cli.globals.json);
+        let Some(Command::Exec(args)) = cli.command else { panic!("not exec") };
+        assert_eq!(args.command, ["sh", "-c", "x", "--json"]);
+    }
+}

@@ -1,0 +1,230 @@
+//! `freehold image`: the images of the built-in registry.
+
+use crate::{
+    failure::{Failure, Outcome},
+    output::{Paint, Progress, table::Table, time},
+    session::Session,
+};
+use freehold_image::{
+    ImageError,
+    build::{BuildOptions, build_folder},
+    fetch::save_archive,
+    push::{self, OnProgress, push_layout},
+};
+use freehold_model::{Bytes, Digest, api::ImageSummary};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// What can be done with images.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Makes an image from a folder and pushes it to the built-in registry.
+    Build(BuildArgs),
+    /// Pushes an image from disk: an OCI layout or archive, or what `docker save` wrote.
+    Push(PushArgs),
+    /// Has the server fetch an image from another registry.
+    Pull(PullArgs),
+    /// Writes an image to disk, as an OCI archive that skopeo and podman read.
+    Save(SaveArgs),
+    /// Lists the images.
+    List,
+    /// Shows one image: its digest, manifest and config.
+    Inspect(ReferenceArgs),
+    /// Removes a tag; the bytes go once nothing names them.
+    Rm(ReferenceArgs),
+}
+
+/// Flags of `image build`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Everything in the folder becomes the image's root. How it is run stands in freehold-image.toml there.
+The same folder gives the same digest; SOURCE_DATE_EPOCH sets the time of its files.
+
+Example:
+  freehold image build ./site -t site:1")]
+pub(crate) struct BuildArgs {
+    /// The folder.
+    dir: PathBuf,
+    /// What to call it.
+    #[arg(short, long, value_name = "NAME:TAG", value_parser = tagged)]
+    tag: String,
+}
+
+/// Flags of `image push`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+skopeo, podman and docker push too: any user name, the token as password.
+
+Example:
+  freehold image push nginx.tar nginx:1")]
+pub(crate) struct PushArgs {
+    /// The layout's folder, or the archive.
+    path: PathBuf,
+    /// What to call it.
+    #[arg(value_name = "NAME:TAG", value_parser = tagged)]
+    tag: String,
+}
+
+/// Flags of `image pull`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  freehold image pull docker.io/library/nginx:1.27")]
+pub(crate) struct PullArgs {
+    /// With its registry's host.
+    reference: String,
+}
+
+/// Flags of `image save`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  freehold image save site:1 -o site.tar")]
+pub(crate) struct SaveArgs {
+    /// Which.
+    #[arg(value_name = "NAME:TAG", value_parser = tagged)]
+    tag: String,
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+/// Which image.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReferenceArgs {
+    /// `name:tag` or `name@digest`.
+    reference: String,
+}
+
+/// An image that came to be somewhere.
+#[derive(Debug, Serialize)]
+struct Made {
+    reference: String,
+    digest: Digest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<Bytes>,
+}
+
+pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
+    match command {
+        Command::Build(args) => build(args, session).await,
+        Command::Push(args) => {
+            let digest = send(&args.path, &args.tag, session).await?;
+            tell(Made { reference: args.tag, digest, size: None }, session)
+        }
+        Command::Pull(args) => pull(args, session).await,
+        Command::Save(args) => save(args, session).await,
+        Command::List => {
+            let images = session.client.images().await?;
+            session.out.show(&images, |all| table(all, session.out.paint, Timestamp::now()))
+        }
+        Command::Inspect(args) => {
+            let details = session.client.image(&args.reference).await?;
+            session.out.show(&details, |it| serde_json::to_string_pretty(it).unwrap_or_default())
+        }
+        Command::Rm(args) => {
+            session.client.remove_image(&args.reference).await?;
+            session.out.text(&format!("{} is removed.", args.reference))
+        }
+    }
+}
+
+async fn build(args: BuildArgs, session: &Session) -> Outcome {
+    let space = tempfile::tempdir().map_err(|error| Failure::local("make a temporary folder", error))?;
+    let layout = space.path().join("layout");
+    session.progress.now(format!("packing {}", args.dir.display()));
+    let built = build_folder(&args.dir, &layout, &BuildOptions::from_env())?;
+    send(&layout, &args.tag, session).await?;
+    tell(Made { reference: args.tag, digest: built.digest, size: Some(Bytes(built.size)) }, session)
+}
+
+async fn send(path: &Path, tag: &str, session: &Session) -> Outcome<Digest> {
+    let progress = transfers(session.progress.clone(), "sending");
+    let digest = push_layout(path, session.client.url(), session.token.as_deref(), tag, progress).await;
+    session.progress.clear();
+    Ok(digest?)
+}
+
+async fn save(args: SaveArgs, session: &Session) -> Outcome {
+    let progress = transfers(session.progress.clone(), "fetching");
+    let (url, token) = (session.client.url(), session.token.as_deref());
+    let digest = save_archive(url, token, &args.tag, &args.output, progress).await;
+    session.progress.clear();
+    tell(Made { reference: args.tag, digest: digest?, size: None }, session)
+}
+
+async fn pull(args: PullArgs, session: &Session) -> Outcome {
+    session.progress.now(format!("the server fetches {}", args.reference));
+    let image = session.client.pull_image(&args.reference).await;
+    session.progress.clear();
+    session.out.show(&image?, |image| made_line(&image.reference, &image.digest, Some(image.size)))
+}
+
+fn tell(made: Made, session: &Session) -> Outcome {
+    session.out.show(&made, |made| made_line(&made.reference, &made.digest, made.size))
+}
+
+fn made_line(reference: &str, digest: &Digest, size: Option<Bytes>) -> String {
+    let size = size.map(|size| format!("  {}", time::size(size))).unwrap_or_default();
+    format!("{reference}  {digest}{size}")
+}
+
+/// Shows bytes as they move.
+fn transfers(progress: Progress, doing: &'static str) -> OnProgress {
+    let counts = Mutex::new((0_u64, 0_u64));
+    Arc::new(move |news| {
+        let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+        match news {
+            push::Progress::Begin(_, size) => counts.1 += size,
+            push::Progress::Bytes(more) => counts.0 += more,
+            push::Progress::Done(..) => {}
+        }
+        let (moved, all) = (time::size(Bytes(counts.0)), time::size(Bytes(counts.1)));
+        progress.now(format!("{doing} {moved} of {all}"));
+    })
+}
+
+fn table(images: &[ImageSummary], paint: Paint, now: Timestamp) -> String {
+    let mut table = Table::new(&["IMAGE", "DIGEST", "SIZE", "PUSHED"]);
+    for image in images {
+        table.row([
+            image.reference.clone().into(),
+            image.digest.short().into(),
+            time::size(image.size).into(),
+            time::ago(image.pushed, now).into(),
+        ]);
+    }
+    table.render(paint, 0, "no images")
+}
+
+/// `NAME:TAG` of the built-in registry, the tag always said.
+fn tagged(text: &str) -> Result<String, String> {
+    let reference: freehold_image::Reference = text.parse().map_err(|error: ImageError| error.to_string())?;
+    let named = format!("{}:{}", reference.name(), reference.tag());
+    if reference.host().is_some() || reference.digest().is_some() || named != text {
+        return Err("write NAME:TAG, as in `site:1`".into());
+    }
+    Ok(named)
+}
+
+impl From<ImageError> for Failure {
+    fn from(error: ImageError) -> Failure {
+        error.problem().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tagged;
+
+    #[test]
+    fn a_tag_is_a_name_and_a_tag() {
+        assert_eq!(tagged("site:1").as_deref(), Ok("site:1"));
+        assert_eq!(tagged("team/site:v1.2").as_deref(), Ok("team/site:v1.2"));
+        for bad in ["site", "Site:1", "host.example/site:1", "site:", ":1", "../x:1", "site:1@sha256:0"] {
+            assert!(tagged(bad).is_err(), "{bad}");
+        }
+    }
+}

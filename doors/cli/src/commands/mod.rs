@@ -1,0 +1,83 @@
+//! The commands, one file each. Every file holds the flags of its command and what it does.
+
+pub(crate) mod completions;
+pub(crate) mod deploy;
+pub(crate) mod describe;
+pub(crate) mod doctor;
+pub(crate) mod events;
+pub(crate) mod exec;
+pub(crate) mod image;
+pub(crate) mod logs;
+pub(crate) mod noun;
+mod operation;
+pub(crate) mod plan;
+pub(crate) mod receipt;
+mod releases;
+pub(crate) mod rollback;
+pub(crate) mod status;
+mod terminal;
+pub(crate) mod up;
+
+use crate::{
+    args::{Command, Globals},
+    failure::{Failure, Outcome},
+    session::Session,
+};
+use freehold_model::Kind;
+use std::process::ExitCode;
+
+/// Runs one command to its end.
+pub(crate) fn run(command: Command, globals: Globals) -> Outcome<ExitCode> {
+    match command {
+        Command::Up(args) => up::run(args, &globals).map(done),
+        Command::Completions(args) => completions::run(args).map(done),
+        Command::Doctor(args) if args.local => doctor::run_here(&globals).map(done),
+        command => {
+            let session = Session::open(globals)?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|error| Failure::local("start", error))?;
+            let outcome = runtime.block_on(ask(command, &session));
+            session.progress.clear();
+            // A thread may still be reading standard input: nobody waits for it.
+            runtime.shutdown_background();
+            outcome
+        }
+    }
+}
+
+/// The commands that ask the server.
+async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
+    match command {
+        Command::Plan(args) => return plan::run(args, session).await,
+        Command::Exec(args) => return exec::run(args, session).await,
+        Command::Deploy(args) => deploy::run(args, session).await,
+        Command::Rollback(args) => rollback::run(args, session).await,
+        Command::Releases => releases::run(session).await,
+        Command::Status(args) => status::run(args, session).await,
+        Command::Describe(args) => describe::run(args, session).await,
+        Command::Events(args) => events::run(args, session).await,
+        Command::Logs(args) => logs::run(args, session).await,
+        Command::Receipt(args) => receipt::run(args, session).await,
+        Command::Image(command) => image::run(command, session).await,
+        Command::App(command) => noun::run_app(command, session).await,
+        Command::Env(command) => noun::run(Kind::Env, command, session).await,
+        Command::Endpoint(command) => noun::run(Kind::Endpoint, command, session).await,
+        Command::Instance(command) => noun::run(Kind::Instance, command, session).await,
+        Command::Release(command) => noun::run(Kind::Release, command, session).await,
+        Command::Rollout(command) => noun::run(Kind::Rollout, command, session).await,
+        Command::Node(command) => noun::run(Kind::Node, command, session).await,
+        Command::Org(command) => noun::run(Kind::Org, command, session).await,
+        Command::Project(command) => noun::run(Kind::Project, command, session).await,
+        Command::Volume(command) => noun::run(Kind::Volume, command, session).await,
+        Command::Secret(command) => noun::run(Kind::Secret, command, session).await,
+        Command::Doctor(_) => doctor::run(session).await,
+        Command::Up(_) | Command::Completions(_) => unreachable!("they need no server"),
+    }
+    .map(done)
+}
+
+fn done(_: ()) -> ExitCode {
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,219 @@
+//! What deploy, rollback and removal share: plan, apply, follow the receipt, tell how it ended.
+//!
+//! The server owns the verdict: whatever happens here, the operation goes on, and its receipt can be
+//! waited for from anywhere.
+
+use crate::{
+    failure::{Failure, Outcome},
+    interrupt,
+    output::{self, Progress, receipt as show, time},
+    session::Session,
+};
+use freehold_client::{SummaryQuery, Wait};
+use freehold_model::{
+    Code, Digest, Millis, Operation, Plan, Problem, Receipt, ReceiptId,
+    api::{Apply, Change},
+    kinds::Verdict,
+};
+use std::time::Duration;
+
+/// How often the steps are looked at.
+const GLANCE: Duration = Duration::from_millis(400);
+/// How long a server may be away between the plan and the beginning of the operation.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a plan that went stale by itself is made anew.
+const PLANS: usize = 3;
+
+/// Flags of every command that waits.
+#[derive(Debug, clap::Args)]
+pub(crate) struct WaitArgs {
+    /// Begins it and does not wait.
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Waits no longer than this; the operation goes on.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time::parse_length)]
+    pub(crate) wait_timeout: Millis,
+}
+
+/// How an operation is done.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// The plan that was looked at, if it must be that one.
+    pub(crate) plan: Option<Digest>,
+    /// Whether and how long to wait.
+    pub(crate) wait: WaitArgs,
+}
+
+/// Plans `change`, shows the plan, does it, and waits for the verdict.
+pub(crate) async fn perform(session: &Session, change: Change, options: Options) -> Outcome {
+    let receipt = begin(session, change, options.plan).await?;
+    if options.wait.detach {
+        return session.out.show(&receipt.to_any(), |_| {
+            format!("Begun. `freehold receipt {} --wait` waits for the verdict.", receipt.id)
+        });
+    }
+    let receipt = follow(session, receipt.id, options.wait.wait_timeout).await?;
+    conclude(session, &receipt).await
+}
+
+/// The receipt of the operation, once the server has taken it on.
+async fn begin(session: &Session, change: Change, wanted: Option<Digest>) -> Outcome<Receipt> {
+    let key = ulid::Ulid::new().to_string();
+    for attempt in 1.. {
+        session.progress.now("planning");
+        let plan = session.client.plan(&change).await;
+        session.progress.clear();
+        let plan = plan?;
+        session.out.text(&output::plan::render(&plan, session.out.paint))?;
+        if let Some(problem) = blocked(&plan) {
+            return Err(problem.clone().into());
+        }
+        let hash = wanted.clone().unwrap_or_else(|| plan.hash.clone());
+        let apply = Apply { change: change.clone(), plan_hash: Some(hash) };
+        let key = format!("{key}-{attempt}");
+        match session.client.apply(&apply, Some(&key), PATIENCE).await {
+            Err(error) if error.code() == Code::StalePlan && wanted.is_none() && attempt < PLANS => {
+                session.progress.line("The world changed meanwhile; planning again.");
+            }
+            answer => return Ok(answer?),
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+/// What stops a plan: the first blocker, which gives the exit code.
+pub(crate) fn blocked(plan: &Plan) -> Option<&Problem> {
+    plan.blockers.first()
+}
+
+/// Shows the steps as they happen until there is a verdict.
+pub(crate) async fn follow(session: &Session, id: ReceiptId, limit: Millis) -> Outcome<Receipt> {
+    let wait = Wait::for_verdict(limit.duration()).polling(GLANCE);
+    let mut steps = Steps { progress: session.progress.clone(), done: 0, begun: 0 };
+    let receipt =
+        interrupt::or_interrupted(session.client.wait_receipt(id, wait, |now| steps.show(now))).await;
+    session.progress.clear();
+    match receipt {
+        Some(receipt) => finished(receipt?, limit),
+        None => {
+            session.progress.line(&format!("It goes on. `freehold receipt {id} --wait` waits for it."));
+            Err(Failure::Said(interrupt::EXIT))
+        }
+    }
+}
+
+fn finished(receipt: Receipt, limit: Millis) -> Outcome<Receipt> {
+    if receipt.status.verdict.is_some() {
+        return Ok(receipt);
+    }
+    let title = format!("no verdict after {limit}: {} goes on", show::headline(&receipt));
+    let hint = format!("`freehold receipt {} --wait` waits for it.", receipt.id);
+    Err(Problem::new(Code::Timeout, title).hint(hint).into())
+}
+
+/// Tells how it ended: on standard output when well, as a failure with exit code 8 when not.
+pub(crate) async fn conclude(session: &Session, receipt: &Receipt) -> Outcome {
+    if session.out.json {
+        session.out.show(&receipt.to_any(), |_| String::new())?;
+    }
+    if receipt.status.verdict == Some(Verdict::Failed) {
+        return Err(failure(receipt).into());
+    }
+    session.out.text(&success(session, receipt).await)
+}
+
+async fn success(session: &Session, receipt: &Receipt) -> String {
+    let paint = session.out.paint;
+    let spec = &receipt.spec;
+    let mut lines = vec![match (spec.operation, &receipt.status.reason, show::healthy_at(receipt)) {
+        (Operation::Remove, ..) => format!("{} is removed.", spec.app),
+        (_, Some(reason), _) if receipt.status.steps.is_empty() => paint.dim(reason),
+        (_, _, Some(at)) => paint.good(&format!("healthy in {}", time::took(spec.accepted, at))),
+        (_, _, None) => paint.good("healthy"),
+    }];
+    lines.extend(addresses(session, receipt).await);
+    lines.push(format!("receipt {}", receipt.id));
+    lines.join("\n")
+}
+
+/// Where it is reached; nothing if that cannot be had, for the operation itself is done.
+async fn addresses(session: &Session, receipt: &Receipt) -> Vec<String> {
+    if receipt.spec.operation == Operation::Remove {
+        return vec![];
+    }
+    let query = SummaryQuery {
+        project: Some(session.project()),
+        app: Some(receipt.spec.app.to_string()),
+        env: Some(receipt.spec.env.to_string()),
+    };
+    let envs = session.client.summaries(&query).await.unwrap_or_default();
+    let endpoints = envs.into_iter().flat_map(|env| env.endpoints);
+    endpoints.map(|one| format!("  {}  {}", one.name, one.addresses.join("  "))).collect()
+}
+
+/// A failed operation as a problem: why, the last lines, what serves now.
+fn failure(receipt: &Receipt) -> Problem {
+    let reason = receipt.status.reason.as_deref().unwrap_or("no reason was recorded");
+    let title = format!("{} failed: {reason}", show::headline(receipt));
+    let mut detail = show::log_tail(receipt, output::Paint::plain());
+    if receipt.spec.operation != Operation::Remove {
+        detail.push(match receipt.spec.previous_number {
+            Some(number) => format!("v{number} serves as before."),
+            None => "Nothing ran before, and nothing runs now.".into(),
+        });
+    }
+    Problem::new(Code::Unhealthy, title)
+        .detail(detail.join("\n"))
+        .hint(format!("`freehold receipt {}` has all of it; `freehold logs` has more lines.", receipt.id))
+}
+
+/// Prints each step once when it begins (where nobody watches live) and once when it is done.
+struct Steps {
+    progress: Progress,
+    begun: usize,
+    done: usize,
+}
+
+impl Steps {
+    fn show(&mut self, receipt: &Receipt) {
+        let paint = self.progress.paint;
+        for (at, step) in receipt.status.steps.iter().enumerate() {
+            if step.finished.is_some() && at >= self.done {
+                self.progress.line(&show::step_line(step, paint));
+                self.done = at + 1;
+                self.begun = self.begun.max(at + 1);
+            } else if step.finished.is_none() && at >= self.begun && !self.progress.is_live() {
+                self.progress.line(&show::step_line(step, paint));
+                self.begun = at + 1;
+            }
+        }
+        let running = receipt.status.steps.iter().find(|step| step.finished.is_none());
+        self.progress.now(running.map_or("waiting".into(), |step| format!("{} {}", step.name, step.detail)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::receipt::tests::receipt;
+
+    #[test]
+    fn a_failed_deploy_tells_why_and_what_serves() {
+        let mut receipt = receipt();
+        receipt.status.verdict = Some(Verdict::Failed);
+        receipt.status.reason = Some("web exited with code 1 twice".into());
+        receipt.status.log_tail = vec!["no config".into()];
+        let problem = failure(&receipt);
+        assert_eq!(problem.code.exit_code(), 8);
+        assert_eq!(problem.title, "deploy shop/prod v1 → v2 failed: web exited with code 1 twice");
+        let detail = problem.detail.unwrap();
+        assert!(detail.contains("│ no config") && detail.ends_with("v1 serves as before."), "{detail}");
+    }
+
+    #[test]
+    fn no_verdict_in_time_is_exit_code_9_and_says_how_to_wait() {
+        let Err(Failure::Problem(problem)) = finished(receipt(), Millis(5000)) else { panic!("no failure") };
+        assert_eq!(problem.code.exit_code(), 9);
+        assert!(problem.hint.unwrap().contains("--wait"));
+    }
+}

@@ -1,0 +1,100 @@
+//! `freehold up`: runs Freehold on this machine.
+//!
+//! Once every part is ready it notes the server's address in the context, so that every other command
+//! finds it, and says so; the token is shown at the first start alone.
+
+use crate::{
+    args::Globals,
+    context::{self, Context},
+    failure::{Failure, Outcome},
+    output::Paint,
+};
+use freehold_daemon::{Options, Ready};
+use std::{
+    env,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
+use tracing_subscriber::EnvFilter;
+
+/// Flags of `up`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Control plane, node and endpoints run in this one process until SIGTERM or Ctrl-C. Instances go on
+running without it, and are taken over again by the next start, unless --stop-apps is given.
+
+Examples:
+  freehold up
+  freehold up --data /srv/freehold --listen 0.0.0.0:7117 --endpoints-on 192.168.1.5")]
+pub(crate) struct Args {
+    /// Where all state is kept [default: /var/lib/freehold, or within your home if you are not root].
+    #[arg(long, value_name = "DIR", env = "FREEHOLD_DATA")]
+    data: Option<PathBuf>,
+    /// Where the API and the image registry are served.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7117")]
+    listen: SocketAddr,
+    /// The addresses on which endpoints listen [default: all of this machine's].
+    #[arg(long, value_name = "IP", num_args = 1..)]
+    endpoints_on: Vec<IpAddr>,
+    /// Stops instances too when Freehold stops.
+    #[arg(long)]
+    stop_apps: bool,
+}
+
+pub(crate) fn run(args: Args, _globals: &Globals) -> Outcome {
+    write_log();
+    let options = Options {
+        data: data_folder(args.data)?,
+        listen: args.listen,
+        endpoints_on: args.endpoints_on,
+        stop_apps: args.stop_apps,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::local("start", error))?;
+    let served = runtime.block_on(freehold_daemon::run(options, |ready| {
+        announce(ready).map_err(|failure| anyhow::anyhow!("{failure:?}"))
+    }));
+    runtime.shutdown_background();
+    served.map_err(|error| Failure::local("run Freehold", format!("{error:#}")))
+}
+
+/// The folder that holds all state: as given, or where this user's programs keep theirs.
+pub(crate) fn data_folder(given: Option<PathBuf>) -> Outcome<PathBuf> {
+    if let Some(folder) = given {
+        return std::path::absolute(&folder).map_err(|error| Failure::local("find the data folder", error));
+    }
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/freehold"));
+    }
+    let folder = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    folder("XDG_DATA_HOME")
+        .or_else(|| folder("HOME").map(|home| home.join(".local/share")))
+        .map(|share| share.join("freehold"))
+        .ok_or_else(|| Failure::usage("there is no folder for data", "Name one with --data."))
+}
+
+fn announce(ready: &Ready) -> Outcome {
+    let home = context::home()?;
+    note(&home, ready)?;
+    let paint = Paint::stderr();
+    if let Some(token) = &ready.new_token {
+        eprintln!("The admin token, shown this once: {token}");
+        eprintln!("It is kept in {}.", ready.token_file.display());
+    }
+    eprintln!("{} {}", paint.good("ready:"), ready.url);
+    Ok(())
+}
+
+fn note(home: &Path, ready: &Ready) -> Outcome {
+    let context = Context { url: ready.url.clone(), token_file: Some(ready.token_file.clone()), token: None };
+    context::save(home, &context)
+}
+
+/// What the parts have to say goes to standard error; `RUST_LOG` chooses how much.
+fn write_log() {
+    let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,freehold=info"));
+    let colours = Paint::stderr() != Paint::plain();
+    tracing_subscriber::fmt().with_env_filter(wanted).with_writer(std::io::stderr).with_ansi(colours).init();
+}

@@ -1,0 +1,17 @@
+//! What commands write: JSON or tables on standard output, progress on standard error.
+
+pub(crate) mod describe;
+pub(crate) mod event;
+pub(crate) mod logs;
+mod paint;
+pub(crate) mod plan;
+mod progress;
+pub(crate) mod receipt;
+pub(crate) mod status;
+pub(crate) mod table;
+pub(crate) mod time;
+mod writer;
+
+pub(crate) use paint::{Paint, Tone};
+pub(crate) use progress::Progress;
+pub(crate) use writer::Out;

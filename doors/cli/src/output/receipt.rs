@@ -1,0 +1,145 @@
+//! A receipt for people: what was asked, what was done, and how it ended.
+
+use super::{Paint, paint::Tone, plan::shorten, time};
+use freehold_model::{Operation, Receipt, Step, kinds::Verdict};
+use jiff::Timestamp;
+
+/// The whole receipt.
+pub(crate) fn render(receipt: &Receipt, paint: Paint, now: Timestamp) -> String {
+    let (spec, status) = (&receipt.spec, &receipt.status);
+    let mut lines = vec![
+        format!("{}  {}", paint.bold(&receipt.id.to_string()), verdict(receipt, paint)),
+        format!("  {}", headline(receipt)),
+        format!("  asked by {} {}", spec.actor, time::ago(spec.accepted, now)),
+        format!("  plan {}", spec.plan_hash.short()),
+    ];
+    lines.extend(spec.images.iter().map(|(process, digest)| format!("  image of {process}: {digest}")));
+    if let Some(reason) = &status.reason {
+        lines.push(format!("  {reason}"));
+    }
+    if !status.steps.is_empty() {
+        lines.push(paint.bold("steps"));
+        lines.extend(status.steps.iter().map(|step| step_line(step, paint)));
+    }
+    if !status.instances.is_empty() {
+        lines.push(paint.bold("instances at the end"));
+        lines.extend(status.instances.iter().map(|one| {
+            let health = if one.healthy { paint.good("healthy") } else { paint.bad("not healthy") };
+            let image = one.image.as_ref().map_or("no image".into(), |image| shorten(image.as_str()));
+            format!("  {} {}  {image}  {health}", one.id, one.process)
+        }));
+    }
+    lines.extend(log_tail(receipt, paint));
+    lines.join("\n")
+}
+
+/// `deploy shop/prod v3 → v4`.
+pub(crate) fn headline(receipt: &Receipt) -> String {
+    let spec = &receipt.spec;
+    let verb = match spec.operation {
+        Operation::Deploy => "deploy",
+        Operation::Rollback => "roll back",
+        Operation::Remove => "remove",
+    };
+    let number = |n: Option<u32>| n.map(|n| format!("v{n}"));
+    let releases = match (number(spec.previous_number), number(spec.release_number)) {
+        (Some(old), Some(new)) => format!(" {old} → {new}"),
+        (None, Some(new)) => format!(" {new}"),
+        _ => String::new(),
+    };
+    format!("{verb} {}/{}{releases}", spec.app, spec.env)
+}
+
+/// How it ended, in a word.
+pub(crate) fn verdict(receipt: &Receipt, paint: Paint) -> String {
+    let (text, tone) = verdict_word(receipt);
+    paint.tone(tone, text)
+}
+
+/// The same, uncoloured, with its meaning.
+pub(crate) fn verdict_word(receipt: &Receipt) -> (&'static str, Tone) {
+    match receipt.status.verdict {
+        Some(Verdict::Succeeded) => ("succeeded", Tone::Good),
+        Some(Verdict::Failed) => ("failed", Tone::Bad),
+        None => ("running", Tone::Note),
+    }
+}
+
+/// One step: `✓ start  2 instances of web  1.3 s`.
+pub(crate) fn step_line(step: &Step, paint: Paint) -> String {
+    let (mark, time) = match step.finished {
+        Some(finished) => (paint.good("✓"), time::took(step.started, finished)),
+        None => (paint.note("…"), String::new()),
+    };
+    format!("  {mark} {:<8} {}  {}", step.name, step.detail, paint.dim(&time)).trim_end().to_owned()
+}
+
+/// The last lines of the instance that failed.
+pub(crate) fn log_tail(receipt: &Receipt, paint: Paint) -> Vec<String> {
+    let tail = &receipt.status.log_tail;
+    if tail.is_empty() {
+        return vec![];
+    }
+    let mut lines = vec![paint.bold("last lines of what failed")];
+    lines.extend(tail.iter().map(|line| format!("  {} {line}", paint.dim("│"))));
+    lines
+}
+
+/// Since when it was healthy: the end of its last start, or of all of it.
+pub(crate) fn healthy_at(receipt: &Receipt) -> Option<Timestamp> {
+    let start = receipt.status.steps.iter().rev().find(|step| step.name == "start");
+    start.and_then(|step| step.finished).or(receipt.status.finished)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use freehold_model::{Actor, Digest, ReceiptId, ReceiptSpec};
+
+    pub(crate) fn receipt() -> Receipt {
+        let at = |second| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        let spec = ReceiptSpec {
+            operation: Operation::Deploy,
+            actor: Actor::User("admin".into()),
+            app: "shop".parse().unwrap(),
+            env: "prod".parse().unwrap(),
+            plan_hash: Digest::of(b"plan"),
+            manifest_hash: None,
+            release: None,
+            release_number: Some(2),
+            previous: None,
+            previous_number: Some(1),
+            images: Default::default(),
+            accepted: at(0),
+        };
+        let mut receipt = Receipt::new(ReceiptId(Default::default()), "r", None, spec, at(0));
+        let step = |name: &str, detail: &str, from, to: Option<i64>| Step {
+            name: name.into(),
+            detail: detail.into(),
+            started: at(from),
+            finished: to.map(at),
+        };
+        receipt.status.steps =
+            vec![step("start", "2 instances of web", 0, Some(3)), step("shift", "tcp/8000", 3, None)];
+        receipt
+    }
+
+    #[test]
+    fn a_receipt_names_the_releases_and_the_steps() {
+        let mut receipt = receipt();
+        assert_eq!(headline(&receipt), "deploy shop/prod v1 → v2");
+        assert_eq!(
+            step_line(&receipt.status.steps[0], Paint::plain()),
+            "  ✓ start    2 instances of web  3.0 s"
+        );
+        assert_eq!(step_line(&receipt.status.steps[1], Paint::plain()), "  … shift    tcp/8000");
+        assert_eq!(healthy_at(&receipt).unwrap(), receipt.status.steps[0].finished.unwrap());
+        receipt.status.verdict = Some(Verdict::Failed);
+        receipt.status.reason = Some("web exited twice".into());
+        receipt.status.log_tail = vec!["panic: no config".into()];
+        let text = render(&receipt, Paint::plain(), receipt.spec.accepted);
+        for part in ["failed", "web exited twice", "│ panic: no config", "asked by", "✓ start"] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+    }
+}
