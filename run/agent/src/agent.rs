@@ -1,0 +1,160 @@
+//! The agent as the daemon holds it: start, stop, logs, exec.
+
+use crate::{
+    control::Control,
+    images::Images,
+    journal::Journal,
+    supervisor::{Known, Supervisor},
+};
+use freehold_model::{
+    InstanceId, Name, NodeId,
+    exec::ExecRequest,
+    logs::{LogLine, LogQuery},
+};
+use freehold_reconcile::Clock;
+use freehold_runtime::{
+    ExecSession, Handle, Runtime, RuntimeError,
+    logs::{LogError, LogReader},
+};
+use futures::Stream;
+use std::{
+    collections::BTreeMap,
+    io,
+    net::Ipv4Addr,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+/// What an agent must be told.
+#[derive(Debug, Clone)]
+pub struct AgentConfig {
+    /// The node it works for.
+    pub node: NodeId,
+    /// The data directory: the journal is in `agent/journal`, logs are in `logs`.
+    pub data: PathBuf,
+    /// The node's address on the links of its instances.
+    pub gateway: Ipv4Addr,
+}
+
+impl AgentConfig {
+    /// Where the logs are, one directory per instance.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.data.join("logs")
+    }
+}
+
+/// What the agent could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The journal cannot be used.
+    #[error("the journal under {path} cannot be used: {source}; see that Freehold may write there")]
+    Journal {
+        /// The data directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// What runs already could not be found out.
+    #[error("cannot find what runs already: {0}")]
+    Adopt(#[source] RuntimeError),
+    /// The instance does not run here.
+    #[error("{0} does not run on this node now; `freehold status` says what runs")]
+    NotRunning(InstanceId),
+    /// The runtime failed.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+}
+
+/// What every worker shares.
+pub(crate) struct Shared {
+    pub(crate) config: AgentConfig,
+    pub(crate) control: Arc<dyn Control>,
+    pub(crate) images: Arc<dyn Images>,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) journal: Journal,
+    live: Mutex<BTreeMap<InstanceId, Arc<dyn Handle>>>,
+}
+
+impl Shared {
+    /// Every run there is, for exec.
+    pub(crate) fn live(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Arc<dyn Handle>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where an instance's log is.
+    pub(crate) fn log_dir(&self, id: InstanceId) -> PathBuf {
+        self.config.logs().join(id.to_string())
+    }
+}
+
+/// The running agent of one node. Dropped, it leaves everything running.
+pub struct Agent {
+    shared: Arc<Shared>,
+    stop: oneshot::Sender<bool>,
+    supervisor: JoinHandle<()>,
+}
+
+impl Agent {
+    /// Adopts what runs, and begins to match the assignments of `control`; if that does not answer, those
+    /// of the journal.
+    ///
+    /// # Errors
+    /// When the journal or what runs cannot be read.
+    pub async fn start(
+        config: AgentConfig,
+        control: Arc<dyn Control>,
+        images: Arc<dyn Images>,
+        runtime: Arc<dyn Runtime>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Agent, AgentError> {
+        let path = config.data.clone();
+        let failed = |source| AgentError::Journal { path: path.clone(), source };
+        let journal = Journal::open(&config.data).map_err(failed)?;
+        let mut known: BTreeMap<InstanceId, Known> = BTreeMap::new();
+        for (id, entry) in journal.load().map_err(failed)? {
+            known.entry(id).or_default().entry = Some(entry);
+        }
+        for adopted in runtime.adopt().await.map_err(AgentError::Adopt)? {
+            let id = adopted.0.instance;
+            known.entry(id).or_default().adopted = Some(adopted);
+        }
+        tracing::info!(node = %config.node, known = known.len(), "the agent starts");
+        let live = Mutex::default();
+        let shared = Arc::new(Shared { config, control, images, runtime, clock, journal, live });
+        let supervisor = Supervisor::start(Arc::clone(&shared), known).await;
+        let (stop, stopped) = oneshot::channel();
+        Ok(Agent { shared, stop, supervisor: tokio::spawn(supervisor.run(stopped)) })
+    }
+
+    /// Ends the agent. Instances run on and are adopted by the next one; with `stop_apps` they are stopped,
+    /// each with its patience, and started again by the next one.
+    pub async fn stop(self, stop_apps: bool) {
+        let _ = self.stop.send(stop_apps);
+        if let Err(error) = self.supervisor.await {
+            tracing::error!(%error, "the agent ended badly");
+        }
+    }
+
+    /// Lines that an instance printed, also when it is gone.
+    pub fn logs(
+        &self,
+        instance: InstanceId,
+        process: &Name,
+        query: &LogQuery,
+    ) -> impl Stream<Item = Result<LogLine, LogError>> + Send + use<> {
+        LogReader::new(&self.shared.log_dir(instance), instance, process.clone()).lines(query)
+    }
+
+    /// Runs one more command inside an instance.
+    ///
+    /// # Errors
+    /// When it does not run here, or the command cannot be run.
+    pub async fn exec(&self, instance: InstanceId, request: &ExecRequest) -> Result<ExecSession, AgentError> {
+        let handle = self.shared.live().get(&instance).cloned();
+        let handle = handle.ok_or(AgentError::NotRunning(instance))?;
+        Ok(handle.exec(request).await?)
+    }
+}

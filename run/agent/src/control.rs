@@ -1,0 +1,35 @@
+//! The port to the control plane: what the node should run, and where it says what it sees.
+
+use async_trait::async_trait;
+use freehold_model::{Instance, InstanceId, InstanceStatus};
+use tokio::sync::watch;
+
+/// The control plane as one node sees it. In process it is the store; from afar it is the network.
+#[async_trait]
+pub trait Control: Send + Sync + 'static {
+    /// Every instance whose node is this one, to be run or to be stopped.
+    ///
+    /// # Errors
+    /// When the control plane does not answer; the node goes on with what it knows.
+    async fn assigned(&self) -> Result<Vec<Instance>, ControlError>;
+
+    /// Changes whenever the assignments may have changed. A hint: the agent asks from time to time as well.
+    fn changed(&self) -> watch::Receiver<u64>;
+
+    /// Records what was observed of an instance.
+    ///
+    /// # Errors
+    /// [`ControlError::Gone`] when nobody knows the instance any more; otherwise the agent tries again.
+    async fn report(&self, id: InstanceId, status: &InstanceStatus) -> Result<(), ControlError>;
+}
+
+/// Why the control plane did not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ControlError {
+    /// It does not answer; later it may.
+    #[error("the control plane does not answer: {0}")]
+    Unavailable(String),
+    /// There is no such instance any more.
+    #[error("{0} is unknown to the control plane")]
+    Gone(InstanceId),
+}

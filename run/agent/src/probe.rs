@@ -1,0 +1,183 @@
+//! Tries whether a running instance is healthy, again and again, and tells the worker what holds.
+//!
+//! One task per run, ended with it. Judging the results is `health`'s; here is only the trying.
+
+use crate::health::{Health, Streak};
+use freehold_model::{
+    exec::ExecRequest,
+    manifest::{Check, Probe},
+};
+use freehold_runtime::{ExecOutput, ExecSession, Handle};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    sync::watch,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+/// What has no check counts as healthy after running so long.
+const SETTLED: Duration = Duration::from_secs(1);
+/// No status line is longer.
+const STATUS_LINE: u64 = 1024;
+
+/// The checks of one run; they end when this is dropped.
+pub(crate) struct Prober {
+    /// What holds.
+    pub(crate) health: watch::Receiver<Health>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Prober {
+    /// Starts to check a run that began `age` ago; `healthy` when an earlier agent saw it pass.
+    pub(crate) fn start(
+        check: Option<Check>,
+        handle: Arc<dyn Handle>,
+        age: Duration,
+        healthy: bool,
+    ) -> Prober {
+        let (said, health) = watch::channel(Health { healthy, message: None });
+        let task = match check {
+            None => tokio::spawn(settle(said, age)),
+            Some(check) => tokio::spawn(check_on(check, handle, age, said)),
+        };
+        Prober { health, _task: AbortOnDropHandle::new(task) }
+    }
+}
+
+async fn settle(said: watch::Sender<Health>, age: Duration) {
+    sleep(SETTLED.saturating_sub(age)).await;
+    said.send_replace(Health { healthy: true, message: None });
+    said.closed().await;
+}
+
+async fn check_on(check: Check, handle: Arc<dyn Handle>, age: Duration, said: watch::Sender<Health>) {
+    let begun = Instant::now();
+    let age = || age + begun.elapsed();
+    let mut streak = Streak::new(said.borrow().healthy);
+    loop {
+        let tried = Instant::now();
+        let result = try_once(&check, &handle).await;
+        let health = streak.record(&check, result, age());
+        said.send_if_modified(|known| std::mem::replace(known, health.clone()) != health);
+        sleep_until(tried + streak.pause(&check, age())).await;
+    }
+}
+
+async fn try_once(check: &Check, handle: &Arc<dyn Handle>) -> Result<(), String> {
+    let limit = check.timeout;
+    let address = |port| SocketAddr::new(handle.address().into(), port);
+    let attempt = async {
+        match &check.probe {
+            Probe::Tcp { port } => connect(address(*port)).await.map(drop),
+            Probe::Http { path, port } => get(address(*port), path).await,
+            Probe::Command(command) => run(handle, command).await,
+        }
+    };
+    timeout(limit.duration(), attempt).await.unwrap_or_else(|_| Err(format!("no answer within {limit}")))
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
+    TcpStream::connect(address)
+        .await
+        .map_err(|error| format!("connecting to port {}: {error}", address.port()))
+}
+
+/// A GET over HTTP/1.1 (RFC 9112) that looks at the status alone.
+async fn get(address: SocketAddr, path: &str) -> Result<(), String> {
+    let mut stream = connect(address).await?;
+    let failed = |error: std::io::Error| format!("GET {path}: {error}");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: freehold-check\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.map_err(failed)?;
+    let mut line = vec![];
+    BufReader::new(stream.take(STATUS_LINE)).read_until(b'\n', &mut line).await.map_err(failed)?;
+    match status_code(&line) {
+        Some(200..=399) => Ok(()),
+        Some(code) => Err(format!("GET {path} answered {code}")),
+        None => Err(format!("GET {path}: the answer is not HTTP/1.1")),
+    }
+}
+
+/// The code of `HTTP/1.1 200 OK\r\n` (RFC 9112, section 4).
+fn status_code(line: &[u8]) -> Option<u16> {
+    let line = std::str::from_utf8(line.strip_suffix(b"\r\n")?).ok()?;
+    let (version, rest) = line.split_once(' ')?;
+    let code = rest.split(' ').next()?;
+    let known = matches!(version, "HTTP/1.1" | "HTTP/1.0") && code.len() == 3;
+    known.then(|| code.parse().ok()).flatten()
+}
+
+async fn run(handle: &Arc<dyn Handle>, command: &[String]) -> Result<(), String> {
+    let request = ExecRequest { command: command.to_vec(), tty: None };
+    let ExecSession { input, mut output } = handle.exec(&request).await.map_err(|error| error.to_string())?;
+    drop(input);
+    let command = command.join(" ");
+    while let Some(said) = output.recv().await {
+        match said {
+            ExecOutput::Exit(0) => return Ok(()),
+            ExecOutput::Exit(code) => return Err(format!("`{command}` exited with code {code}")),
+            ExecOutput::Failed(reason) => return Err(format!("`{command}`: {reason}")),
+            ExecOutput::Stdout(_) | ExecOutput::Stderr(_) => {}
+        }
+    }
+    Err(format!("`{command}` ended, nobody saw how"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[test]
+    fn only_status_lines_are_understood() {
+        let table: [(&[u8], Option<u16>); 8] = [
+            (b"HTTP/1.1 200 OK\r\n", Some(200)),
+            (b"HTTP/1.0 404 Not Found\r\n", Some(404)),
+            (b"HTTP/1.1 204\r\n", Some(204)),
+            (b"HTTP/2 200\r\n", None),
+            (b"HTTP/1.1 20 OK\r\n", None),
+            (b"HTTP/1.1 200 OK", None),
+            (b"SSH-2.0-OpenSSH\r\n", None),
+            (b"", None),
+        ];
+        for (line, expected) in table {
+            assert_eq!(status_code(line), expected, "{}", String::from_utf8_lossy(line));
+        }
+    }
+
+    /// Answers one request with `answer`, and hands back what was asked.
+    async fn asked(answer: &'static str) -> (Result<(), String>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 1024];
+            let read = stream.read(&mut request).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8_lossy(&request[..read]).into_owned()
+        });
+        let result = get(address, "/healthz").await;
+        (result, server.await.unwrap().replace(&address.to_string(), "ADDRESS"))
+    }
+
+    #[tokio::test]
+    async fn a_get_asks_politely_and_judges_the_code() {
+        let (result, request) = asked("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n").await;
+        assert_eq!(result, Ok(()));
+        assert!(request.starts_with("GET /healthz HTTP/1.1\r\nHost: ADDRESS\r\n"), "{request}");
+        let (result, _) = asked("HTTP/1.1 503 Service Unavailable\r\n\r\n").await;
+        assert_eq!(result, Err("GET /healthz answered 503".into()));
+        let (result, _) = asked("hello\n").await;
+        assert_eq!(result, Err("GET /healthz: the answer is not HTTP/1.1".into()));
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_named() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let error = connect(free).await.unwrap_err();
+        assert!(error.starts_with(&format!("connecting to port {}: ", free.port())), "{error}");
+    }
+}

@@ -1,0 +1,190 @@
+//! Compares what is assigned with what is known: starts workers, orders them, forgets them.
+//!
+//! Invariant: at most one worker per instance, and an instance is only stopped because the control plane
+//! says so, never because it is silent.
+
+use crate::{
+    agent::Shared,
+    control::ControlError,
+    journal::Entry,
+    report::report,
+    retention,
+    worker::{Order, Worker},
+};
+use freehold_model::{Desired, Instance, InstanceId, InstanceSpec, Phase};
+use freehold_runtime::{Handle, Launch};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{
+    sync::{oneshot, watch},
+    task::{AbortHandle, JoinSet},
+    time::{Instant, sleep_until, timeout},
+};
+
+/// Assignments are asked for so often even if nothing seems to have changed.
+const RESYNC: Duration = Duration::from_secs(15);
+/// And again after this when the control plane did not answer.
+const RETRY: Duration = Duration::from_secs(1);
+/// Old logs are looked for so often.
+const SWEEP: Duration = Duration::from_secs(3600);
+/// At the end, reports have so long to be taken.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What the node itself knows of an instance at start.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// From the journal.
+    pub(crate) entry: Option<Entry>,
+    /// From the runtime.
+    pub(crate) adopted: Option<(Launch, Arc<dyn Handle>)>,
+}
+
+/// Whether the instances end with the agent.
+pub(crate) type StopApps = bool;
+
+/// The one that knows all workers.
+pub(crate) struct Supervisor {
+    shared: Arc<Shared>,
+    keepers: BTreeMap<InstanceId, Keeper>,
+    tasks: JoinSet<()>,
+}
+
+struct Keeper {
+    orders: watch::Sender<Order>,
+    task: AbortHandle,
+}
+
+impl Supervisor {
+    /// Puts a worker to everything that is `known`, ordered by the control plane if it answers and by the
+    /// journal if it does not.
+    pub(crate) async fn start(shared: Arc<Shared>, known: BTreeMap<InstanceId, Known>) -> Supervisor {
+        let mut supervisor = Supervisor { shared, keepers: BTreeMap::new(), tasks: JoinSet::new() };
+        let assigned = supervisor.shared.control.assigned().await;
+        for (id, known) in known {
+            let journaled = known.entry.as_ref().map(|entry| order(&entry.spec));
+            let order = match &assigned {
+                Ok(assigned) => order_of(assigned, id),
+                Err(_) => journaled.unwrap_or(Order::Leave),
+            };
+            supervisor.hire(id, order, known);
+        }
+        match assigned {
+            Ok(assigned) => supervisor.apply(&assigned),
+            Err(error) => tracing::warn!(%error, "going on with what the journal says"),
+        }
+        supervisor
+    }
+
+    /// Follows the assignments until told to stop.
+    pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<StopApps>) {
+        let mut changed = self.shared.control.changed();
+        let (mut resync, mut sweep) = (Instant::now(), Instant::now());
+        loop {
+            tokio::select! {
+                stop_apps = &mut stop => return self.end(stop_apps.unwrap_or(false)).await,
+                () = change(&mut changed) => {}
+                Some(_) = self.tasks.join_next() => {}
+                () = sleep_until(sweep) => {
+                    sweep = Instant::now() + SWEEP;
+                    self.sweep();
+                    continue;
+                }
+                () = sleep_until(resync) => {}
+            }
+            resync = Instant::now() + self.sync().await.map_or(RETRY, |()| RESYNC);
+        }
+    }
+
+    async fn sync(&mut self) -> Result<(), ControlError> {
+        let assigned = self.shared.control.assigned().await;
+        match &assigned {
+            Ok(assigned) => self.apply(assigned),
+            Err(error) => tracing::debug!(%error, "assignments stay as they are"),
+        }
+        assigned.map(drop)
+    }
+
+    fn apply(&mut self, assigned: &[Instance]) {
+        self.keepers.retain(|_, keeper| !keeper.task.is_finished());
+        for instance in assigned {
+            let order = order_of(assigned, instance.id);
+            let is_done = matches!(order, Order::Stop(_)) && instance.status.phase == Phase::Stopped;
+            match self.keepers.get(&instance.id) {
+                Some(keeper) => keeper.order(order),
+                None if is_done => {}
+                None => self.hire(instance.id, order, Known::default()),
+            }
+        }
+        let strangers = self.keepers.iter().filter(|(id, _)| !assigned.iter().any(|other| other.id == **id));
+        strangers.for_each(|(_, keeper)| keeper.order(Order::Stop(None)));
+    }
+
+    fn hire(&mut self, id: InstanceId, order: Order, known: Known) {
+        let (orders, received) = watch::channel(order);
+        let (say, said) = watch::channel(None);
+        let shared = Arc::clone(&self.shared);
+        let reports = report(id, Arc::clone(&shared.control), said);
+        let worker = Worker::new(id, shared, received, say, known.entry, known.adopted);
+        let task = self.tasks.spawn(async move {
+            tokio::join!(worker.work(), reports);
+        });
+        self.keepers.insert(id, Keeper { orders, task });
+    }
+
+    async fn end(mut self, stop_apps: StopApps) {
+        let order = if stop_apps { Order::Halt } else { Order::Detach };
+        self.keepers.values().for_each(|keeper| keeper.order(order.clone()));
+        if stop_apps {
+            self.wait_for_workers().await;
+        }
+        // What was not told by now is told by the next agent: statuses are made anew.
+        let told = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(LAST_WORDS, told).await.is_err() {
+            tracing::info!("some last reports were not taken");
+        }
+    }
+
+    /// Each ends by itself once its instance has: patience and SIGKILL are its business.
+    async fn wait_for_workers(&self) {
+        for keeper in self.keepers.values() {
+            keeper.orders.closed().await;
+        }
+    }
+
+    fn sweep(&self) {
+        let known: Vec<String> = self.keepers.keys().map(ToString::to_string).collect();
+        let (logs, now) = (self.shared.config.logs(), self.shared.clock.now());
+        tokio::task::spawn_blocking(move || {
+            retention::sweep(&logs, |name| known.iter().any(|id| id == name), now);
+        });
+    }
+}
+
+impl Keeper {
+    fn order(&self, new: Order) {
+        self.orders.send_if_modified(|old| std::mem::replace(old, new.clone()) != new);
+    }
+}
+
+fn order(spec: &InstanceSpec) -> Order {
+    let spec = Box::new(spec.clone());
+    match spec.desired {
+        Desired::Running => Order::Run(spec),
+        Desired::Stopped => Order::Stop(Some(spec)),
+    }
+}
+
+/// What the assignments say of `id`; what they do not name is to go.
+fn order_of(assigned: &[Instance], id: InstanceId) -> Order {
+    match assigned.iter().find(|instance| instance.id == id) {
+        Some(instance) if instance.deleting.is_some() => Order::Stop(Some(Box::new(instance.spec.clone()))),
+        Some(instance) => order(&instance.spec),
+        None => Order::Stop(None),
+    }
+}
+
+/// Waits for a change; one that nobody can make any more never comes.
+async fn change(watched: &mut watch::Receiver<u64>) {
+    if watched.changed().await.is_err() {
+        std::future::pending().await
+    }
+}

@@ -1,0 +1,172 @@
+//! What a worker does to its instance, and what it makes of the outcome.
+
+use super::{
+    Order, Worker,
+    run::{Current, Live},
+};
+use crate::{launch::launch, logs, probe::Prober};
+use freehold_model::{Exit, InstanceSpec};
+use freehold_runtime::{Handle, Launch};
+use jiff::Timestamp;
+use nix::libc::SIGKILL;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
+
+/// When to try a signal or a removal again that did not work.
+const AGAIN: Duration = Duration::from_millis(500);
+/// SIGKILL cannot fail but through the runtime: repeat it, in case that lost it.
+const KILL_AGAIN: Duration = Duration::from_secs(5);
+
+impl Worker {
+    /// Prepares the image and starts a run. Recalled while the image is fetched, it does nothing.
+    pub(super) async fn start(&mut self) {
+        let Some(spec) = self.spec.clone() else { return };
+        self.preparing = true;
+        self.say();
+        let prepared = tokio::select! {
+            launched = self.prepare(&spec) => Some(launched),
+            () = recalled(self.orders.clone()) => None,
+        };
+        self.preparing = false;
+        match prepared {
+            None => {}
+            Some(Err(trouble)) => self.unstartable(trouble),
+            Some(Ok(launch)) => self.launch(&launch).await,
+        }
+    }
+
+    async fn prepare(&self, spec: &InstanceSpec) -> Result<Launch, String> {
+        let image =
+            self.shared.images.prepare(&spec.template.image).await.map_err(|error| error.to_string())?;
+        let gateway = self.shared.config.gateway;
+        launch(self.id, spec, image, gateway, self.shared.log_dir(self.id)).map_err(|error| error.to_string())
+    }
+
+    async fn launch(&mut self, launch: &Launch) {
+        self.memory.starting();
+        // Before the start: a crash between the two must not lose count of a crash loop.
+        self.save();
+        match self.shared.runtime.start(launch).await {
+            Ok(handle) => {
+                self.trouble = None;
+                self.follow(launch, handle);
+            }
+            Err(error) => self.unstartable(error.to_string()),
+        }
+    }
+
+    /// Follows a run that was started now or adopted.
+    pub(super) fn follow(&mut self, launch: &Launch, handle: Arc<dyn Handle>) {
+        self.image = Some(launch.image.clone());
+        self.shared.live().insert(self.id, Arc::clone(&handle));
+        self.run = Current::Live(Live::new(launch, handle));
+    }
+
+    /// Has a running run checked, and remembers since when it is healthy.
+    pub(super) fn check(&mut self, since: Timestamp) {
+        let now = self.now();
+        let was_healthy = self.memory.healthy_since.is_some();
+        let (Current::Live(live), Some(spec)) = (&mut self.run, &self.spec) else { return };
+        live.since = Some(since);
+        if live.prober.is_none() {
+            let age = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+            let (check, handle) = (spec.template.check.clone(), Arc::clone(&live.handle));
+            live.prober = Some(Prober::start(check, handle, age, was_healthy));
+        }
+        let health = self.run.health();
+        self.memory.health(health.healthy, now);
+        match (health.healthy, health.message) {
+            (false, Some(_)) if was_healthy || self.tail.is_empty() => self.read_tail(),
+            (true, _) => self.tail.clear(),
+            _ => {}
+        }
+    }
+
+    /// A run ended: by itself, or because it was asked to.
+    pub(super) fn ended(&mut self, exit: Exit) {
+        let asked = matches!(&self.run, Current::Live(live) if live.asked.is_some());
+        tracing::info!(instance = %self.id, %exit, asked, "a run ended");
+        self.over();
+        if asked {
+            self.memory.stopped(exit);
+        } else {
+            let text = format!("it {exit}; Freehold starts it again");
+            logs::note(&self.shared.log_dir(self.id), &text);
+            self.memory.ended(exit, self.now());
+        }
+    }
+
+    /// A run never came to be.
+    pub(super) fn start_failed(&mut self, message: String) {
+        self.over();
+        self.unstartable(message);
+    }
+
+    fn over(&mut self) {
+        self.run = Current::Over;
+        self.act_at = None;
+        self.shared.live().remove(&self.id);
+        self.read_tail();
+    }
+
+    fn unstartable(&mut self, trouble: String) {
+        tracing::warn!(instance = %self.id, trouble, "an instance cannot be started");
+        self.memory.unstartable(self.now());
+        self.trouble = Some(trouble);
+    }
+
+    /// Sends the stop signal; from then on it has its time to end.
+    pub(super) async fn signal(&mut self) {
+        let now = self.now();
+        let Current::Live(live) = &mut self.run else { return };
+        match live.handle.signal(live.stop_signal).await {
+            Ok(()) => live.asked = Some(now),
+            Err(error) => {
+                tracing::debug!(instance = %self.id, %error, "the stop signal was not sent");
+                self.act_at = Some(now + AGAIN);
+            }
+        }
+    }
+
+    /// Ends it by force.
+    pub(super) async fn kill(&mut self) {
+        let Current::Live(live) = &self.run else { return };
+        tracing::warn!(instance = %self.id, "it did not stop in time and is killed");
+        let sent = live.handle.signal(SIGKILL).await;
+        self.act_at = Some(self.now() + if sent.is_ok() { KILL_AGAIN } else { AGAIN });
+    }
+
+    /// Removes what the run left, its log aside.
+    pub(super) async fn remove(&mut self) {
+        match self.shared.runtime.remove(self.id).await {
+            Ok(()) => self.run = Current::Absent,
+            Err(error) => {
+                tracing::warn!(instance = %self.id, %error, "what it left cannot be removed yet");
+                self.act_at = Some(self.now() + AGAIN);
+            }
+        }
+    }
+
+    /// Says the last word.
+    pub(super) fn forget(mut self) {
+        self.gone = true;
+        if self.order != Order::Halt {
+            self.shared.journal.forget(self.id);
+        }
+        self.say();
+    }
+
+    fn read_tail(&mut self) {
+        let Some(process) = self.spec.as_ref().map(|spec| &spec.process) else { return };
+        self.tail = logs::tail(&self.shared.log_dir(self.id), self.id, process);
+    }
+}
+
+/// Until it should no longer run.
+async fn recalled(mut orders: watch::Receiver<Order>) {
+    while matches!(*orders.borrow_and_update(), Order::Run(_)) {
+        if orders.changed().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Keeps one instance as it is wanted: a task of its own, so that a slow one holds up nobody.
+//!
+//! The loop looks ([`Worker::see`]), asks the decider, acts (`act`), says what it saw, and waits for a
+//! change. Invariant: an instance has at most one worker, and only its worker touches its run.
+
+mod act;
+mod run;
+
+use crate::{
+    agent::Shared,
+    backoff::Memory,
+    decide::{Action, Goal, Observed, decide},
+    health::Health,
+    journal::Entry,
+    status::{Facts, Stage, status},
+};
+use freehold_model::{Digest, InstanceId, InstanceSpec, InstanceStatus, Millis};
+use freehold_runtime::{Handle, Launch, RunState};
+use jiff::Timestamp;
+use run::Current;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, time::sleep};
+
+/// What the supervisor wants of a worker.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Order {
+    /// Watch only: the control plane has not spoken yet.
+    Leave,
+    /// Keep it running.
+    Run(Box<InstanceSpec>),
+    /// Stop and remove it. The spec is missing when the instance is unknown to the control plane.
+    Stop(Option<Box<InstanceSpec>>),
+    /// Stop it because the node stops; it stays assigned.
+    Halt,
+    /// Leave it running and end.
+    Detach,
+}
+
+/// How an unknown instance is stopped.
+const PATIENCE: Millis = Millis(10_000);
+
+/// The keeper of one instance.
+pub(crate) struct Worker {
+    id: InstanceId,
+    shared: Arc<Shared>,
+    orders: watch::Receiver<Order>,
+    said: watch::Sender<Option<InstanceStatus>>,
+    order: Order,
+    spec: Option<InstanceSpec>,
+    memory: Memory,
+    journaled: Option<Entry>,
+    run: Current,
+    preparing: bool,
+    gone: bool,
+    act_at: Option<Timestamp>,
+    trouble: Option<String>,
+    image: Option<Digest>,
+    tail: Vec<String>,
+}
+
+impl Worker {
+    /// A worker for what the journal and the runtime know of an instance, if they do.
+    pub(crate) fn new(
+        id: InstanceId,
+        shared: Arc<Shared>,
+        orders: watch::Receiver<Order>,
+        said: watch::Sender<Option<InstanceStatus>>,
+        known: Option<Entry>,
+        adopted: Option<(Launch, Arc<dyn Handle>)>,
+    ) -> Worker {
+        let mut worker = Worker {
+            id,
+            shared,
+            orders,
+            said,
+            order: Order::Leave,
+            spec: known.as_ref().map(|entry| entry.spec.clone()),
+            memory: known.as_ref().map(|entry| entry.memory.clone()).unwrap_or_default(),
+            journaled: known,
+            run: Current::Absent,
+            preparing: false,
+            gone: false,
+            act_at: None,
+            trouble: None,
+            image: None,
+            tail: vec![],
+        };
+        if let Some((launch, handle)) = adopted {
+            worker.follow(&launch, handle);
+        }
+        worker
+    }
+
+    /// Works until there is nothing left to do, or until it is told to leave things as they are.
+    pub(crate) async fn work(mut self) {
+        loop {
+            self.see();
+            if self.order == Order::Detach {
+                return;
+            }
+            let action = decide(self.goal(), &self.observed(), self.now());
+            self.save();
+            match action {
+                Action::Start => self.start().await,
+                Action::Signal => self.signal().await,
+                Action::Kill => self.kill().await,
+                Action::Remove => self.remove().await,
+                Action::Forget => return self.forget(),
+                Action::Wait(until) => {
+                    self.say();
+                    self.wait(until).await;
+                }
+            }
+        }
+    }
+
+    /// Takes in the order, how far the run is, and what its checks say.
+    fn see(&mut self) {
+        // Without a supervisor there is nobody to obey: leave things as they are.
+        let abandoned = self.orders.has_changed().is_err();
+        self.order = if abandoned { Order::Detach } else { self.orders.borrow_and_update().clone() };
+        if let Order::Run(spec) | Order::Stop(Some(spec)) = &self.order {
+            self.spec = Some((**spec).clone());
+        }
+        match self.run.look() {
+            Some(RunState::Running { since, .. }) => self.check(since),
+            Some(RunState::Exited(exit)) => self.ended(exit),
+            Some(RunState::StartFailed { message }) => self.start_failed(message),
+            Some(RunState::Starting) | None => {}
+        }
+    }
+
+    fn goal(&self) -> Goal {
+        match self.order {
+            Order::Leave | Order::Detach => Goal::Leave,
+            Order::Run(_) => Goal::Run,
+            Order::Stop(_) | Order::Halt => Goal::Stop,
+        }
+    }
+
+    fn observed(&self) -> Observed {
+        let patience = self.spec.as_ref().map_or(PATIENCE, |spec| spec.template.stop_timeout);
+        Observed {
+            run: self.run.observed(),
+            start_at: self.memory.start_at,
+            act_at: self.act_at,
+            patience: patience.duration(),
+        }
+    }
+
+    /// Reports how things are, if they are not as they were.
+    fn say(&self) {
+        if self.spec.is_none() && !self.gone || self.run.is_unseen(&self.memory) {
+            return;
+        }
+        let health = self.run.health();
+        let facts = Facts {
+            stage: self.stage(),
+            memory: &self.memory,
+            health,
+            trouble: self.trouble.as_deref(),
+            image: self.image.as_ref(),
+            tail: &self.tail,
+        };
+        let new = Some(status(&facts));
+        self.said.send_if_modified(|old| std::mem::replace(old, new.clone()) != new);
+    }
+
+    fn stage(&self) -> Stage {
+        match (&self.run, self.preparing) {
+            _ if self.gone && self.order == Order::Halt => Stage::Halted,
+            _ if self.gone => Stage::Gone,
+            (Current::Live(live), _) => match (live.asked, live.since) {
+                (Some(_), _) => Stage::Stopping,
+                (None, Some(since)) => Stage::Running(since),
+                (None, None) => Stage::Preparing,
+            },
+            (_, true) => Stage::Preparing,
+            (..) => Stage::Waiting,
+        }
+    }
+
+    fn save(&mut self) {
+        let Some(spec) = &self.spec else { return };
+        let same = |known: &Entry| known.spec == *spec && known.memory == self.memory;
+        if !self.journaled.as_ref().is_some_and(same) {
+            let entry = Entry { spec: spec.clone(), memory: self.memory.clone() };
+            self.shared.journal.save(self.id, &entry);
+            self.journaled = Some(entry);
+        }
+    }
+
+    async fn wait(&mut self, until: Option<Timestamp>) {
+        let now = self.now();
+        let nap = async {
+            match until {
+                Some(time) => sleep(Duration::try_from(time.duration_since(now)).unwrap_or_default()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // An error means that the supervisor is gone, which `see` finds.
+            _ = self.orders.changed() => {}
+            () = self.run.changed() => {}
+            () = nap => {}
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+}
+
+impl Current {
+    /// What the checks of the run say; unhealthy when nothing runs.
+    fn health(&self) -> Health {
+        let checks = if let Current::Live(live) = self { live.prober.as_ref() } else { None };
+        checks.map(|prober| prober.health.borrow().clone()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,353 @@
+//! A scripted world: a control plane and a runtime in memory, and a clock that follows tokio's.
+
+use async_trait::async_trait;
+use freehold_agent::{Agent, AgentConfig, Control, ControlError, Images};
+use freehold_image::{ImageError, PreparedImage, RunConfig};
+use freehold_model::{
+    Bytes, Desired, Digest, Exit, ImageRef, Instance, InstanceId, InstanceSpec, InstanceStatus, Millicores,
+    Millis, NodeId, ReleaseId, Template,
+    exec::ExecRequest,
+    manifest::{Check, Driver, Probe},
+};
+use freehold_reconcile::Clock;
+use freehold_runtime::{ExecSession, Handle, Launch, RunState, Runtime, RuntimeError};
+use jiff::Timestamp;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+use ulid::Ulid;
+
+/// How runs that start from now on behave.
+#[derive(Clone, Default)]
+pub(crate) struct Behaviour {
+    pub(crate) exits_after: Option<(Duration, i32)>,
+    pub(crate) start_fails: Option<&'static str>,
+    pub(crate) ignores_stop: bool,
+    pub(crate) pull_takes: Duration,
+}
+
+/// Everything outside the agent.
+#[derive(Clone)]
+pub(crate) struct World {
+    state: Arc<Mutex<State>>,
+    changed: Arc<watch::Sender<u64>>,
+    data: Arc<tempfile::TempDir>,
+    begun: Instant,
+}
+
+#[derive(Default)]
+struct State {
+    assigned: BTreeMap<InstanceId, Instance>,
+    disconnected: bool,
+    reports: Vec<(InstanceId, InstanceStatus)>,
+    behaviour: Behaviour,
+    launches: Vec<(Launch, Instant)>,
+    runs: BTreeMap<InstanceId, (Launch, Arc<FakeRun>)>,
+    signals: Vec<(InstanceId, i32)>,
+    removed: BTreeSet<InstanceId>,
+}
+
+impl World {
+    pub(crate) fn new() -> World {
+        World {
+            state: Arc::default(),
+            changed: Arc::new(watch::channel(0).0),
+            data: Arc::new(tempfile::tempdir().unwrap()),
+            begun: Instant::now(),
+        }
+    }
+
+    pub(crate) async fn agent(&self) -> Agent {
+        let config = AgentConfig {
+            node: NodeId(Ulid::nil()),
+            data: self.data.path().to_owned(),
+            gateway: Ipv4Addr::new(10, 210, 0, 1),
+        };
+        let world = Arc::new(self.clone());
+        Agent::start(config, world.clone(), world.clone(), world.clone(), world).await.unwrap()
+    }
+
+    pub(crate) fn instance(&self, n: u128) -> Instance {
+        let template = Template {
+            image: ImageRef { reference: "web:1".into(), digest: Digest::of(b"web") },
+            driver: Driver::Process,
+            command: None,
+            env: BTreeMap::new(),
+            cpu: Millicores(100),
+            memory: Bytes(1 << 20),
+            check: None,
+            stop_timeout: Millis(10_000),
+            revision: 0,
+        };
+        let spec = InstanceSpec {
+            node: NodeId(Ulid::nil()),
+            process: "web".parse().unwrap(),
+            release: ReleaseId(Ulid::nil()),
+            template_hash: template.hash(),
+            template,
+            address: Ipv4Addr::new(10, 210, 0, 2),
+            desired: Desired::Running,
+            serving: false,
+        };
+        Instance::new(
+            InstanceId(Ulid::from_parts(1, n)),
+            format!("web-{n}"),
+            None,
+            spec,
+            Timestamp::UNIX_EPOCH,
+        )
+    }
+
+    pub(crate) fn assign(&self, n: u128) -> Instance {
+        let instance = self.instance(n);
+        self.put(instance.clone());
+        instance
+    }
+
+    pub(crate) fn put(&self, instance: Instance) {
+        self.lock().assigned.insert(instance.id, instance);
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    pub(crate) fn unassign(&self, id: InstanceId) {
+        self.lock().assigned.remove(&id);
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    pub(crate) fn disconnect(&self, disconnected: bool) {
+        self.lock().disconnected = disconnected;
+    }
+
+    pub(crate) fn behave(&self, behaviour: Behaviour) {
+        self.lock().behaviour = behaviour;
+    }
+
+    /// The first report after now (or the last one before) that fits.
+    pub(crate) async fn wait_for(
+        &self,
+        id: InstanceId,
+        fits: impl Fn(&InstanceStatus) -> bool,
+    ) -> InstanceStatus {
+        let found = async {
+            loop {
+                if let Some(status) = self.reports(id).into_iter().rev().find(&fits) {
+                    return status;
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let found = timeout(Duration::from_secs(120), found).await;
+        found.unwrap_or_else(|_| panic!("never reported; these were: {:#?}", self.reports(id)))
+    }
+
+    pub(crate) fn reports(&self, id: InstanceId) -> Vec<InstanceStatus> {
+        let state = self.lock();
+        state.reports.iter().filter(|(of, _)| *of == id).map(|(_, status)| status.clone()).collect()
+    }
+
+    pub(crate) fn forget_reports(&self) {
+        self.lock().reports.clear();
+    }
+
+    pub(crate) fn launches(&self) -> Vec<Launch> {
+        self.lock().launches.iter().map(|(launch, _)| launch.clone()).collect()
+    }
+
+    pub(crate) fn starts(&self, id: InstanceId) -> Vec<Instant> {
+        let state = self.lock();
+        state.launches.iter().filter(|(launch, _)| launch.instance == id).map(|(_, at)| *at).collect()
+    }
+
+    pub(crate) fn running(&self) -> Vec<InstanceId> {
+        let state = self.lock();
+        state.runs.iter().filter(|(_, (_, run))| !run.is_over()).map(|(id, _)| *id).collect()
+    }
+
+    pub(crate) fn signals(&self, id: InstanceId) -> Vec<i32> {
+        self.lock().signals.iter().filter(|(of, _)| *of == id).map(|(_, signal)| *signal).collect()
+    }
+
+    pub(crate) fn is_removed(&self, id: InstanceId) -> bool {
+        self.lock().removed.contains(&id)
+    }
+
+    pub(crate) fn is_journaled(&self, id: InstanceId) -> bool {
+        self.data.path().join(format!("agent/journal/{id}.json")).exists()
+    }
+
+    /// Ends the run of an instance by itself.
+    pub(crate) fn end(&self, id: InstanceId, code: i32) {
+        let run = Arc::clone(&self.lock().runs[&id].1);
+        run.exit(self.exit(Some(code), None));
+    }
+
+    pub(crate) fn closed_port_check(&self) -> Check {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Check {
+            probe: Probe::Tcp { port: free },
+            every: Millis(1000),
+            timeout: Millis(500),
+            unhealthy_after: 3,
+            grace: Millis(2000),
+        }
+    }
+
+    fn exit(&self, code: Option<i32>, signal: Option<i32>) -> Exit {
+        Exit { code, signal, oom: false, at: self.now() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+impl Clock for World {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(1_800_000_000).unwrap() + self.begun.elapsed()
+    }
+}
+
+#[async_trait]
+impl Control for World {
+    async fn assigned(&self) -> Result<Vec<Instance>, ControlError> {
+        let state = self.lock();
+        if state.disconnected {
+            return Err(ControlError::Unavailable("disconnected".into()));
+        }
+        Ok(state.assigned.values().cloned().collect())
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    async fn report(&self, id: InstanceId, status: &InstanceStatus) -> Result<(), ControlError> {
+        let mut state = self.lock();
+        if state.disconnected {
+            return Err(ControlError::Unavailable("disconnected".into()));
+        }
+        let Some(instance) = state.assigned.get_mut(&id) else { return Err(ControlError::Gone(id)) };
+        instance.status = status.clone();
+        state.reports.push((id, status.clone()));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Images for World {
+    async fn prepare(&self, image: &ImageRef) -> Result<PreparedImage, ImageError> {
+        let takes = self.lock().behaviour.pull_takes;
+        sleep(takes).await;
+        if image.reference.starts_with("missing") {
+            return Err(ImageError::Unknown(image.reference.clone()));
+        }
+        let config = RunConfig { entrypoint: vec!["/web".into()], ..RunConfig::default() };
+        Ok(PreparedImage { digest: image.digest.clone(), layers: vec!["/layer".into()], config })
+    }
+}
+
+#[async_trait]
+impl Runtime for World {
+    async fn start(&self, launch: &Launch) -> Result<Arc<dyn Handle>, RuntimeError> {
+        let id = launch.instance;
+        let mut state = self.lock();
+        if state.runs.get(&id).is_some_and(|(_, run)| !run.is_over()) {
+            panic!("{id} was started twice");
+        }
+        let behaviour = state.behaviour.clone();
+        let run = Arc::new(FakeRun {
+            id,
+            world: self.clone(),
+            behaviour,
+            state: watch::channel(RunState::Starting).0,
+        });
+        state.launches.push((launch.clone(), Instant::now()));
+        state.runs.insert(id, (launch.clone(), Arc::clone(&run)));
+        state.removed.remove(&id);
+        tokio::spawn(Arc::clone(&run).live());
+        Ok(run)
+    }
+
+    async fn adopt(&self) -> Result<Vec<(Launch, Arc<dyn Handle>)>, RuntimeError> {
+        let state = self.lock();
+        let handle =
+            |(launch, run): &(Launch, Arc<FakeRun>)| (launch.clone(), Arc::clone(run) as Arc<dyn Handle>);
+        Ok(state.runs.values().map(handle).collect())
+    }
+
+    async fn remove(&self, id: InstanceId) -> Result<(), RuntimeError> {
+        let mut state = self.lock();
+        if state.runs.get(&id).is_some_and(|(_, run)| !run.is_over()) {
+            return Err(RuntimeError::StillRunning(id));
+        }
+        state.runs.remove(&id);
+        state.removed.insert(id);
+        Ok(())
+    }
+}
+
+struct FakeRun {
+    id: InstanceId,
+    world: World,
+    behaviour: Behaviour,
+    state: watch::Sender<RunState>,
+}
+
+impl FakeRun {
+    async fn live(self: Arc<Self>) {
+        if let Some(message) = self.behaviour.start_fails {
+            self.state.send_replace(RunState::StartFailed { message: message.into() });
+            return;
+        }
+        self.state.send_replace(RunState::Running { pid: 1, since: self.world.now() });
+        if let Some((after, code)) = self.behaviour.exits_after {
+            sleep(after).await;
+            self.exit(self.world.exit(Some(code), None));
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.state.borrow().is_over()
+    }
+
+    fn exit(&self, exit: Exit) {
+        self.state.send_replace(RunState::Exited(exit));
+    }
+}
+
+#[async_trait]
+impl Handle for FakeRun {
+    fn instance(&self) -> InstanceId {
+        self.id
+    }
+
+    fn address(&self) -> Ipv4Addr {
+        Ipv4Addr::LOCALHOST
+    }
+
+    fn state(&self) -> watch::Receiver<RunState> {
+        self.state.subscribe()
+    }
+
+    async fn signal(&self, signal: i32) -> Result<(), RuntimeError> {
+        if self.is_over() {
+            return Err(RuntimeError::NotRunning(self.id));
+        }
+        self.world.lock().signals.push((self.id, signal));
+        if signal == 9 || !self.behaviour.ignores_stop {
+            self.exit(self.world.exit(None, Some(signal)));
+        }
+        Ok(())
+    }
+
+    async fn exec(&self, _: &ExecRequest) -> Result<ExecSession, RuntimeError> {
+        Err(RuntimeError::NotRunning(self.id))
+    }
+}
