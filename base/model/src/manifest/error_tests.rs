@@ -233,6 +233,16 @@ fn many_errors_are_cut_and_counted() {
 }
 
 #[test]
+fn a_hostile_file_does_not_drive_the_terminal() {
+    for odd in
+        ["app = \"a\\u001b[2J\"", "\"\\u001b[2J\" = 1", "app = \"\u{1b}[2J\"", "process = \"\\u009b2J\""]
+    {
+        let shown = errors(odd).to_string();
+        assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+    }
+}
+
+#[test]
 fn too_many_entries() {
     let words = "\"x\", ".repeat(1001);
     check(&format!("{HEAD}{WEB}«command» = [{words}]"), &["too many entries: 1001 of at most 1000"]);

@@ -66,6 +66,7 @@ impl<'a> Report<'a> {
     }
 
     fn add(&mut self, span: &Span, message: String, help: Help, not_yet: bool) {
+        let message = plain(&message);
         let start = floor(self.text, span.start);
         if self.is_full() {
             self.more += usize::from(!self.found.contains_key(&(start, message)));
@@ -110,6 +111,12 @@ impl From<Option<String>> for Help {
 /// The first characters of a text that may be long.
 pub(super) fn clip(text: &str) -> String {
     text.chars().take(CLIP).collect()
+}
+
+/// A message without characters that could drive the reader's terminal; it may quote the file.
+fn plain(message: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    message.chars().map(escaped).collect()
 }
 
 /// The last character boundary at or before `at`.
