@@ -4,14 +4,15 @@
 //! that name manifests, and layers unpacked once each. [`build`], [`push`] and [`fetch`] are the
 //! other side, used by the command line. Overlay mounts are the runtime's business.
 
+mod archive;
 mod blobs;
-
+pub mod build;
 mod error;
-
+pub mod fetch;
 mod files;
 mod flight;
 mod manifest;
-
+pub mod push;
 mod reference;
 mod registry;
 mod remote;
