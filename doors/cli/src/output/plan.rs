@@ -143,6 +143,7 @@ mod tests {
             manifest: None,
             manifest_hash: None,
             images: BTreeMap::new(),
+            revisions: BTreeMap::new(),
             changes: vec![
                 change(Action::Change, "process", "web", [2, 0, 2], vec![field]),
                 change(Action::Keep, "process", "worker", [0, 1, 0], vec![]),

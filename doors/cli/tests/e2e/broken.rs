@@ -60,10 +60,12 @@ fn a_broken_release_fails_and_the_one_before_serves() {
     assert_eq!(failures, Vec::<String>::new());
 
     let after = world.instances("shop");
-    let ids = |list: &[serde_json::Value]| list.iter().map(|instance| instance["id"].clone()).collect::<Vec<_>>();
+    let ids =
+        |list: &[serde_json::Value]| list.iter().map(|instance| instance["id"].clone()).collect::<Vec<_>>();
     assert_eq!(ids(&after), ids(&before), "the release before was touched");
     let receipts = world.json(&["receipt", "list", "-a", "shop"]);
-    let verdicts: Vec<_> = receipts.as_array().unwrap().iter().map(|receipt| &receipt["status"]["verdict"]).collect();
+    let verdicts: Vec<_> =
+        receipts.as_array().unwrap().iter().map(|receipt| &receipt["status"]["verdict"]).collect();
     assert_eq!(verdicts.iter().filter(|verdict| **verdict == "failed").count(), 4, "{verdicts:?}");
 }
 

@@ -67,9 +67,13 @@ fn holds_after_restart(world: &World, round: u64) {
         instances.len() == COUNT && instances.iter().all(|instance| instance["healthy"] == true)
     };
     wait_for("two healthy instances", || world.instances("busy"), healthy);
-    let traces = wait_for("exactly two of everything", || world.traces(), |traces| {
-        traces.shims.len() == COUNT && traces.links.len() == COUNT && traces.instances.len() == COUNT
-    });
+    let traces = wait_for(
+        "exactly two of everything",
+        || world.traces(),
+        |traces| {
+            traces.shims.len() == COUNT && traces.links.len() == COUNT && traces.instances.len() == COUNT
+        },
+    );
     assert_eq!(traces.mounts, Vec::<String>::new(), "round {round}");
     assert_eq!(world.get("http://127.0.0.1:8000/"), "hello\n", "round {round}");
 }

@@ -106,6 +106,9 @@ fn commands_run_inside(world: &World) {
     let piped = world.sh(&format!("echo through | {} exec -a site -- cat", crate::world::FREEHOLD)).ok();
     assert_eq!(piped.out, "through\n");
     // With a terminal: `script` gives one to the client.
-    let line = format!("script -qec '{} exec -a site -t -- sh -c \"test -t 0 && echo a terminal\"' /dev/null", crate::world::FREEHOLD);
+    let line = format!(
+        "script -qec '{} exec -a site -t -- sh -c \"test -t 0 && echo a terminal\"' /dev/null",
+        crate::world::FREEHOLD
+    );
     world.sh(&line).ok().says("a terminal");
 }

@@ -174,7 +174,10 @@ impl World {
             let _ = std::os::unix::fs::symlink("busybox", bin.join(applet));
         }
         self.write("busybox/www/index.html", "hello\n");
-        self.write("busybox/freehold-image.toml", "entrypoint = [\"/bin/httpd\", \"-f\", \"-p\", \"8080\", \"-h\", \"/www\"]\n");
+        self.write(
+            "busybox/freehold-image.toml",
+            "entrypoint = [\"/bin/httpd\", \"-f\", \"-p\", \"8080\", \"-h\", \"/www\"]\n",
+        );
         self.freehold(&["image", "build", folder.to_str().unwrap(), "-t", name]).ok();
     }
 
@@ -204,7 +207,10 @@ impl World {
         let named = |link: &serde_json::Value| link["ifname"].as_str().unwrap().to_owned();
         Traces {
             shims: processes(&data),
-            cgroups: cgroups().into_iter().filter(|path| instances.iter().any(|id| path.contains(id))).collect(),
+            cgroups: cgroups()
+                .into_iter()
+                .filter(|path| instances.iter().any(|id| path.contains(id)))
+                .collect(),
             links: links.iter().map(named).filter(|name| name != "lo").collect(),
             mounts: fs::read_to_string("/proc/self/mountinfo")
                 .unwrap()
@@ -296,7 +302,11 @@ pub(crate) fn eventually(within: Duration, mut condition: impl FnMut() -> bool) 
 
 /// Waits until `observe` answers what `wanted` accepts.
 #[track_caller]
-pub(crate) fn wait_for<T: Debug>(what: &str, mut observe: impl FnMut() -> T, wanted: impl Fn(&T) -> bool) -> T {
+pub(crate) fn wait_for<T: Debug>(
+    what: &str,
+    mut observe: impl FnMut() -> T,
+    wanted: impl Fn(&T) -> bool,
+) -> T {
     let mut last = observe();
     let came = eventually(Duration::from_secs(30), || {
         last = observe();
@@ -329,7 +339,9 @@ fn processes(data: &str) -> Vec<String> {
 /// Every cgroup of Freehold's, in all hierarchies.
 fn cgroups() -> Vec<String> {
     let mut roots: Vec<PathBuf> = vec![Path::new("/sys/fs/cgroup").to_owned()];
-    roots.extend(fs::read_dir("/sys/fs/cgroup").into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())));
+    roots.extend(
+        fs::read_dir("/sys/fs/cgroup").into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())),
+    );
     let groups = roots.into_iter().filter_map(|root| fs::read_dir(root.join("freehold")).ok()).flatten();
     groups.filter_map(|entry| Some(entry.ok()?.path().display().to_string())).collect()
 }
