@@ -33,7 +33,8 @@ pub(crate) struct Hierarchy {
 }
 
 impl Hierarchy {
-    fn is(&self, name: &str) -> bool {
+    /// Whether it carries the v1 controller `name`.
+    pub(crate) fn is(&self, name: &str) -> bool {
         let file_name = self.mount.file_name().unwrap_or_default().to_string_lossy();
         file_name.split(',').any(|part| part == name)
     }

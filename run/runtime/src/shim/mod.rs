@@ -46,13 +46,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Runs the shim, or its exec helper, when the arguments of the program (the first is its name) ask for
 /// it. Must be called before any thread exists. `None`: the program goes on as usual.
 pub fn dispatch(args: &[String]) -> Option<ExitCode> {
-    match args {
-        [_, command, dir] if command == COMMAND => Some(main(PathBuf::from(dir))),
-        [_, command, dir, exec] if command == COMMAND && exec == EXEC => {
-            Some(crate::exec::helper_main(PathBuf::from(dir)))
-        }
-        _ => None,
-    }
+    let (dir, main): (_, fn(PathBuf) -> ExitCode) = match args {
+        [_, command, dir] if command == COMMAND => (dir, main),
+        [_, command, dir, exec] if command == COMMAND && exec == EXEC => (dir, crate::exec::helper_main),
+        _ => return None,
+    };
+    close_inherited();
+    Some(main(PathBuf::from(dir)))
+}
+
+/// Whatever else was open where this program was started must not reach an instance.
+fn close_inherited() {
+    // SAFETY: called before anything of this process has opened a descriptor above standard error.
+    unsafe { nix::libc::close_range(3, nix::libc::c_uint::MAX, 0) };
 }
 
 /// Whatever keeps an instance from starting, in words for its owner.

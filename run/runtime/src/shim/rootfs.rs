@@ -2,7 +2,7 @@
 //! mounted in a mount namespace that only the shim and its children are in. The node's own mount table
 //! never shows it, and it is gone with the last process.
 
-use super::StartError;
+use super::{StartError, spec};
 use crate::launch::{InstanceDir, Launch};
 use freehold_model::manifest::Driver;
 use nix::{
@@ -14,14 +14,16 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     os::{fd::OwnedFd, unix::fs::symlink},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 /// Mounts the root at `<dir>/merged` and writes the files that tell the instance its own names.
 pub(super) fn mount(dir: &InstanceDir, launch: &Launch) -> Result<(), StartError> {
     private_mounts().map_err(StartError::because("cannot make a mount namespace"))?;
     overlay(dir, &launch.layers).map_err(StartError::because("cannot mount the image"))?;
-    write_names(&dir.root(), launch).map_err(StartError::because("cannot write /etc/hosts into the instance"))
+    let root = File::open(dir.root()).map_err(StartError::because("cannot open the instance's root"))?;
+    make_dir(&root, spec::workdir(launch)).map_err(StartError::because("cannot make the working directory"))?;
+    write_names(&root, launch).map_err(StartError::because("cannot write /etc/hosts into the instance"))
 }
 
 /// Slave rather than private: what the node unmounts does not stay busy here.
@@ -49,17 +51,34 @@ fn overlay(dir: &InstanceDir, layers: &[PathBuf]) -> io::Result<()> {
     Ok(mount(&format!("{options},volatile")).or_else(|_| mount(&options))?)
 }
 
-fn write_names(root: &Path, launch: &Launch) -> io::Result<()> {
-    let root = File::open(root)?;
-    match mkdirat(&root, "etc", Mode::from_raw_mode(0o755)) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let etc = openat2(&root, "etc", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT)?;
+fn write_names(root: &File, launch: &Launch) -> io::Result<()> {
+    let etc = make_dir(root, "etc")?;
     for (name, content) in names(launch) {
         replace(&etc, name, &content)?;
     }
     Ok(())
+}
+
+/// Makes a directory and those above it, without ever leaving `root`: links of the image are followed
+/// as the instance itself would.
+fn make_dir(root: &File, path: &str) -> io::Result<OwnedFd> {
+    let open = |path: &Path| {
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)
+    };
+    let mut dir = open(Path::new("."))?;
+    let mut whole = PathBuf::new();
+    for component in Path::new(path).components() {
+        if let Component::Normal(name) = component {
+            match mkdirat(&dir, name, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        whole.push(component);
+        dir = open(&whole)?;
+    }
+    Ok(dir)
 }
 
 /// A process without isolation is on the node's network, so it gets the node's names.

@@ -62,7 +62,9 @@ async fn an_instance_does_not_outlive_its_shim() {
         kill(shim_of(pid), Signal::SIGKILL).unwrap();
         let exit = world::exit(&*handle).await;
         assert_eq!((exit.code, exit.signal), (None, None), "nobody saw how it ended");
-        assert!(kill(Pid::from_raw(pid), None).is_err(), "it still runs");
+        // Its new parent may not have asked for it yet.
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        assert!(status.is_empty() || status.contains("State:\tZ"), "it still runs: {status}");
         world.runtime.remove(launch.instance).await.unwrap();
         assert_eq!(world::remains(&launch), Vec::<String>::new());
     }
@@ -76,7 +78,6 @@ async fn a_shim_killed_while_no_agent_looked_is_found_by_adoption() {
     let pid = world::running(&*handle).await;
     world::logged(&launch, "ready").await;
     drop(handle);
-    // Stopped, so that the signal of its parent's death is not what ends the instance.
     kill(shim_of(pid), Signal::SIGKILL).unwrap();
     let second = world.another();
     let adopted = second.adopt().await.unwrap();

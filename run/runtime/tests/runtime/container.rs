@@ -133,21 +133,20 @@ async fn capabilities_and_privileges_are_dropped() {
 #[tokio::test]
 async fn it_sees_only_itself() {
     let world = world!();
-    let text = world.output("echo pid $$; ps | wc -l; ls /sys/class/net; echo > /proc/sys/kernel/hostname || true; cat /proc/kcore | wc -c; ls -l /proc/self/fd").await;
+    let text = world.output("echo pid $$; ps | wc -l; ls /sys/class/net; echo > /proc/sys/kernel/hostname || true; cat /proc/kcore | wc -c; ls /proc/self/fd").await;
     assert!(text.contains("pid 1"), "{text}");
     assert!(text.contains("eth0") && text.contains("lo"), "{text}");
     assert!(text.contains("Read-only file system"), "{text}");
-    let fds = text.lines().filter(|line| line.contains(" -> ")).count();
-    assert_eq!(fds, 4, "three streams and the directory listed: {text}");
+    assert!(text.ends_with("\n0\n1\n2\n3"), "three streams and the directory listed: {text}");
 }
 
 #[tokio::test]
 async fn its_user_is_of_the_image() {
     let world = world!();
     for (user, wanted) in [
-        ("app", "uid=1234(app) gid=1235(app) groups=77(extra),1235(app)"),
-        ("1234", "uid=1234(app) gid=1235(app) groups=77(extra),1235(app)"),
-        ("app:extra", "uid=1234(app) gid=77(extra)"),
+        ("app", "uid=1234(app) gid=1235(app) groups=77(extra)"),
+        ("1234", "uid=1234(app) gid=1235(app) groups=77(extra)"),
+        ("app:extra", "uid=1234(app) gid=77(extra)\n"),
         ("4000:5000", "uid=4000 gid=5000"),
     ] {
         let launch = Launch { user: Some(user.into()), ..world.launch("id; echo $HOME") };

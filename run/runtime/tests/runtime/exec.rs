@@ -45,12 +45,12 @@ async fn it_is_confined_like_the_container() {
     let launch = Launch { user: Some("app".into()), ..world.launch("echo ready; sleep 1000") };
     let handle = world.runtime.start(&launch).await.unwrap();
     world::logged(&launch, "ready").await;
-    let (text, _, end) = sh(&handle, "id; hostname; echo $GREETING; ls /sys/class/net; ps; grep -E 'Cap|NoNew' /proc/self/status; cat /proc/self/cgroup; ls -l /proc/self/fd").await;
+    let (text, _, end) = sh(&handle, "id; hostname; echo $GREETING; ls /sys/class/net; ps; grep -E 'Cap|NoNew' /proc/self/status; ls /proc/self/fd").await;
     assert_eq!(end, ExecOutput::Exit(0));
     for wanted in ["uid=1234(app) gid=1235(app)", "77(extra)", "web-1", "good morning", "eth0", "CapEff:\t0000000000000000", "CapBnd:\t00000000800405fb", "NoNewPrivs:\t1", "sleep 1000"] {
         assert!(text.contains(wanted), "no {wanted} in {text}");
     }
-    assert_eq!(text.lines().filter(|line| line.contains(" -> ")).count(), 4, "{text}");
+    assert!(text.ends_with("\n0\n1\n2\n3\n"), "three streams and the directory listed: {text}");
     world::end(&world.runtime, &handle).await;
 
     let (_, handle) = started(&world).await;
