@@ -1,0 +1,297 @@
+//! The client against a server that answers as Freehold does, and breaks off where a real one might.
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{
+        Query, State, WebSocketUpgrade,
+        ws::{Message, WebSocket},
+    },
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use bytes::Bytes;
+use freehold_client::{Client, ClientError, ExecFrame, LogScope, Wait};
+use freehold_model::{
+    Actor, AnyId, Code, Digest, Event, InstanceId, Kind, Operation, Problem, Receipt, ReceiptId, ReceiptSpec,
+    api::{Apply, Change},
+    exec::{ExecControl, ExecReport, ExecRequest, STDERR, STDOUT},
+    kinds::Verdict,
+    logs::{LogLine, LogQuery, LogStream},
+};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::net::TcpListener;
+
+const TOKEN: &str = "fht_test";
+
+/// Serves `router` on a port of its own and answers with a client of it.
+async fn serve(router: Router) -> Client {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    Client::new(&url, Some(TOKEN)).unwrap()
+}
+
+fn time(second: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn event(seq: u64) -> Event {
+    Event {
+        seq,
+        time: time(0),
+        actor: Actor::System,
+        request: "r".into(),
+        subject: AnyId { kind: Kind::App, ulid: Default::default() },
+        what: "app.created".into(),
+        data: serde_json::Value::Null,
+        hash: String::new(),
+    }
+}
+
+fn receipt(verdict: Option<Verdict>) -> Receipt {
+    let spec = ReceiptSpec {
+        operation: Operation::Deploy,
+        actor: Actor::User("admin".into()),
+        app: "shop".parse().unwrap(),
+        env: "prod".parse().unwrap(),
+        plan_hash: Digest::of(b"plan"),
+        manifest_hash: None,
+        release: None,
+        release_number: Some(1),
+        previous: None,
+        previous_number: None,
+        images: Default::default(),
+        accepted: time(0),
+    };
+    let mut receipt = Receipt::new(ReceiptId(Default::default()), "r", None, spec, time(0));
+    receipt.status.verdict = verdict;
+    receipt
+}
+
+fn problem(code: Code) -> Response {
+    let problem = Problem::new(code, "no").hint("do otherwise");
+    (StatusCode::from_u16(problem.status).unwrap(), Json(problem)).into_response()
+}
+
+#[tokio::test]
+async fn a_refusal_arrives_as_its_problem_and_the_token_is_sent() {
+    let answer = |headers: HeaderMap| async move {
+        assert_eq!(headers[header::AUTHORIZATION], format!("Bearer {TOKEN}"));
+        problem(Code::OverQuota)
+    };
+    let client = serve(Router::new().route("/v1/summaries", get(answer))).await;
+    let error = client.summaries(&Default::default()).await.unwrap_err();
+    assert_eq!(error.exit_code(), 6);
+    assert!(
+        matches!(error, ClientError::Problem(problem) if problem.hint.as_deref() == Some("do otherwise"))
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_answer_of_freehold_is_said_to_be_none() {
+    let client = serve(Router::new().route("/v1/doctor", get(async || "<html>"))).await;
+    let error = client.doctor().await.unwrap_err();
+    assert!(matches!(error, ClientError::Protocol { .. }) && error.to_string().contains("<html>"), "{error}");
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_where_it_was_cut_and_repeats_nothing() {
+    // Two events for each connection; the second connection repeats the last of the first.
+    let answer = |Query(query): Query<HashMap<String, u64>>| async move {
+        let from = query["from"];
+        let first = from.max(1);
+        let frames = [first, first + 1].map(|seq| {
+            format!(": hello\n\nid: {seq}\ndata: {}\n\n", serde_json::to_string(&event(seq)).unwrap())
+        });
+        Response::builder()
+            .header(header::CONTENT_TYPE, "text/event-stream")
+            .body(Body::from(frames.concat()))
+            .unwrap()
+    };
+    let client = serve(Router::new().route("/v1/watch", get(answer))).await;
+    let mut watch = client.watch(0, None);
+    let mut seen = vec![];
+    for _ in 0..4 {
+        seen.push(watch.next().await.unwrap().seq);
+    }
+    assert_eq!((seen, watch.last()), (vec![1, 2, 3, 4], 4));
+}
+
+#[tokio::test]
+async fn a_watch_that_is_refused_says_so() {
+    let client = serve(Router::new().route("/v1/watch", get(async || problem(Code::NotSignedIn)))).await;
+    assert_eq!(client.watch(0, None).next().await.unwrap_err().exit_code(), 3);
+}
+
+#[tokio::test]
+async fn waiting_outlives_a_server_that_restarts() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = Client::new(&format!("http://{address}"), None).unwrap();
+    drop(listener);
+    let route = format!("/v1/receipts/{}", ReceiptId(Default::default()));
+    tokio::spawn(async move {
+        // Nobody answers at first; then a server that is not ready; then the verdict.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let asked = Arc::new(AtomicUsize::new(0));
+        let answer = move || {
+            let count = asked.fetch_add(1, Ordering::SeqCst);
+            async move {
+                match count {
+                    0 => problem(Code::Unavailable),
+                    1 => Json(receipt(None).to_any()).into_response(),
+                    _ => Json(receipt(Some(Verdict::Succeeded)).to_any()).into_response(),
+                }
+            }
+        };
+        let listener = TcpListener::bind(address).await.unwrap();
+        axum::serve(listener, Router::new().route(&route, get(answer))).await.unwrap();
+    });
+    let mut seen = 0;
+    let wait = Wait::for_verdict(Duration::from_secs(20)).polling(Duration::from_millis(50));
+    let ended = client.wait_receipt(ReceiptId(Default::default()), wait, |_| seen += 1).await.unwrap();
+    assert_eq!((ended.status.verdict, seen), (Some(Verdict::Succeeded), 2));
+}
+
+#[tokio::test]
+async fn waiting_ends_at_its_deadline_without_a_verdict() {
+    let answer = async || Json(receipt(None).to_any());
+    let route = format!("/v1/receipts/{}", ReceiptId(Default::default()));
+    let client = serve(Router::new().route(&route, get(answer))).await;
+    let wait = Wait::for_verdict(Duration::from_millis(200)).polling(Duration::from_millis(20));
+    let begun = Instant::now();
+    let ended = client.wait_receipt(ReceiptId(Default::default()), wait, |_| ()).await.unwrap();
+    assert_eq!(ended.status.verdict, None);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn an_operation_is_repeated_with_its_key_while_the_server_is_away() {
+    let keys = Arc::new(Mutex::new(vec![]));
+    let seen = keys.clone();
+    let answer = move |headers: HeaderMap, Json(_): Json<Apply>| {
+        let mut keys = seen.lock().unwrap();
+        keys.push(headers["idempotency-key"].to_str().unwrap().to_owned());
+        let away = keys.len() < 3;
+        async move {
+            match away {
+                true => problem(Code::Unavailable),
+                false => (StatusCode::ACCEPTED, Json(receipt(None).to_any())).into_response(),
+            }
+        }
+    };
+    let client = serve(Router::new().route("/v1/operations", post(answer))).await;
+    let change = Change::Remove { app: "shop".parse().unwrap(), project: None };
+    let apply = Apply { change, plan_hash: None };
+    client.apply(&apply, Some("key"), Duration::from_secs(20)).await.unwrap();
+    assert_eq!(*keys.lock().unwrap(), ["key", "key", "key"]);
+    keys.lock().unwrap().clear();
+    let error = client.apply(&apply, Some("key"), Duration::ZERO).await.unwrap_err();
+    assert!(error.is_transient());
+}
+
+fn line(second: i64, text: &str) -> LogLine {
+    LogLine {
+        time: time(second),
+        stream: LogStream::Stdout,
+        instance: InstanceId(Default::default()),
+        process: "web".parse().unwrap(),
+        text: text.into(),
+    }
+}
+
+fn ndjson(lines: &[LogLine]) -> String {
+    lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect()
+}
+
+#[tokio::test]
+async fn followed_logs_go_on_where_they_were_cut() {
+    let answer = |Query(query): Query<HashMap<String, String>>| async move {
+        let cut = "{\"time\":";
+        match query.get("since") {
+            None => ndjson(&[line(1, "a"), line(2, "b"), line(2, "c")]) + cut,
+            Some(since) => {
+                assert_eq!(*since, time(2).to_string());
+                assert_eq!(query.get("tail"), None);
+                ndjson(&[line(2, "b"), line(2, "c"), line(2, "d"), line(3, "c")])
+            }
+        }
+    };
+    let client = serve(Router::new().route("/v1/logs", get(answer))).await;
+    let query = LogQuery { follow: true, tail: Some(5), ..LogQuery::default() };
+    let mut logs = client.logs(LogScope::default(), query).await.unwrap();
+    let mut seen = vec![];
+    while seen.len() < 5 {
+        seen.push(logs.next().await.unwrap().unwrap().text);
+    }
+    assert_eq!(seen, ["a", "b", "c", "d", "c"]);
+}
+
+#[tokio::test]
+async fn logs_that_are_not_followed_end() {
+    let answer = async || ndjson(&[line(1, "a"), line(1, "a")]);
+    let client = serve(Router::new().route("/v1/logs", get(answer))).await;
+    let mut logs = client.logs(LogScope::default(), LogQuery::default()).await.unwrap();
+    let mut seen = 0;
+    while logs.next().await.unwrap().is_some() {
+        seen += 1;
+    }
+    assert_eq!(seen, 2);
+}
+
+/// Echoes standard input to both outputs until it ends, then exits with 42.
+async fn echo(mut socket: WebSocket) {
+    let Some(Ok(Message::Text(first))) = socket.recv().await else { panic!("no request") };
+    let request: ExecRequest = serde_json::from_str(&first).unwrap();
+    assert_eq!(request.command, ["cat"]);
+    while let Some(Ok(message)) = socket.recv().await {
+        match message {
+            Message::Binary(bytes) => {
+                for stream in [STDOUT, STDERR] {
+                    let frame: Vec<u8> = std::iter::once(stream).chain(bytes.iter().copied()).collect();
+                    socket.send(Message::Binary(frame.into())).await.unwrap();
+                }
+            }
+            Message::Text(text) => {
+                assert_eq!(serde_json::from_str::<ExecControl>(&text).unwrap(), ExecControl::Eof);
+                break;
+            }
+            _ => {}
+        }
+    }
+    let report = serde_json::to_string(&ExecReport::Exit(42)).unwrap();
+    socket.send(Message::text(report)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_command_gets_its_input_and_gives_output_and_exit_code() {
+    let answer = async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(echo);
+    let client = serve(Router::new().route("/v1/instances/{id}/exec", get(answer))).await;
+    let request = ExecRequest { command: vec!["cat".into()], tty: None };
+    let (mut input, mut output) = client.exec(InstanceId(Default::default()), &request).await.unwrap();
+    assert!(input.stdin(Bytes::from_static(b"hi")).await);
+    assert_eq!(output.next().await.unwrap(), ExecFrame::Stdout(Bytes::from_static(b"hi")));
+    assert_eq!(output.next().await.unwrap(), ExecFrame::Stderr(Bytes::from_static(b"hi")));
+    assert!(input.control(&ExecControl::Eof).await);
+    assert_eq!(output.next().await.unwrap(), ExecFrame::Exit(42));
+    assert!(output.next().await.is_err());
+}
+
+#[tokio::test]
+async fn a_command_that_is_refused_says_why() {
+    let answer = async |State(code): State<Code>| problem(code);
+    let router = Router::new().route("/v1/instances/{id}/exec", get(answer)).with_state(Code::NotFound);
+    let client = serve(router).await;
+    let request = ExecRequest { command: vec!["cat".into()], tty: None };
+    let error = client.exec(InstanceId(Default::default()), &request).await.unwrap_err();
+    assert_eq!(error.exit_code(), 4);
+}
