@@ -1,1 +1,11 @@
 //! Composes control, node and edge into one process; wiring only.
+//!
+//! [`run`] is `freehold up`: it opens the data directory, makes what a first start needs, starts every
+//! part, says when all of them are ready, and on SIGTERM stops them in the reverse order.
+
+mod bootstrap;
+mod control;
+mod node;
+mod up;
+
+pub use up::{Options, Ready, run};

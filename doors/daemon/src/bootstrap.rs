@@ -1,0 +1,61 @@
+//! What a first start makes: the org `home`, its project `default`, and this machine's node.
+
+use anyhow::{Context, Result};
+use freehold_model::{
+    Actor, Name, NodeId, NodeSpec, Org, OrgSpec, ProjectSpec, Resource, Spec, Txn,
+    id::{OrgId, ProjectId},
+};
+use freehold_reconcile::{
+    Clock, Ids, Store, View, ViewExt,
+    ports::{StoreError, SystemIds},
+};
+
+/// Makes what is missing, in one transaction, and answers with this machine's node.
+pub(crate) async fn ensure(store: &dyn Store, clock: &dyn Clock) -> Result<NodeId> {
+    let (txn, node) = plan(&*store.view().await?, clock)?;
+    if !txn.is_empty() {
+        store.commit(txn).await.context("cannot make the first resources")?;
+    }
+    Ok(node)
+}
+
+/// One data directory belongs to one machine, so its first node is this one, whatever the machine is
+/// called by now.
+fn plan(view: &dyn View, clock: &dyn Clock) -> Result<(Txn, NodeId), StoreError> {
+    let mut txn = Txn::new(Actor::System, "first start", "bootstrap");
+    let mut ids = SystemIds;
+    let now = clock.now();
+    let org = match view.named::<OrgSpec>(None, "home")? {
+        Some(org) => org.id,
+        None => {
+            let org = Org::new(OrgId(ids.ulid()), "home", None, OrgSpec {}, now);
+            txn.put(&org);
+            org.id
+        }
+    };
+    if view.named::<ProjectSpec>(Some(org.into()), "default")?.is_none() {
+        let id = ProjectId(ids.ulid());
+        txn.put(&Resource::new(id, "default", Some(org.into()), ProjectSpec {}, now));
+    }
+    let node = match first::<NodeSpec>(view)? {
+        Some(node) => node.id,
+        None => {
+            let id = NodeId(ids.ulid());
+            txn.put(&Resource::new(id, host_name().as_str(), None, NodeSpec::default(), now));
+            id
+        }
+    };
+    Ok((txn, node))
+}
+
+fn first<S: Spec>(view: &dyn View) -> Result<Option<Resource<S>>, StoreError> {
+    Ok(view.all::<S>(None)?.into_iter().next())
+}
+
+/// The machine's name without its domain, or `node` where it is no name.
+fn host_name() -> Name {
+    let uname = rustix::system::uname();
+    let full = uname.nodename().to_string_lossy().to_ascii_lowercase();
+    let label = full.split('.').next().unwrap_or_default();
+    label.parse().unwrap_or_else(|_| "node".parse().expect("`node` is a name"))
+}

@@ -1,0 +1,77 @@
+//! The control plane as the agent of the same process sees it: its assignments are read from the
+//! store, its reports are committed to it.
+
+use async_trait::async_trait;
+use freehold_agent::{Control, ControlError};
+use freehold_model::{
+    Actor, CommitError, Instance, InstanceId, InstanceSpec, InstanceStatus, Kind, NodeId, Txn,
+};
+use freehold_reconcile::{Store, ViewExt};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The agent's port to the store.
+pub(crate) struct LocalControl {
+    store: Arc<dyn Store>,
+    node: NodeId,
+    changed: watch::Receiver<u64>,
+}
+
+impl LocalControl {
+    pub(crate) fn new(store: Arc<dyn Store>, node: NodeId) -> LocalControl {
+        let (signal, changed) = watch::channel(0);
+        tokio::spawn(follow(store.clone(), signal));
+        LocalControl { store, node, changed }
+    }
+}
+
+/// Signals when what is wanted of some instance changed. What the agent itself reports
+/// (`instance.observed`) is no news to it.
+async fn follow(store: Arc<dyn Store>, signal: watch::Sender<u64>) {
+    let mut head = store.head();
+    let mut seen = *head.borrow_and_update();
+    while head.changed().await.is_ok() {
+        loop {
+            let events = match store.view().await.and_then(|view| view.events(seen, 256, None)) {
+                Ok(events) => events,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read events for the agent");
+                    break;
+                }
+            };
+            let Some(last) = events.last() else { break };
+            seen = last.seq;
+            let wanted = |what: &str| what.starts_with("instance.") && what != "instance.observed";
+            if events.iter().any(|event| event.subject.kind == Kind::Instance && wanted(&event.what)) {
+                signal.send_replace(seen);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Control for LocalControl {
+    async fn assigned(&self) -> Result<Vec<Instance>, ControlError> {
+        let view = self.store.view().await.map_err(unavailable)?;
+        let all = view.all::<InstanceSpec>(None).map_err(unavailable)?;
+        Ok(all.into_iter().filter(|instance| instance.spec.node == self.node).collect())
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.clone()
+    }
+
+    async fn report(&self, id: InstanceId, status: &InstanceStatus) -> Result<(), ControlError> {
+        let mut txn = Txn::new(Actor::Node(self.node.to_string()), "observed", "agent");
+        txn.observe::<InstanceSpec>(id, status);
+        match self.store.commit(txn).await {
+            Ok(_) => Ok(()),
+            Err(CommitError::Missing { .. }) => Err(ControlError::Gone(id)),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+}
+
+fn unavailable(error: impl std::fmt::Display) -> ControlError {
+    ControlError::Unavailable(error.to_string())
+}

@@ -1,0 +1,234 @@
+//! `freehold up`: starts every part in order, says when all are ready, stops them in reverse.
+
+use crate::{bootstrap, control::LocalControl, node};
+use anyhow::{Context, Result};
+use freehold_agent::{Agent, AgentConfig};
+use freehold_api::ApiState;
+use freehold_deploy::{RolloutReconciler, TeardownReconciler, address};
+use freehold_edge::Edge;
+use freehold_identity::{TokenFile, Tokens};
+use freehold_image::ImageStore;
+use freehold_model::NodeId;
+use freehold_reconcile::{Clock, Reconciler, Store, SystemClock};
+use freehold_runtime::{LocalRuntime, RuntimeConfig, doctor};
+use freehold_store::SqliteStore;
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long open requests and proxied connections may go on after a stop was asked for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where all state is kept; made if it does not exist.
+    pub data: PathBuf,
+    /// Where the API and the registry are served.
+    pub listen: SocketAddr,
+    /// The addresses on which endpoints listen; all of the machine's if empty.
+    pub endpoints_on: Vec<IpAddr>,
+    /// Whether instances are stopped along with Freehold.
+    pub stop_apps: bool,
+}
+
+/// What a caller may tell people once everything is ready.
+#[derive(Debug)]
+pub struct Ready {
+    /// Where the API answers.
+    pub url: String,
+    /// The file with the admin token, readable by its owner alone.
+    pub token_file: PathBuf,
+    /// The admin token, if it was made by this start.
+    pub new_token: Option<String>,
+}
+
+/// Runs until SIGTERM or SIGINT. `on_ready` is called once, when every part is ready.
+///
+/// # Errors
+/// When a part cannot be started, or the store cannot be closed.
+pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) -> Result<()> {
+    let mut stop = StopSignals::listen()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    make_private_folder(&options.data)?;
+    let sqlite = Arc::new(SqliteStore::open(&options.data.join("state.db"), clock.clone())?);
+    let _pid_file = PidFile::write(&options.data)?;
+    let token_file = TokenFile::open(&options.data.join("token"))?;
+
+    let house = House::start(&options, sqlite.clone(), clock, Tokens::admin(&token_file.token)).await?;
+    let ready = Ready {
+        url: format!("http://{}", reachable(house.address)),
+        token_file: options.data.join("token"),
+        new_token: token_file.is_new.then(|| token_file.token.reveal().to_owned()),
+    };
+    on_ready(&ready)?;
+    tracing::info!(url = ready.url, "ready");
+    stop.wait().await;
+    tracing::info!(stop_apps = options.stop_apps, "stopping");
+    tokio::select! {
+        () = house.stop(options.stop_apps) => {}
+        () = stop.wait() => anyhow::bail!("stopped at once by a second signal; instances go on running"),
+    }
+    sqlite.close().await;
+    Ok(())
+}
+
+/// Every part that runs.
+struct House {
+    address: SocketAddr,
+    ready: watch::Sender<bool>,
+    shutdown: CancellationToken,
+    tasks: JoinSet<()>,
+    agent: Arc<Agent>,
+    edge: Edge,
+}
+
+impl House {
+    async fn start(
+        options: &Options,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        tokens: Tokens,
+    ) -> Result<House> {
+        let listener = TcpListener::bind(options.listen).await.with_context(|| {
+            format!("cannot listen on {}: choose another address with --listen", options.listen)
+        })?;
+        let address = listener.local_addr()?;
+        let images = ImageStore::open(&options.data.join("images"))?;
+        let node_id = bootstrap::ensure(&*store, &*clock).await?;
+        node::register(&*store, node_id, &doctor::examine(&options.data), clock.now()).await?;
+        let agent = Arc::new(
+            start_agent(&options.data, node_id, store.clone(), images.clone(), clock.clone()).await?,
+        );
+
+        let shutdown = CancellationToken::new();
+        let edge = Edge::start(store.clone(), options.endpoints_on.clone(), shutdown.clone());
+        let mut tasks = JoinSet::new();
+        let reconcilers: [Arc<dyn Reconciler>; 2] =
+            [Arc::new(RolloutReconciler::default()), Arc::new(TeardownReconciler)];
+        for reconciler in reconcilers {
+            let (store, clock) = (store.clone(), clock.clone());
+            tasks.spawn(freehold_reconcile::run(reconciler, store, clock, shutdown.clone()));
+        }
+
+        let (ready, is_ready) = watch::channel(false);
+        let data = options.data.clone();
+        let state = ApiState {
+            store,
+            images,
+            agent: Arc::new(node::Door::new(agent.clone())),
+            clock,
+            tokens,
+            ready: is_ready,
+            doctor: Arc::new(move || doctor::examine(&data)),
+        };
+        let stopping = shutdown.clone();
+        let server = axum::serve(listener, freehold_api::router(state));
+        tasks.spawn(async move {
+            let served = server.with_graceful_shutdown(stopping.cancelled_owned()).await;
+            if let Err(error) = served {
+                tracing::error!(%error, "the API stopped");
+            }
+        });
+        ready.send_replace(true);
+        Ok(House { address, ready, shutdown, tasks, agent, edge })
+    }
+
+    /// Stops taking work, lets what is open end for a while, and leaves instances running unless told
+    /// otherwise.
+    async fn stop(mut self, stop_apps: bool) {
+        self.ready.send_replace(false);
+        self.shutdown.cancel();
+        let ended = async {
+            self.edge.stopped(PATIENCE).await;
+            while self.tasks.join_next().await.is_some() {}
+        };
+        if tokio::time::timeout(PATIENCE, ended).await.is_err() {
+            tracing::warn!("open requests were cut");
+        }
+        self.tasks.abort_all();
+        self.agent.stop(stop_apps).await;
+    }
+}
+
+async fn start_agent(
+    data: &Path,
+    node: NodeId,
+    store: Arc<dyn Store>,
+    images: ImageStore,
+    clock: Arc<dyn Clock>,
+) -> Result<Agent> {
+    let runtime = Arc::new(LocalRuntime::new(RuntimeConfig::new(data.join("instances"))?)?);
+    let control = Arc::new(LocalControl::new(store, node));
+    let config = AgentConfig { node, data: data.to_owned(), gateway: address::GATEWAY };
+    Agent::start(config, control, Arc::new(images), runtime, clock).await.context("starting the node's agent")
+}
+
+/// Made with mode 0700; the mode of one that exists is its owner's business.
+fn make_private_folder(path: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot make the data directory {}", path.display()))
+}
+
+/// An address to connect to: the unspecified address stands for loopback.
+fn reachable(listening: SocketAddr) -> SocketAddr {
+    let ip = match listening.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listening.port())
+}
+
+/// `<data>/freehold.pid`, for those who stop it; removed when it stops.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(data: &Path) -> Result<PidFile> {
+        let path = data.join("freehold.pid");
+        fs::write(&path, format!("{}\n", std::process::id()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(PidFile(path))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+struct StopSignals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    fn listen() -> Result<StopSignals> {
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(StopSignals { terminate, interrupt })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
