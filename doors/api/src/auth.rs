@@ -32,7 +32,7 @@ pub(crate) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
         Target::OtherMethod(methods) => return other_method(&methods),
         Target::Unknown => return unknown(request.uri().path()),
     };
-    if let Err(problem) = same_origin(request.headers()) {
+    if let Err(problem) = same_origin(request.headers()).and_then(|()| serving(&api, action)) {
         return refuse(problem, registry);
     }
     let principal = credentials(request.headers()).and_then(|token| api.tokens.authenticate(&token)).cloned();
@@ -81,6 +81,14 @@ fn credentials(headers: &HeaderMap) -> Option<String> {
     decoded.split_once(':').map(|(_, password)| password.to_owned())
 }
 
+fn serving(api: &Api, action: Action) -> Result<(), Problem> {
+    if action == Action::Probe || *api.ready.borrow() {
+        return Ok(());
+    }
+    Err(Problem::new(Code::Unavailable, "The server is starting or stopping.")
+        .hint("Try again once GET /healthz answers 200."))
+}
+
 fn same_origin(headers: &HeaderMap) -> Result<(), Problem> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let authority = |text: &str| axum::http::uri::Authority::from_str(text).ok();
@@ -113,7 +121,11 @@ fn refuse(problem: Problem, registry: bool) -> Response {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::FORBIDDEN);
     let code = problem.code;
     let mut response = if registry {
-        let code = if code == Code::NotSignedIn { "UNAUTHORIZED" } else { "DENIED" };
+        let code = match code {
+            Code::NotSignedIn => "UNAUTHORIZED",
+            Code::Unavailable => "UNAVAILABLE",
+            _ => "DENIED",
+        };
         let error = serde_json::json!({ "code": code, "message": problem.to_string() });
         (status, Json(serde_json::json!({ "errors": [error] }))).into_response()
     } else {

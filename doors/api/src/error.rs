@@ -17,11 +17,6 @@ pub(crate) type Answer<T> = Result<T, Failure>;
 pub(crate) struct Failure(pub(crate) Problem);
 
 impl Failure {
-    /// No such thing as `what`.
-    pub(crate) fn not_found(what: impl std::fmt::Display) -> Failure {
-        Failure(Problem::new(Code::NotFound, format!("There is no {what}.")))
-    }
-
     /// A defect or a failed engine: `why` goes to the log alone.
     pub(crate) fn internal(why: impl std::fmt::Display) -> Failure {
         tracing::error!(%why, "request failed");

@@ -71,15 +71,14 @@ pub(crate) struct Id<T>(pub(crate) T);
 impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for Id<T> {
     type Rejection = Failure;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|refusal| {
-            Problem::new(Code::Invalid, "The path is not UTF-8.").detail(refusal.body_text())
-        })?;
-        text.parse().map(Id).map_err(|error| {
+        let wrong = |what: String| {
             Problem::new(Code::Invalid, "The path has no proper id.")
-                .detail(format!("id: {error}"))
+                .detail(format!("id: {what}"))
                 .hint("GET /v1/resources?kind=… lists resources with their ids.")
-                .into()
-        })
+        };
+        let text = Path::<String>::from_request_parts(parts, state).await;
+        let Path(text) = text.map_err(|refusal| wrong(refusal.body_text()))?;
+        text.parse().map(Id).map_err(|error: T::Err| wrong(error.to_string()).into())
     }
 }
 

@@ -8,9 +8,11 @@ mod auth;
 mod describe;
 mod error;
 mod extract;
+mod idempotency;
 mod merge;
 mod openapi;
 mod params;
+mod planning;
 mod port;
 mod reason;
 mod request;
@@ -18,7 +20,7 @@ mod routes;
 mod scope;
 mod state;
 
-pub use port::{ExecInput, ExecOutput, ExecSession, LogLines, LogSelection, NodePort};
+pub use port::{LogLines, LogSelection, NodePort};
 pub use state::ApiState;
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
@@ -57,6 +59,8 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::resources::description))
         .routes(routes!(routes::events::list))
         .routes(routes!(routes::events::watch))
+        .routes(routes!(routes::operations::plan))
+        .routes(routes!(routes::operations::apply))
         .routes(routes!(routes::receipts::get))
         .routes(routes!(routes::summaries::list))
         .routes(routes!(routes::logs::read))

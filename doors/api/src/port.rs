@@ -4,11 +4,11 @@
 
 use freehold_model::{
     EnvId, InstanceId, Name, Problem,
-    exec::{ExecRequest, TtySize},
+    exec::ExecRequest,
     logs::{LogLine, LogQuery},
 };
+use freehold_runtime::ExecSession;
 use futures::stream::BoxStream;
-use tokio::sync::mpsc;
 
 /// Whose lines are wanted. Every given condition must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,39 +44,4 @@ pub trait NodePort: Send + Sync + 'static {
     /// # Errors
     /// A problem as the caller shall see it: the instance does not run here, there is no such program.
     async fn exec(&self, instance: InstanceId, request: ExecRequest) -> Result<ExecSession, Problem>;
-}
-
-/// A command that runs inside an instance. Dropping it ends the command.
-#[derive(Debug)]
-pub struct ExecSession {
-    /// What the caller sends.
-    pub input: mpsc::Sender<ExecInput>,
-    /// What the command prints, and last how it ended.
-    pub output: mpsc::Receiver<ExecOutput>,
-}
-
-/// What the caller of a running command sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExecInput {
-    /// Bytes of standard input.
-    Bytes(Vec<u8>),
-    /// Standard input has ended.
-    Eof,
-    /// The terminal has another size.
-    Resize(TtySize),
-    /// A signal, by number.
-    Signal(i32),
-}
-
-/// What a running command answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExecOutput {
-    /// Bytes of standard output, or of the terminal.
-    Stdout(Vec<u8>),
-    /// Bytes of standard error.
-    Stderr(Vec<u8>),
-    /// It ended with this code (128 + n when signal n killed it). The last message.
-    Exit(i32),
-    /// It could not be run, for this reason. The last message.
-    Failed(String),
 }

@@ -23,8 +23,8 @@ pub struct ApiState {
     pub clock: Arc<dyn Clock>,
     /// Whom to let in.
     pub tokens: Tokens,
-    /// Whether the server serves: false while it starts, and again when it stops, which ends
-    /// streams and waits.
+    /// Whether the server serves: false while it starts, and again when it stops. Meanwhile nothing
+    /// but probes is let in; turning false ends streams and waits.
     pub ready: watch::Receiver<bool>,
     /// Looks at what the machine can do; may block.
     pub doctor: Arc<dyn Fn() -> Doctor + Send + Sync>,
@@ -43,14 +43,12 @@ impl ApiState {
         tokio::task::spawn_blocking(move || work(&*view)).await.map_err(Failure::internal)?
     }
 
-    /// Resolves when the server stops serving.
+    /// Resolves when the server stops serving. The guard lets nothing in before it serves.
     pub(crate) fn stopping(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut ready = self.ready.clone();
         async move {
-            // Not ready at first means that it is still starting. A dropped sender means it stops.
-            if ready.wait_for(|ready| *ready).await.is_ok() {
-                let _ = ready.wait_for(|ready| !*ready).await;
-            }
+            // A dropped sender means that the process ends.
+            let _ = ready.wait_for(|ready| !*ready).await;
         }
     }
 }

@@ -9,7 +9,6 @@ use crate::{
     error::Answer,
     extract::Id,
     params::{NoParams, Params},
-    port::{ExecInput, ExecOutput, ExecSession},
     state::Api,
 };
 use axum::{
@@ -24,6 +23,7 @@ use freehold_model::{
     exec::{ExecControl, ExecReport, ExecRequest, STDERR, STDOUT},
 };
 use freehold_reconcile::ViewExt as _;
+use freehold_runtime::{ExecInput, ExecOutput, ExecSession};
 use futures::{SinkExt as _, StreamExt as _, stream::SplitSink};
 use std::time::Duration;
 use tokio::time::timeout;

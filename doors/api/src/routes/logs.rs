@@ -4,6 +4,7 @@ use crate::{
     error::Answer,
     merge::Merge,
     params::{FromParams, Keys, Params},
+    planning::{or_default, or_prod},
     port::LogSelection,
     scope::Scope,
     state::Api,
@@ -95,9 +96,8 @@ pub(crate) async fn read(State(api): State<Api>, Params(wish): Params<Wish>) -> 
 
 /// The one env that is meant: `prod` of `default`, where nothing else is said.
 async fn env(api: &Api, mut scope: Scope) -> Answer<EnvId> {
-    let word = |text: &str| text.parse::<Name>().ok();
-    scope.project = scope.project.or_else(|| word("default"));
-    scope.env = scope.env.or_else(|| word("prod"));
+    scope.project = Some(or_default(scope.project));
+    scope.env = Some(or_prod(scope.env));
     let places = api.read(move |view| scope.places(view)).await?;
     match places.as_slice() {
         [place] => Ok(place.env.id),

@@ -6,6 +6,7 @@ pub(crate) mod exec;
 pub(crate) mod health;
 pub(crate) mod images;
 pub(crate) mod logs;
+pub(crate) mod operations;
 pub(crate) mod receipts;
 pub(crate) mod resources;
 pub(crate) mod summaries;

@@ -9,7 +9,7 @@ use crate::{
 };
 use axum::{Json, extract::State};
 use freehold_model::{
-    AnyId, AnyResource, Kind, Query,
+    AnyId, AnyResource, Code, Kind, Problem, Query,
     api::{Description, ResourceList},
 };
 use std::{collections::BTreeMap, str::FromStr};
@@ -118,5 +118,7 @@ pub(crate) async fn description(
 /// The answer to an id of nothing.
 pub(crate) fn missing(id: impl Into<AnyId>) -> Failure {
     let id = id.into();
-    Failure::not_found(format!("{} {id}", id.kind))
+    Problem::new(Code::NotFound, format!("There is no {} {id}.", id.kind))
+        .hint(format!("It may be gone: GET /v1/resources?kind={} lists what there is.", id.kind))
+        .into()
 }

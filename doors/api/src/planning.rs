@@ -1,0 +1,101 @@
+//! From a change as a caller asks for it to its plan.
+//!
+//! Called by the plans and operations routes. What takes time or may fail by itself (the manifest,
+//! the images' digests) is done once, by [`prepare`]; planning over a view is then pure and repeatable.
+
+use crate::{
+    error::{Answer, Failure},
+    routes::images,
+    state::Api,
+};
+use freehold_deploy::{PlanError, Request, plan_deploy, plan_remove, plan_rollback};
+use freehold_image::ImageError;
+use freehold_model::{Code, ImageRef, Manifest, Name, Plan, Problem, api::Change};
+use freehold_reconcile::View;
+use futures::future::join_all;
+use std::collections::BTreeMap;
+
+/// A change that can be planned.
+#[derive(Clone)]
+pub(crate) enum Prepared {
+    Deploy { project: Name, env: Name, manifest: Manifest, images: BTreeMap<Name, ImageRef>, restart: bool },
+    Rollback { project: Name, app: Name, env: Name, to: Option<u32> },
+    Remove { project: Name, app: Name },
+}
+
+/// Parses the manifest and asks what its images mean now.
+///
+/// # Errors
+/// Everything that is wrong with the manifest, or else with its images.
+pub(crate) async fn prepare(api: &Api, change: Change) -> Answer<Prepared> {
+    Ok(match change {
+        Change::Deploy { manifest, file, env, project, restart } => {
+            let (project, env) = (or_default(project), or_prod(env));
+            let manifest = Manifest::parse(&file, &manifest, &env).map_err(|wrong| wrong.problem())?;
+            let images = resolve(api, &manifest).await?;
+            Prepared::Deploy { project, env, manifest, images, restart }
+        }
+        Change::Rollback { app, env, project, to } => {
+            Prepared::Rollback { project: or_default(project), app, env: or_prod(env), to }
+        }
+        Change::Remove { app, project } => Prepared::Remove { project: or_default(project), app },
+    })
+}
+
+impl Prepared {
+    /// The plan over `view`.
+    ///
+    /// # Errors
+    /// When what is named does not exist, or the view fails.
+    pub(crate) fn plan(&self, view: &dyn View) -> Result<Plan, PlanError> {
+        match self.clone() {
+            Prepared::Deploy { project, env, manifest, images, restart } => {
+                plan_deploy(view, &Request { project: &project, env: &env, manifest, images, restart })
+            }
+            Prepared::Rollback { project, app, env, to } => plan_rollback(view, &project, &app, &env, to),
+            Prepared::Remove { project, app } => plan_remove(view, &project, &app),
+        }
+    }
+}
+
+/// The project that is meant when none is named.
+pub(crate) fn or_default(project: Option<Name>) -> Name {
+    project.unwrap_or_else(|| "default".parse().expect("a name"))
+}
+
+/// The env that is meant when none is named.
+pub(crate) fn or_prod(env: Option<Name>) -> Name {
+    env.unwrap_or_else(|| "prod".parse().expect("a name"))
+}
+
+/// The digest of every process's image; all that fail are named at once.
+async fn resolve(api: &Api, manifest: &Manifest) -> Answer<BTreeMap<Name, ImageRef>> {
+    let asked =
+        manifest.process.iter().map(async |(name, process)| (name, api.images.resolve(&process.image).await));
+    let (mut images, mut failed) = (BTreeMap::new(), vec![]);
+    for (name, answer) in join_all(asked).await {
+        match answer {
+            Ok(image) => drop(images.insert(name.clone(), image)),
+            Err(error) => failed.push((name, error)),
+        }
+    }
+    if failed.is_empty() { Ok(images) } else { Err(unresolved(&failed)) }
+}
+
+fn unresolved(failed: &[(&Name, ImageError)]) -> Failure {
+    let first = images::failure(&failed[0].1);
+    if first.0.code == Code::Internal {
+        return first;
+    }
+    let lines: Vec<String> =
+        failed.iter().map(|(name, error)| format!("process.{name}.image: {error}")).collect();
+    let title = match failed.len() {
+        1 => "An image cannot be had.".to_owned(),
+        many => format!("{many} images cannot be had."),
+    };
+    let problem = Problem::new(first.0.code, title).detail(lines.join("\n"));
+    Failure(match first.0.hint {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    })
+}

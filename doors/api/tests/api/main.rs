@@ -1,0 +1,13 @@
+//! The API as a caller meets it: every test drives the router, most of them without a socket.
+
+mod access;
+mod exec;
+mod images;
+mod logs;
+mod openapi;
+mod operations;
+mod receipts;
+mod resources;
+mod watch;
+mod world;
+mod worst;

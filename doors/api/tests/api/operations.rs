@@ -1,0 +1,229 @@
+//! Planning and doing: what is refused and why, staleness, repetition, and callers who race.
+
+use crate::{images, world::World};
+use axum::{body::Body, http::StatusCode};
+use freehold_model::{
+    Bytes, Capacity, Millicores, NodeId, NodeSpec, NodeStatus, Receipt, ReceiptSpec, ReceiptStatus, Rollout,
+    RolloutSpec, Txn, Verdict, manifest::Driver,
+};
+use freehold_reconcile::{Store as _, ViewExt as _};
+use serde_json::{Value, json};
+
+const MANIFEST: &str = r#"
+schema = 1
+app = "shop"
+[process.web]
+image = "web:1"
+count = 2
+cpu = "100m"
+memory = "16MiB"
+[[endpoint]]
+process = "web"
+listen = 8000
+target = 80
+"#;
+
+/// A machine with room, an image, and no app yet.
+async fn world() -> World {
+    let world = World::new();
+    world.tree();
+    let mut node = world.put("here", None, NodeSpec::default());
+    node.status = NodeStatus {
+        capacity: Capacity { cpu: Millicores(4000), memory: Bytes(4 << 30) },
+        drivers: vec![Driver::Container, Driver::Process],
+        started: Some(node.created),
+        ..NodeStatus::default()
+    };
+    let mut txn = Txn::new(freehold_model::Actor::Node(node.id.to_string()), "test", "req_test");
+    txn.observe::<NodeSpec>(NodeId::from(node.id.0), &node.status);
+    world.store.commit_now(txn).unwrap();
+    images::push(&world).await;
+    world
+}
+
+fn deploy(manifest: &str) -> Value {
+    json!({"operation": "deploy", "manifest": manifest, "file": "freehold.toml"})
+}
+
+/// Posts an operation with an idempotency key.
+async fn keyed(world: &World, key: &str, body: &Value) -> (StatusCode, Value) {
+    let request = world.request("POST", "/v1/operations").header("content-type", "application/json");
+    let request = request.header("idempotency-key", key).body(Body::from(body.to_string())).unwrap();
+    crate::world::json(world.send(request).await).await
+}
+
+/// Ends every rollout well, as the reconciler would.
+fn finish(world: &World) {
+    let view = world.store.view_now();
+    let rollouts: Vec<Rollout> = view.all::<RolloutSpec>(None).unwrap();
+    for rollout in rollouts {
+        let mut txn = Txn::new(freehold_model::Actor::System, "test", "req_test");
+        let env = rollout.parent.unwrap();
+        let mut stored = view.find::<freehold_model::EnvSpec>(env.try_into().unwrap()).unwrap().unwrap();
+        stored.spec.release = Some(rollout.spec.release);
+        let status = ReceiptStatus { verdict: Some(Verdict::Succeeded), ..ReceiptStatus::default() };
+        txn.put_spec(&stored).release("rollout", env).delete(rollout.id);
+        txn.observe::<ReceiptSpec>(rollout.spec.receipt, &status);
+        world.store.commit_now(txn).unwrap();
+    }
+}
+
+fn receipts(world: &World) -> Vec<Receipt> {
+    world.store.view_now().all::<ReceiptSpec>(None).unwrap()
+}
+
+#[tokio::test]
+async fn a_plan_changes_nothing_and_can_be_applied() {
+    let world = world().await;
+    let head = *world.store.head().borrow();
+    let (status, plan) = world.post("/v1/plans", &deploy(MANIFEST)).await;
+    assert_eq!(status, StatusCode::OK, "{plan}");
+    assert_eq!(plan["blockers"], json!([]));
+    assert_eq!(*world.store.head().borrow(), head);
+
+    let apply = json!({"change": deploy(MANIFEST), "plan_hash": plan["hash"]});
+    let (status, receipt) = world.post("/v1/operations", &apply).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{receipt}");
+    assert_eq!(receipt["kind"], "receipt");
+    assert_eq!(receipt["spec"]["plan_hash"], plan["hash"]);
+    assert_eq!(receipt["spec"]["actor"], json!({"type": "user", "name": "admin"}));
+    let (_, summaries) = world.get("/v1/summaries?app=shop").await;
+    assert_eq!(summaries[0]["receipt"], receipt["id"]);
+    assert!(summaries[0]["rollout"].is_string());
+}
+
+#[tokio::test]
+async fn a_plan_that_no_longer_holds_is_refused_and_told_as_it_is_now() {
+    let world = world().await;
+    let (_, plan) = world.post("/v1/plans", &deploy(MANIFEST)).await;
+    let wider = MANIFEST.replace("count = 2", "count = 3");
+    let apply = json!({"change": deploy(&wider), "plan_hash": plan["hash"]});
+    let (status, problem) = world.post("/v1/operations", &apply).await;
+    assert_eq!((status, problem["code"].as_str()), (StatusCode::CONFLICT, Some("stale_plan")), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("start 3"), "{problem}");
+    assert!(receipts(&world).is_empty());
+}
+
+#[tokio::test]
+async fn a_second_operation_waits_for_the_first() {
+    let world = world().await;
+    assert_eq!(
+        world.post("/v1/operations", &json!({"change": deploy(MANIFEST)})).await.0,
+        StatusCode::ACCEPTED
+    );
+    let wider = json!({"change": deploy(&MANIFEST.replace("count = 2", "count = 3"))});
+    let (status, problem) = world.post("/v1/operations", &wider).await;
+    assert_eq!((status, problem["code"].as_str()), (StatusCode::CONFLICT, Some("conflict")), "{problem}");
+    finish(&world);
+    assert_eq!(world.post("/v1/operations", &wider).await.0, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn the_same_key_makes_one_operation_even_when_the_world_moved_on() {
+    let world = world().await;
+    let body = json!({"change": deploy(MANIFEST)});
+    let (status, first) = keyed(&world, "k-1", &body).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{first}");
+    // A rollout is under way: the same request under another key would be a conflict.
+    let (status, again) = keyed(&world, "k-1", &body).await;
+    assert_eq!((status, &again["id"]), (StatusCode::ACCEPTED, &first["id"]));
+    assert_eq!(keyed(&world, "k-2", &body).await.0, StatusCode::CONFLICT);
+    finish(&world);
+    let (status, decided) = keyed(&world, "k-1", &body).await;
+    assert_eq!((status, &decided["id"]), (StatusCode::OK, &first["id"]));
+    assert_eq!(decided["status"]["verdict"], "succeeded");
+
+    let other = json!({"change": deploy(&MANIFEST.replace("count = 2", "count = 3"))});
+    let (status, problem) = keyed(&world, "k-1", &other).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(problem["title"].as_str().unwrap().contains("another request"), "{problem}");
+    assert_eq!(receipts(&world).len(), 1);
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_keys_are_refused() {
+    let world = world().await;
+    for bad in ["", "a b", &"k".repeat(256)] {
+        let (status, problem) = keyed(&world, bad, &json!({"change": deploy(MANIFEST)})).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}: {problem}");
+    }
+    assert!(receipts(&world).is_empty());
+}
+
+#[tokio::test]
+async fn of_many_callers_at_once_one_wins_and_the_same_request_is_one() {
+    let world = world().await;
+    let body = json!({"change": deploy(MANIFEST)});
+    let same = futures::future::join_all((0..16).map(|_| keyed(&world, "same", &body))).await;
+    for (status, receipt) in &same {
+        assert_eq!((*status, &receipt["id"]), (StatusCode::ACCEPTED, &same[0].1["id"]), "{receipt}");
+    }
+    finish(&world);
+    let wider = json!({"change": deploy(&MANIFEST.replace("count = 2", "count = 3"))});
+    let race = futures::future::join_all((0..16).map(|_| world.post("/v1/operations", &wider))).await;
+    let won = race.iter().filter(|(status, _)| *status == StatusCode::ACCEPTED).count();
+    let lost = race.iter().filter(|(status, _)| *status == StatusCode::CONFLICT).count();
+    assert_eq!((won, lost), (1, 15));
+    assert_eq!(receipts(&world).len(), 2);
+}
+
+#[tokio::test]
+async fn what_changes_nothing_is_done_at_once() {
+    let world = world().await;
+    let body = json!({"change": deploy(&MANIFEST.replace("count = 2", "count = 0"))});
+    assert_eq!(world.post("/v1/operations", &body).await.0, StatusCode::ACCEPTED);
+    finish(&world);
+    // What would listen for the endpoint is put there, as the reconciler would.
+    let (_, plan) = world.post("/v1/plans", &body["change"]).await;
+    let (status, receipt) = world.post("/v1/operations", &body).await;
+    let noop = plan["changes"].as_array().unwrap().iter().all(|change| change["action"] == "keep");
+    assert!(noop, "{plan}");
+    assert_eq!((status, receipt["status"]["verdict"].as_str()), (StatusCode::OK, Some("succeeded")));
+}
+
+#[tokio::test]
+async fn what_cannot_be_planned_says_why_and_changes_nothing() {
+    let world = world().await;
+    let head = *world.store.head().borrow();
+    let rows: &[(Value, u16, &str, &[&str])] = &[
+        (
+            deploy("schema = 1\napp = \"x\"\n[process.web]\nimag = \"web:1\"\n"),
+            422,
+            "invalid",
+            &["freehold.toml:", "imag", "image"],
+        ),
+        (deploy(&MANIFEST.replace("web:1", "web:9")), 404, "not_found", &["process.web.image", "web:9"]),
+        (deploy(&MANIFEST.replace("16MiB", "64GiB")), 422, "unplaceable", &["memory"]),
+        (json!({"operation": "rollback", "app": "absent"}), 404, "not_found", &["absent"]),
+        (json!({"operation": "remove", "app": "absent"}), 404, "not_found", &["absent"]),
+        (json!({"operation": "remove", "app": "web", "project": "absent"}), 404, "not_found", &["absent"]),
+        (
+            json!({"operation": "remove", "app": "a'; DROP TABLE resource;--"}),
+            422,
+            "invalid",
+            &["is not a name"],
+        ),
+        (
+            json!({"operation": "explode", "app": "x"}),
+            422,
+            "invalid",
+            &["unknown variant `explode`", "deploy"],
+        ),
+        (json!({"operation": "rollback", "app": "web", "to": -1}), 422, "invalid", &["-1"]),
+        (
+            json!({"operation": "rollback", "app": "web", "force": true}),
+            422,
+            "invalid",
+            &["unknown field `force`"],
+        ),
+    ];
+    for (change, expected, code, parts) in rows {
+        let (status, problem) = world.post("/v1/operations", &json!({"change": change})).await;
+        let text = problem.to_string();
+        assert_eq!((status.as_u16(), problem["code"].as_str()), (*expected, Some(*code)), "{change}: {text}");
+        for part in *parts {
+            assert!(text.contains(part), "no `{part}` in {text}");
+        }
+    }
+    assert_eq!(*world.store.head().borrow(), head);
+}

@@ -1,0 +1,147 @@
+//! A server without a node: the real router, a store in memory, and a node that says what it is told to.
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, Response, StatusCode},
+};
+use freehold_api::{ApiState, LogLines, LogSelection, NodePort};
+use freehold_identity::{Token, Tokens};
+use freehold_image::ImageStore;
+use freehold_model::{
+    Actor, AnyId, App, AppSpec, Env, EnvSpec, InstanceId, Org, OrgSpec, Problem, Project, ProjectSpec,
+    Resource, Spec, Txn, api::Doctor, exec::ExecRequest, logs::LogQuery,
+};
+use freehold_reconcile::{Clock, MemoryStore, Store, SystemClock, SystemIds, ports::Ids as _};
+use freehold_runtime::{ExecInput, ExecOutput, ExecSession};
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use serde_json::Value;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{mpsc, watch};
+use tower::ServiceExt as _;
+
+pub(crate) struct World {
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) node: Arc<FakeNode>,
+    pub(crate) token: Token,
+    pub(crate) ready: watch::Sender<bool>,
+    pub(crate) router: Router,
+    _folder: tempfile::TempDir,
+}
+
+/// A node whose logs are given, and whose commands echo their input.
+#[derive(Default)]
+pub(crate) struct FakeNode {
+    pub(crate) logs: Mutex<Vec<LogLines>>,
+    pub(crate) asked: Mutex<Option<(LogSelection, LogQuery)>>,
+}
+
+#[async_trait::async_trait]
+impl NodePort for FakeNode {
+    async fn logs(
+        &self,
+        selection: LogSelection,
+        query: LogQuery,
+    ) -> Result<BoxStream<'static, LogLines>, Problem> {
+        *self.asked.lock().unwrap() = Some((selection, query));
+        Ok(stream::iter(std::mem::take(&mut *self.logs.lock().unwrap())).boxed())
+    }
+
+    async fn exec(&self, _: InstanceId, request: ExecRequest) -> Result<ExecSession, Problem> {
+        let (input, mut sent) = mpsc::channel(8);
+        let (out, output) = mpsc::channel(8);
+        tokio::spawn(async move {
+            if request.command[0] == "/missing" {
+                let _ = out.send(ExecOutput::Failed("no such program: /missing".into())).await;
+                return;
+            }
+            while let Some(message) = sent.recv().await {
+                match message {
+                    ExecInput::Bytes(bytes) => out.send(ExecOutput::Stdout(bytes)).await.unwrap(),
+                    ExecInput::Signal(signal) => out.send(ExecOutput::Exit(128 + signal)).await.unwrap(),
+                    ExecInput::Resize(size) => {
+                        out.send(ExecOutput::Stderr(size.cols.to_string().into())).await.unwrap();
+                    }
+                    ExecInput::Eof => return out.send(ExecOutput::Exit(7)).await.unwrap(),
+                }
+            }
+        });
+        Ok(ExecSession { input, output })
+    }
+}
+
+impl World {
+    pub(crate) fn new() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let (ready, is_ready) = watch::channel(true);
+        let store = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
+        let node = Arc::new(FakeNode::default());
+        let token = Token::generate();
+        let router = freehold_api::router(ApiState {
+            store: store.clone(),
+            images: ImageStore::open(&folder.path().join("images")).unwrap(),
+            agent: node.clone(),
+            clock: Arc::new(SystemClock),
+            tokens: Tokens::admin(&token),
+            ready: is_ready,
+            doctor: Arc::new(|| Doctor { drivers: vec![], findings: vec![] }),
+        });
+        World { store, node, token, ready, router, _folder: folder }
+    }
+
+    /// A request as the admin makes it.
+    pub(crate) fn request(&self, method: &str, path: &str) -> axum::http::request::Builder {
+        let bearer = format!("Bearer {}", self.token.reveal());
+        Request::builder().method(method).uri(path).header("authorization", bearer)
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Response<Body> {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
+        json(self.send(self.request("GET", path).body(Body::empty()).unwrap()).await).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        let request = self.request("POST", path).header("content-type", "application/json");
+        json(self.send(request.body(body.to_string().into()).unwrap()).await).await
+    }
+
+    /// Stores a new resource.
+    pub(crate) fn put<S: Spec>(&self, name: &str, parent: Option<AnyId>, spec: S) -> Resource<S> {
+        let id = S::Id::from(SystemIds.ulid());
+        let resource = Resource::new(id, name, parent, spec, SystemClock.now());
+        self.put_resource(&resource);
+        resource
+    }
+
+    pub(crate) fn put_resource<S: Spec>(&self, resource: &Resource<S>) {
+        let mut txn = Txn::new(Actor::System, "test", "req_test");
+        txn.put(resource);
+        self.store.commit_now(txn).unwrap();
+    }
+
+    /// Org, project, app and env, as a first deploy leaves them.
+    pub(crate) fn tree(&self) -> (Org, Project, App, Env) {
+        let org = self.put("home", None, OrgSpec {});
+        let project = self.put("default", Some(org.any_id()), ProjectSpec {});
+        let app = self.put("web", Some(project.any_id()), AppSpec {});
+        let env = self.put("prod", Some(app.any_id()), EnvSpec::default());
+        (org, project, app, env)
+    }
+
+    pub(crate) fn head(&self) -> u64 {
+        *self.store.head().borrow()
+    }
+}
+
+pub(crate) async fn bytes(response: Response<Body>) -> Vec<u8> {
+    axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec()
+}
+
+/// Status and body; null when the body is not JSON.
+pub(crate) async fn json(response: Response<Body>) -> (StatusCode, Value) {
+    let status = response.status();
+    (status, serde_json::from_slice(&bytes(response).await).unwrap_or_default())
+}
