@@ -5,7 +5,7 @@
 
 use crate::{
     ImageError,
-    files::{create_dirs, random_name, read_if_there, rename_durably},
+    files::{blocking, create_dirs, random_name, read_if_there, rename_durably},
     manifest::MANIFEST_LIMIT,
 };
 use freehold_model::Digest;
@@ -100,7 +100,8 @@ impl Blobs {
             blob.file.sync_all().await
         };
         synced.await.map_err(ImageError::io("write", &blob.path))?;
-        rename_durably(&blob.path, &self.path(expected))
+        let (from, to) = (blob.path.clone(), self.path(expected));
+        blocking(move || rename_durably(&from, &to)).await
     }
 }
 

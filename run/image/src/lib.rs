@@ -12,6 +12,7 @@ pub mod fetch;
 mod files;
 mod flight;
 mod manifest;
+mod prepare;
 pub mod push;
 mod reference;
 mod registry;
@@ -22,6 +23,7 @@ mod unpack;
 
 pub use error::ImageError;
 pub use manifest::RunConfig;
+pub use prepare::PreparedImage;
 pub use reference::Reference;
-pub use store::{ImageStore, Inspected, PreparedImage};
+pub use store::{ImageStore, Inspected};
 pub use unpack::Limits;

@@ -5,6 +5,7 @@
 use crate::{
     ImageError,
     archive::Archive,
+    files::blocking,
     manifest::{Manifest, digest_of},
     reference::{is_repository, is_tag},
     remote::{ensure_tls, with_causes},
@@ -44,9 +45,7 @@ pub async fn push_layout(
 ) -> Result<Digest, ImageError> {
     let (name, tag) = split(reference)?;
     let path = source.to_owned();
-    let archive = tokio::task::spawn_blocking(move || Archive::open(&path))
-        .await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    let archive = blocking(move || Archive::open(&path)).await?;
     let registry = Registry::new(registry_url, token)?;
     let push = Push { registry, archive, name, progress };
     let (bytes, media_type) = push.archive.top.clone();

@@ -11,7 +11,7 @@ use crate::{
 use freehold_model::Digest;
 use futures::StreamExt;
 use oci_client::{
-    Client, Reference as Remote, RegistryOperation,
+    Client, Reference as Remote,
     client::{ClientConfig, ClientProtocol},
     errors::{OciDistributionError, OciErrorCode},
     manifest::OciDescriptor,
@@ -64,11 +64,8 @@ impl Remotes {
         blobs: &Blobs,
     ) -> Result<(), ImageError> {
         let (client, remote) = self.reach(reference)?;
-        // Signs in when this is the first request, as after a restart.
-        client
-            .auth(&remote, &RegistryAuth::Anonymous, RegistryOperation::Pull)
-            .await
-            .map_err(|e| failed(reference, e))?;
+        // Without this a client that was made after a restart would not sign in by itself.
+        client.store_auth_if_needed(remote.resolve_registry(), &RegistryAuth::Anonymous).await;
         let descriptor = OciDescriptor {
             digest: digest.to_string(),
             size: size.try_into().unwrap_or(i64::MAX),

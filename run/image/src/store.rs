@@ -5,18 +5,17 @@
 //! which does not exist yet.
 
 use crate::{
-    ImageError, Limits, Reference, RunConfig,
+    ImageError, Limits, Reference,
     blobs::Blobs,
     files::create_dirs,
     flight::Flights,
-    manifest::{Config, Manifest, choose, digest_of, platform},
+    manifest::{Manifest, choose, digest_of, platform},
     registry::{self, Uploads},
     remote::Remotes,
     tags::{Record, Tags},
     unpack,
 };
 use freehold_model::{Bytes, Digest, ImageRef, api::ImageSummary};
-use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use oci_spec::image::{Descriptor, ImageManifest};
 use serde_json::Value;
@@ -27,9 +26,6 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-
-/// How many blobs are fetched, and how many layers unpacked, at one time.
-const AT_ONCE: usize = 4;
 
 /// Images of one machine. Cheap to clone; clones share everything.
 #[derive(Clone)]
@@ -43,17 +39,6 @@ struct Inner {
     remotes: Remotes,
     flights: Flights,
     uploads: Uploads,
-}
-
-/// An image that is ready to be mounted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PreparedImage {
-    /// The digest of its manifest.
-    pub digest: Digest,
-    /// The folders of its layers, the lowest first, each once. Read-only: others share them.
-    pub layers: Vec<PathBuf>,
-    /// How the image says it is run.
-    pub config: RunConfig,
 }
 
 /// Everything there is to see of an image.
@@ -105,6 +90,22 @@ impl ImageStore {
 
     pub(crate) fn uploads(&self) -> &Uploads {
         &self.0.uploads
+    }
+
+    pub(crate) fn remotes(&self) -> &Remotes {
+        &self.0.remotes
+    }
+
+    pub(crate) fn flights(&self) -> &Flights {
+        &self.0.flights
+    }
+
+    pub(crate) fn layers(&self) -> &Path {
+        &self.0.layers
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.0.limits
     }
 
     /// What a reference means now: the digest of the manifest for this platform.
@@ -177,73 +178,8 @@ impl ImageStore {
         })
     }
 
-    /// Makes sure that every part of an image is here, fetching what is not from its registry.
-    ///
-    /// Calls for the same image share the work. Whoever fetched something also sets the tag, so that the
-    /// image is found when its registry cannot be asked.
-    pub async fn ensure(&self, image: &ImageRef) -> Result<(), ImageError> {
-        if self.missing(image)?.is_none() {
-            return Ok(());
-        }
-        let _alone = self.0.flights.board(&format!("image {}", image.digest)).await;
-        if self.missing(image)?.is_none() {
-            return Ok(());
-        }
-        let reference: Reference = image.reference.parse()?;
-        if reference.host().is_none() {
-            let digest = self.missing(image)?.unwrap_or_else(|| image.digest.clone());
-            return Err(if digest == image.digest {
-                ImageError::Unknown(image.reference.clone())
-            } else {
-                ImageError::Incomplete { reference: image.reference.clone(), digest }
-            });
-        }
-        self.fetch(&reference, image).await?;
-        self.remember(&reference, &image.digest)
-    }
-
-    /// A part that is not here: the manifest itself, or something it needs.
-    fn missing(&self, image: &ImageRef) -> Result<Option<Digest>, ImageError> {
-        if !self.0.blobs.has(&image.digest)? {
-            return Ok(Some(image.digest.clone()));
-        }
-        for (digest, _) in self.parts(image)? {
-            if !self.0.blobs.has(&digest)? {
-                return Ok(Some(digest));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The config and the layers of an image whose manifest is here, with their sizes.
-    fn parts(&self, image: &ImageRef) -> Result<Vec<(Digest, u64)>, ImageError> {
-        let manifest = self.image_manifest(&image.reference, &image.digest)?;
-        let parts = std::iter::once(manifest.config()).chain(manifest.layers());
-        parts.map(|part| Ok((digest_in(&image.digest, part)?, part.size()))).collect()
-    }
-
-    async fn fetch(&self, reference: &Reference, image: &ImageRef) -> Result<(), ImageError> {
-        if !self.0.blobs.has(&image.digest)? {
-            let (bytes, _) = self.0.remotes.manifest(&reference.at_digest(image.digest.clone())).await?;
-            self.0.blobs.write(&bytes)?;
-        }
-        futures::stream::iter(self.parts(image)?)
-            .map(|(digest, size)| async move { self.fetch_blob(reference, &digest, size).await })
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<()>()
-            .await
-    }
-
-    async fn fetch_blob(&self, reference: &Reference, digest: &Digest, size: u64) -> Result<(), ImageError> {
-        let _alone = self.0.flights.board(&format!("blob {digest}")).await;
-        if self.0.blobs.has(digest)? {
-            return Ok(());
-        }
-        self.0.remotes.blob(reference, digest, size, &self.0.blobs).await
-    }
-
     /// Enters a fetched image under its own name.
-    fn remember(&self, reference: &Reference, digest: &Digest) -> Result<(), ImageError> {
+    pub(crate) fn remember(&self, reference: &Reference, digest: &Digest) -> Result<(), ImageError> {
         let bytes = self.0.blobs.read(digest)?.unwrap_or_default();
         self.accept(&reference.name(), digest, &bytes, None)?;
         match reference.digest() {
@@ -264,64 +200,6 @@ impl ImageStore {
         let (manifest, media_type) = Manifest::parse(bytes, media_type).map_err(wrong)?;
         let subject = manifest.subject().map(digest_of).transpose().map_err(wrong)?;
         self.0.tags.put_record(repository, digest, &Record { media_type, pushed: Timestamp::now(), subject })
-    }
-
-    /// Makes an image ready to be mounted: fetched, and each layer unpacked once.
-    ///
-    /// # Errors
-    /// Everything that [`ensure`](Self::ensure) fails with; a layer that must not be unpacked; an image
-    /// made for another platform.
-    pub async fn prepare(&self, image: &ImageRef) -> Result<PreparedImage, ImageError> {
-        self.ensure(image).await?;
-        let manifest = self.image_manifest(&image.reference, &image.digest)?;
-        let config = self.config(image, &manifest)?;
-        config
-            .runs_here()
-            .map_err(|_| ImageError::Platform { reference: image.reference.clone(), platform: here() })?;
-        if config.diff_ids().len() != manifest.layers().len() {
-            let reason = format!(
-                "it has {} layers but its config names {}",
-                manifest.layers().len(),
-                config.diff_ids().len()
-            );
-            return Err(ImageError::Manifest { digest: image.digest.clone(), reason });
-        }
-        let mut layers = Vec::new();
-        for (descriptor, diff_id) in manifest.layers().iter().zip(config.diff_ids()) {
-            layers.push((digest_in(&image.digest, descriptor)?, diff_id.clone()));
-        }
-        let layers = futures::stream::iter(layers)
-            .map(|(blob, diff_id)| self.unpack(blob, diff_id))
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
-        Ok(PreparedImage {
-            digest: image.digest.clone(),
-            layers: each_once(layers),
-            config: config.run_config(),
-        })
-    }
-
-    async fn unpack(&self, blob: Digest, diff_id: Digest) -> Result<PathBuf, ImageError> {
-        let dir = self.0.layers.join(diff_id.hex());
-        if dir.is_dir() {
-            return Ok(dir);
-        }
-        let alone = self.0.flights.board(&format!("layer {diff_id}")).await;
-        let store = self.clone();
-        let work = move || {
-            // Held until the work is really over, even if nobody waits for it any more.
-            let _alone = alone;
-            if dir.is_dir() {
-                return Ok(dir);
-            }
-            let source = store.0.blobs.path(&blob);
-            unpack::unpack(&source, &blob, &diff_id, &dir, &store.0.limits)?;
-            Ok(dir)
-        };
-        tokio::task::spawn_blocking(work)
-            .await
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
     /// Fetches an image of another registry into the built-in one, under its full reference.
@@ -440,12 +318,11 @@ impl ImageStore {
         registry::router(self.clone())
     }
 
-    fn config(&self, image: &ImageRef, manifest: &ImageManifest) -> Result<Config, ImageError> {
-        let digest = digest_in(&image.digest, manifest.config())?;
-        Config::parse(&digest, &self.part(&image.reference, &digest)?)
-    }
-
-    fn image_manifest(&self, reference: &str, digest: &Digest) -> Result<ImageManifest, ImageError> {
+    pub(crate) fn image_manifest(
+        &self,
+        reference: &str,
+        digest: &Digest,
+    ) -> Result<ImageManifest, ImageError> {
         self.manifest(reference, digest)?.image(digest)
     }
 
@@ -454,14 +331,14 @@ impl ImageStore {
     }
 
     /// A small blob that an image needs.
-    fn part(&self, reference: &str, digest: &Digest) -> Result<Vec<u8>, ImageError> {
+    pub(crate) fn part(&self, reference: &str, digest: &Digest) -> Result<Vec<u8>, ImageError> {
         let incomplete =
             || ImageError::Incomplete { reference: reference.to_owned(), digest: digest.clone() };
         self.0.blobs.read_small(digest)?.ok_or_else(incomplete)
     }
 }
 
-fn here() -> String {
+pub(crate) fn here() -> String {
     let (os, architecture) = platform();
     format!("{os}/{architecture}")
 }
@@ -476,26 +353,6 @@ fn chosen(
     digest_in(digest, entry)
 }
 
-fn digest_in(manifest: &Digest, descriptor: &Descriptor) -> Result<Digest, ImageError> {
+pub(crate) fn digest_in(manifest: &Digest, descriptor: &Descriptor) -> Result<Digest, ImageError> {
     digest_of(descriptor).map_err(|reason| ImageError::Manifest { digest: manifest.clone(), reason })
-}
-
-/// Drops all but the topmost of equal layers: overlayfs refuses to stack a folder twice, and what is
-/// above covers what is below.
-fn each_once(layers: Vec<PathBuf>) -> Vec<PathBuf> {
-    let mut seen = HashSet::new();
-    let mut kept: Vec<_> = layers.into_iter().rev().filter(|layer| seen.insert(layer.clone())).collect();
-    kept.reverse();
-    kept
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn equal_layers_are_stacked_once_the_topmost_stays() {
-        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
-        assert_eq!(each_once(paths(&["a", "b", "a", "c"])), paths(&["b", "a", "c"]));
-    }
 }

@@ -46,8 +46,11 @@ pub(super) fn catalog(store: &ImageStore, uri: &Uri) -> Result<Response, Fault> 
     Ok(with_link(json!({"repositories": repositories}), uri, next))
 }
 
+/// Where the next page begins: how many names were asked for, and the last of them.
+type Next = Option<(usize, String)>;
+
 /// The part of a sorted list that was asked for, and where the next begins if there is more.
-fn page(names: Vec<String>, uri: &Uri) -> Result<(Vec<String>, Option<(usize, String)>), Fault> {
+fn page(names: Vec<String>, uri: &Uri) -> Result<(Vec<String>, Next), Fault> {
     let Query(paging) = Query::<Paging>::try_from_uri(uri).map_err(|e| Fault::query(e.to_string()))?;
     let after = |name: &String| paging.last.as_ref().is_none_or(|last| name > last);
     let mut names: Vec<String> = names.into_iter().filter(after).collect();
@@ -57,7 +60,7 @@ fn page(names: Vec<String>, uri: &Uri) -> Result<(Vec<String>, Option<(usize, St
     Ok((names, next))
 }
 
-fn with_link(body: Value, uri: &Uri, next: Option<(usize, String)>) -> Response {
+fn with_link(body: Value, uri: &Uri, next: Next) -> Response {
     let mut response = Json(body).into_response();
     // Tags and names need no escaping in a query.
     let link = next.map(|(n, last)| format!("<{}?n={n}&last={last}>; rel=\"next\"", uri.path()));

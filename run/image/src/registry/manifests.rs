@@ -3,6 +3,7 @@
 use super::{CONTENT_DIGEST, Which, errors::Fault};
 use crate::{
     ImageStore,
+    files::blocking,
     manifest::{MANIFEST_LIMIT, Manifest, digest_of},
 };
 use axum::{
@@ -53,15 +54,18 @@ pub(super) async fn put(
         }
     }
     let subject = manifest.subject().map(|subject| subject.digest().to_string());
-    store.blobs().write(&bytes)?;
-    store.accept(name, &digest, &bytes, media_type.as_deref())?;
-    if let Which::Tag(tag) = &which {
-        store.tags().put(name, tag, &digest)?;
-    }
-    let headers = [
-        (header::LOCATION, format!("/v2/{name}/manifests/{}", which.text())),
-        (CONTENT_DIGEST, digest.to_string()),
-    ];
+    let location = format!("/v2/{name}/manifests/{}", which.text());
+    let (store, name, accepted) = (store.clone(), name.to_owned(), digest.clone());
+    blocking(move || {
+        store.blobs().write(&bytes)?;
+        store.accept(&name, &accepted, &bytes, media_type.as_deref())?;
+        match which {
+            Which::Tag(tag) => store.tags().put(&name, &tag, &accepted),
+            Which::Digest(_) => Ok(()),
+        }
+    })
+    .await?;
+    let headers = [(header::LOCATION, location), (CONTENT_DIGEST, digest.to_string())];
     let mut response = (StatusCode::CREATED, headers).into_response();
     if let Some(subject) = subject.and_then(|subject| subject.parse().ok()) {
         response.headers_mut().insert(header::HeaderName::from_static("oci-subject"), subject);

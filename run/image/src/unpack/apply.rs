@@ -95,6 +95,8 @@ impl Unpacker {
             return if path.starts_with("dev") { Ok(()) } else { Err(Refused::Unsafe("it is a device")) };
         }
         let (parent, name) = self.root.parent(&path)?;
+        // What an earlier folder of this name was told, it does not tell what replaces it.
+        self.folders.remove(&path);
         match kind {
             EntryType::Directory => {
                 self.folder(&parent, &name)?;

@@ -7,6 +7,8 @@
 mod apply;
 mod read;
 mod root;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     ImageError,

@@ -51,7 +51,7 @@ async fn pull_keeps_an_image_under_its_full_reference() {
     let reference = format!("{host}/app:1");
     let summary = near.store.pull(&reference).await.unwrap();
     assert_eq!(summary.reference, reference);
-    assert_eq!(near.store.list().unwrap(), [summary.clone()]);
+    assert_eq!(near.store.list().unwrap(), std::slice::from_ref(&summary));
 
     // The tag moves over there; pulling again moves it here.
     let (_, manifest) = image_of(&far.store, &[], json!({"Cmd": ["new"]})).await;
