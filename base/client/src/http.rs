@@ -130,7 +130,11 @@ fn clip(body: &[u8]) -> String {
 
 fn parse_base(url: &str) -> Result<Url, ClientError> {
     let wrong = |shown: &str, reason: &str| ClientError::Address { url: shown.into(), reason: reason.into() };
-    let parsed = Url::parse(url).map_err(|error| wrong("…", &error.to_string()))?;
+    let parsed = Url::parse(url).map_err(|_| {
+        // What cannot be parsed may still hold a password.
+        let shown = if url.contains('@') { "…" } else { url };
+        wrong(shown, "it must start with http:// or https://, and name a host")
+    })?;
     if !parsed.username().is_empty() || parsed.password().is_some() {
         return Err(wrong("…", "it holds a password; give the token by --token or FREEHOLD_TOKEN"));
     }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 /// Freehold: a cloud you own. Runs apps from a manifest on your own machines.
 #[derive(Parser)]
-#[command(name = "freehold", version, max_term_width = 100)]
+#[command(name = "freehold", bin_name = "freehold", version, max_term_width = 100)]
 #[command(after_help = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 not signed in or not allowed, 4 not found, 5 stale plan or
 conflict, 6 over quota, 7 cannot be placed, 8 unhealthy, 9 timed out and still running, 10 `plan

@@ -5,7 +5,7 @@ use crate::{
     session::Session,
 };
 use freehold_client::{ResourceQuery, SummaryQuery};
-use freehold_model::{AnyId, AnyResource, InstanceId, Kind, api::EnvSummary};
+use freehold_model::{AnyId, AnyResource, Code, InstanceId, Kind, api::EnvSummary};
 
 impl Session {
     /// The resource that `text` names: an id, or `kind/name`.
@@ -86,6 +86,15 @@ impl Session {
                 format!("`freehold {kind} list` shows what there is."),
             )
         })
+    }
+
+    /// How the envs that are meant are now. An app that only the manifest here names may not be
+    /// deployed yet: then there are none.
+    pub(crate) async fn summaries(&self) -> Outcome<Vec<EnvSummary>> {
+        match self.client.summaries(&self.summary_query()?).await {
+            Err(error) if error.code() == Code::NotFound && self.globals.app.is_none() => Ok(vec![]),
+            answer => Ok(answer?),
+        }
     }
 
     /// How the env that is meant is now.

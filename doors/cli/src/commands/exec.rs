@@ -109,8 +109,8 @@ fn write(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn not_run(reason: String) -> Failure {
-    let problem = Problem::new(Code::Invalid, format!("the command could not be run: {reason}"));
-    problem.hint("Is it in the instance's image, and spelled with its whole path?").into()
+    let problem = Problem::new(Code::Unavailable, format!("the command could not be run: {reason}"));
+    problem.hint("`freehold status` shows whether the instance still runs.").into()
 }
 
 /// Standard input, changes of size and signals, until the command's side is gone.

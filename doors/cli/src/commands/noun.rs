@@ -75,12 +75,12 @@ async fn list(kind: Kind, session: &Session) -> Outcome {
     let paint = session.out.paint;
     match kind {
         Kind::Endpoint => {
-            let envs = session.client.summaries(&session.summary_query()?).await?;
+            let envs = session.summaries().await?;
             let endpoints: Vec<_> = envs.into_iter().flat_map(|env| env.endpoints).collect();
             session.out.show(&endpoints, |all| output::status::endpoints(all, paint, 0))
         }
         Kind::Instance if !session.out.json => {
-            let envs = session.client.summaries(&session.summary_query()?).await?;
+            let envs = session.summaries().await?;
             session.out.text(&output::status::instances(&envs, paint, Timestamp::now()))
         }
         _ => {

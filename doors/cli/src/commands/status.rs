@@ -17,8 +17,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
-    let query = if args.all { SummaryQuery::default() } else { session.summary_query()? };
-    let envs = session.client.summaries(&query).await?;
+    let envs = match args.all {
+        true => session.client.summaries(&SummaryQuery::default()).await?,
+        false => session.summaries().await?,
+    };
     let paint = session.out.paint;
     session.out.show(&envs, |envs| output::status::render(envs, paint, Timestamp::now()))
 }

@@ -7,7 +7,7 @@ use crate::{
     args::Globals,
     context::{self, Context},
     failure::{Failure, Outcome},
-    output::Paint,
+    output::{Out, Paint},
 };
 use freehold_daemon::{Options, Ready};
 use std::{
@@ -41,7 +41,7 @@ pub(crate) struct Args {
     stop_apps: bool,
 }
 
-pub(crate) fn run(args: Args, _globals: &Globals) -> Outcome {
+pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
     write_log();
     let options = Options {
         data: data_folder(args.data)?,
@@ -54,7 +54,7 @@ pub(crate) fn run(args: Args, _globals: &Globals) -> Outcome {
         .build()
         .map_err(|error| Failure::local("start", error))?;
     let served = runtime.block_on(freehold_daemon::run(options, |ready| {
-        announce(ready).map_err(|failure| anyhow::anyhow!("{failure:?}"))
+        announce(ready, Out::new(globals.json)).map_err(as_error)
     }));
     runtime.shutdown_background();
     served.map_err(|error| Failure::local("run Freehold", format!("{error:#}")))
@@ -75,7 +75,7 @@ pub(crate) fn data_folder(given: Option<PathBuf>) -> Outcome<PathBuf> {
         .ok_or_else(|| Failure::usage("there is no folder for data", "Name one with --data."))
 }
 
-fn announce(ready: &Ready) -> Outcome {
+fn announce(ready: &Ready, out: Out) -> Outcome {
     let home = context::home()?;
     note(&home, ready)?;
     let paint = Paint::stderr();
@@ -84,7 +84,15 @@ fn announce(ready: &Ready) -> Outcome {
         eprintln!("It is kept in {}.", ready.token_file.display());
     }
     eprintln!("{} {}", paint.good("ready:"), ready.url);
-    Ok(())
+    let told = serde_json::json!({ "url": ready.url, "token_file": ready.token_file });
+    out.show(&told, |_| String::new())
+}
+
+fn as_error(failure: Failure) -> anyhow::Error {
+    match failure {
+        Failure::Problem(problem) => anyhow::Error::new(problem),
+        Failure::Said(_) | Failure::ReaderGone => anyhow::anyhow!("nobody reads the output"),
+    }
 }
 
 fn note(home: &Path, ready: &Ready) -> Outcome {
