@@ -146,7 +146,9 @@ impl Cgroup {
     pub(crate) fn contains(instance: InstanceId, pid: i32) -> bool {
         let path = path_of(instance);
         let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        groups.lines().any(|line| line.splitn(3, ':').nth(2).is_some_and(|group| Path::new(group).starts_with(&path)))
+        groups
+            .lines()
+            .any(|line| line.splitn(3, ':').nth(2).is_some_and(|group| Path::new(group).starts_with(&path)))
     }
 
     fn pids(&self) -> Vec<i32> {
@@ -215,7 +217,9 @@ impl Cgroup {
             text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
         };
         self.existing()
-            .filter_map(|dir| count(dir.join("memory.oom_control")).or_else(|| count(dir.join("memory.events"))))
+            .filter_map(|dir| {
+                count(dir.join("memory.oom_control")).or_else(|| count(dir.join("memory.events")))
+            })
             .max()
             .unwrap_or(0)
     }
@@ -295,9 +299,12 @@ mod tests {
 
     #[test]
     fn limits_use_the_names_of_each_version() {
-        let names = |v2| limits(v2, Millicores(500), Bytes(1 << 20)).into_iter().map(|(n, _)| n).collect::<Vec<_>>();
+        let names =
+            |v2| limits(v2, Millicores(500), Bytes(1 << 20)).into_iter().map(|(n, _)| n).collect::<Vec<_>>();
         assert!(names(true).contains(&"memory.max") && names(true).contains(&"cpu.max"));
-        assert!(names(false).contains(&"memory.limit_in_bytes") && names(false).contains(&"cpu.cfs_quota_us"));
+        assert!(
+            names(false).contains(&"memory.limit_in_bytes") && names(false).contains(&"cpu.cfs_quota_us")
+        );
         assert_eq!(limits(true, Millicores(0), Bytes(0)).len(), 1, "zero is no limit");
     }
 }

@@ -112,7 +112,11 @@ fn user_namespaces() -> Finding {
         Ok(n) if n > 0 => Ok(format!("up to {n}; not used yet")),
         _ => Err(io::Error::other("none are allowed; not used yet")),
     };
-    finding("user namespaces", found, "nothing needs them yet; allow them with `sudo sysctl -w user.max_user_namespaces=15000`")
+    finding(
+        "user namespaces",
+        found,
+        "nothing needs them yet; allow them with `sudo sysctl -w user.max_user_namespaces=15000`",
+    )
 }
 
 fn seccomp() -> Finding {
@@ -128,8 +132,13 @@ const ENOUGH_FILES: u64 = 4096;
 
 fn open_files() -> Finding {
     let (_, hard) = crate::shim::spec::open_files();
-    let found = if hard >= ENOUGH_FILES { Ok(format!("{hard}")) } else { Err(io::Error::other(format!("{hard}"))) };
-    finding("open files", found, "busy endpoints run out of connections: `ulimit -Hn 65536`, or LimitNOFILE= in the service's unit")
+    let found =
+        if hard >= ENOUGH_FILES { Ok(format!("{hard}")) } else { Err(io::Error::other(format!("{hard}"))) };
+    finding(
+        "open files",
+        found,
+        "busy endpoints run out of connections: `ulimit -Hn 65536`, or LimitNOFILE= in the service's unit",
+    )
 }
 
 fn kernel() -> Finding {
@@ -138,6 +147,10 @@ fn kernel() -> Finding {
     // setns(2) takes a pidfd from 5.8 on, which `exec` uses.
     let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    let found = if version >= (5, 8) { Ok(format!("Linux {release}")) } else { Err(io::Error::other(format!("Linux {release}"))) };
+    let found = if version >= (5, 8) {
+        Ok(format!("Linux {release}"))
+    } else {
+        Err(io::Error::other(format!("Linux {release}")))
+    };
     finding("kernel", found, "`freehold exec` does not work before Linux 5.8: upgrade the system's kernel")
 }

@@ -54,9 +54,11 @@ impl ShimHandle {
         ShimHandle { launch, dir, shim, state, orders: None }
     }
 
-    fn pid(&self) -> Result<i32, RuntimeError> {
-        match *self.state.borrow() {
-            RunState::Running { pid, .. } => Ok(pid),
+    /// Of the first process, once it is known whether there is one.
+    async fn pid(&self) -> Result<i32, RuntimeError> {
+        let mut state = self.state.clone();
+        match state.wait_for(|state| *state != RunState::Starting).await.as_deref() {
+            Ok(RunState::Running { pid, .. }) => Ok(*pid),
             _ => Err(RuntimeError::NotRunning(self.launch.instance)),
         }
     }
@@ -78,8 +80,9 @@ impl Handle for ShimHandle {
 
     async fn signal(&self, signal: i32) -> Result<(), RuntimeError> {
         let instance = self.launch.instance;
-        self.pid()?;
-        let orders = self.orders.as_ref().ok_or(RuntimeError::NotRunning(instance))?;
+        // While it starts, the order waits in the socket until the shim has somebody to signal.
+        let over = self.state.borrow().is_over();
+        let orders = self.orders.as_ref().filter(|_| !over).ok_or(RuntimeError::NotRunning(instance))?;
         let mut line = serde_json::to_vec(&Order::Signal(signal))
             .map_err(|source| RuntimeError::Shim { instance, source: source.into() })?;
         line.push(b'\n');
@@ -88,7 +91,7 @@ impl Handle for ShimHandle {
     }
 
     async fn exec(&self, request: &ExecRequest) -> Result<ExecSession, RuntimeError> {
-        exec::start(&self.shim, &self.dir, &self.launch, self.pid()?, request)
+        exec::start(&self.shim, &self.dir, &self.launch, self.pid().await?, request)
     }
 }
 
@@ -144,7 +147,7 @@ pub(crate) fn end_of_lost(dir: &InstanceDir, instance: InstanceId, started: bool
         End::Failed { message: format!("its shim ended before it started anything: {}", said.trim()) }
     };
     if lock.is_ok()
-        && let Err(error) = InstanceDir::write(&dir.end(), &end)
+        && let Err(error) = InstanceDir::write_durably(&dir.end(), &end)
     {
         tracing::error!(%instance, %error, "cannot record the end of a run");
     }

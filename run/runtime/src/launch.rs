@@ -120,8 +120,15 @@ impl InstanceDir {
         Ok(serde_json::from_slice(&fs::read(path)?)?)
     }
 
-    /// Writes `value` so that a reader, even after a power cut, sees all of it or nothing.
+    /// Writes `value` so that a reader sees all of it or nothing.
     pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+        let new = path.with_extension("new");
+        fs::write(&new, serde_json::to_vec(value)?)?;
+        fs::rename(&new, path)
+    }
+
+    /// The same, and it is still there after a power cut.
+    pub(crate) fn write_durably<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
         let new = path.with_extension("new");
         let mut file = File::create(&new)?;
         file.write_all(&serde_json::to_vec(value)?)?;

@@ -64,7 +64,8 @@ impl LocalRuntime {
     pub fn new(config: RuntimeConfig) -> Result<LocalRuntime, RuntimeError> {
         let dir = &config.instances_dir;
         fs::create_dir_all(dir).map_err(RuntimeError::file("make", dir))?;
-        fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(RuntimeError::file("protect", dir))?;
+        fs::set_permissions(dir, Permissions::from_mode(0o700))
+            .map_err(RuntimeError::file("protect", dir))?;
         // Shims work in their own directory, so the path must not depend on ours.
         let instances_dir = dir.canonicalize().map_err(RuntimeError::file("resolve", dir))?;
         Ok(LocalRuntime { config: RuntimeConfig { instances_dir, ..config }, logs: LogLimits::default() })
@@ -95,7 +96,9 @@ impl Runtime for LocalRuntime {
         for instance in self.known()? {
             let dir = self.dir(instance);
             match blocking(move || find(&dir, instance)).await {
-                Ok(Some(Found::Live(launch, stream))) => adopted.push((launch.clone(), self.live(launch, stream)?)),
+                Ok(Some(Found::Live(launch, stream))) => {
+                    adopted.push((launch.clone(), self.live(launch, stream)?))
+                }
                 Ok(Some(Found::Ended(launch, end))) => {
                     let (dir, shim) = (self.dir(instance), self.config.shim.clone());
                     let handle = ShimHandle::ended(launch.clone(), dir, shim, end);
@@ -172,6 +175,7 @@ fn start_shim(dir: &InstanceDir, shim: &[String], job: &Job) -> Result<UnixStrea
     let lock = lock_of_ended(dir, RuntimeError::AlreadyRunning(instance))?;
     clean(dir, instance)?;
     fs::create_dir_all(&job.launch.log_dir).map_err(RuntimeError::file("make", &job.launch.log_dir))?;
+    // Not durable: after a power cut nothing runs, and what cannot be read is removed.
     InstanceDir::write(&dir.job(), job).map_err(RuntimeError::file("write", dir.job()))?;
     let listener = at_short_path(&dir.socket(), |path| UnixListener::bind(path))
         .map_err(RuntimeError::file("listen on", dir.socket()))?;
@@ -184,7 +188,8 @@ fn start_shim(dir: &InstanceDir, shim: &[String], job: &Job) -> Result<UnixStrea
 
 /// What the types of a launch do not rule out.
 fn check(launch: &Launch) -> Result<(), RuntimeError> {
-    let bad = |reason: &str| Err(RuntimeError::BadLaunch { instance: launch.instance, reason: reason.into() });
+    let bad =
+        |reason: &str| Err(RuntimeError::BadLaunch { instance: launch.instance, reason: reason.into() });
     let texts = launch.args.iter().chain(launch.env.iter().flat_map(|(key, value)| [key, value]));
     if launch.args.first().is_none_or(String::is_empty) {
         bad("it has no command: name one in the manifest, or use an image that has one")
@@ -236,6 +241,10 @@ enum Found {
 /// What is in an instance's directory; `None` when nothing was ever started from it.
 fn find(dir: &InstanceDir, instance: InstanceId) -> Result<Option<Found>, RuntimeError> {
     let Ok(Job { launch, .. }) = InstanceDir::read::<Job>(&dir.job()) else { return Ok(None) };
+    // Recorded when nothing runs any more, even if its shim is still about to go.
+    if let Ok(end) = InstanceDir::read(&dir.end()) {
+        return Ok(Some(Found::Ended(launch, end)));
+    }
     match lock(dir, Duration::ZERO) {
         Ok(lock) => {
             drop(lock);

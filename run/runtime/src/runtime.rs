@@ -43,13 +43,15 @@ pub trait Handle: Send + Sync {
     /// How far it is, now and from now on. Ends in `Exited` or `StartFailed`, never leaves those.
     fn state(&self) -> watch::Receiver<RunState>;
 
-    /// Sends a signal, by number, to its first process.
+    /// Sends a signal, by number, to its first process; while it starts, as soon as there is one.
+    /// As everywhere, the first process of a container ignores what it has no handler for, save SIGKILL.
     ///
     /// # Errors
-    /// [`RuntimeError::NotRunning`] when there is none.
+    /// [`RuntimeError::NotRunning`] when it is over.
     async fn signal(&self, signal: i32) -> Result<(), RuntimeError>;
 
-    /// Runs one more command beside its processes: same file system, limits, user and rights.
+    /// Runs one more command beside its processes: same file system, limits, user and rights. Waits
+    /// while it starts.
     ///
     /// # Errors
     /// [`RuntimeError::NotRunning`] when it does not run.

@@ -32,7 +32,9 @@ pub(crate) fn look_up(root: impl AsFd, wanted: Option<&str>) -> Result<User, Use
 /// Missing and unreadable files are empty: many images have none.
 fn read_file(root: impl AsFd, path: &str) -> String {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let Ok(fd) = openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT) else { return String::new() };
+    let Ok(fd) = openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT) else {
+        return String::new();
+    };
     let mut bytes = Vec::new();
     let _ = std::fs::File::from(fd).take(1 << 20).read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
@@ -78,12 +80,15 @@ fn supplementary(passwd: &str, group: &str, user: &User) -> Vec<u32> {
     let Some(name) = rows(passwd).find(|row| field(row, 2) == Some(user.uid)).map(|row| row[0]) else {
         return Vec::new();
     };
-    let has = |row: &Vec<&str>| row.get(3).is_some_and(|members| members.split(',').any(|member| member == name));
+    let has =
+        |row: &Vec<&str>| row.get(3).is_some_and(|members| members.split(',').any(|member| member == name));
     rows(group).filter(has).filter_map(|row| field(&row, 2)).filter(|gid| *gid != user.gid).collect()
 }
 
 fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
-    text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(|line| line.split(':').collect())
+    text.lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| line.split(':').collect())
 }
 
 fn field(row: &[&str], index: usize) -> Option<u32> {

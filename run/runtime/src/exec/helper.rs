@@ -50,12 +50,15 @@ fn run(dir: &InstanceDir) -> io::Result<()> {
     let mut received = Vec::new();
     let Some(start) = first_frame(&socket, &mut received)? else { return Ok(()) };
     let report = match child::spawn(dir, &start) {
-        Ok(child) => match (Session { child, received, pending: Vec::new(), ended: false }).serve(&mut socket)? {
-            Some(code) => ExecReport::Exit(code),
-            None => return Ok(()),
-        },
+        Ok(child) => {
+            match (Session { child, received, pending: Vec::new(), ended: false }).serve(&mut socket)? {
+                Some(code) => ExecReport::Exit(code),
+                None => return Ok(()),
+            }
+        }
         Err(error @ ChildError::Command { code, .. }) => {
-            socket.write_all(&frame::encode(freehold_model::exec::STDERR, format!("{error}\n").as_bytes()))?;
+            socket
+                .write_all(&frame::encode(freehold_model::exec::STDERR, format!("{error}\n").as_bytes()))?;
             ExecReport::Exit(code)
         }
         Err(error) => ExecReport::Failed(error.to_string()),

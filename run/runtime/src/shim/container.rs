@@ -30,9 +30,11 @@ pub(super) const STATE: &str = "state";
 
 pub(super) fn start(dir: &InstanceDir, launch: &Launch) -> Result<Running, StartError> {
     let root = dir.root();
-    let user = File::open(&root)
-        .map_err(StartError::because("cannot open the instance's root"))
-        .and_then(|root| user::look_up(root, launch.user.as_deref()).map_err(StartError::because("cannot set the user")))?;
+    let user = File::open(&root).map_err(StartError::because("cannot open the instance's root")).and_then(
+        |root| {
+            user::look_up(root, launch.user.as_deref()).map_err(StartError::because("cannot set the user"))
+        },
+    )?;
     let config = spec::container(&root, launch, &user).to_string();
     fs::write(dir.0.join("config.json"), config).map_err(StartError::because("cannot write config.json"))?;
     let (stdout, inner_stdout) = pipe()?;
@@ -92,7 +94,9 @@ impl Executor for Command {
         let _ = set_pdeathsig(Signal::SIGKILL);
         // SAFETY: no handler is installed.
         let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-        DefaultExecutor {}.exec(spec).inspect_err(|error| eprintln!("freehold: cannot run the command: {error}"))
+        DefaultExecutor {}
+            .exec(spec)
+            .inspect_err(|error| eprintln!("freehold: cannot run the command: {error}"))
     }
 
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {

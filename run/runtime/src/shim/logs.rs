@@ -145,7 +145,8 @@ impl LogWriter {
     }
 
     fn reopen(&mut self) -> io::Result<()> {
-        let file = OpenOptions::new().append(true).create(true).open(self.dir.join(file_name(self.number)))?;
+        let file =
+            OpenOptions::new().append(true).create(true).open(self.dir.join(file_name(self.number)))?;
         self.size = file.metadata()?.len();
         self.file = Some(file);
         Ok(())

@@ -98,7 +98,7 @@ fn run(dir: &InstanceDir) -> io::Result<()> {
     let (listener, _lock) = detach()?;
     std::env::set_current_dir(&dir.0)?;
     let job: Job = InstanceDir::read(&dir.job())?;
-    let mut control = Control::new(listener.into())?;
+    let mut control = Control::new(listener)?;
     let mut log = LogWriter::open(&job.launch.log_dir, job.logs);
     let end = match start(dir, &job.launch) {
         Ok(running) => {
@@ -109,7 +109,7 @@ fn run(dir: &InstanceDir) -> io::Result<()> {
         Err(error) => End::Failed { message: error.to_string() },
     };
     tear_down(dir, &job.launch);
-    InstanceDir::write(&dir.end(), &end)?;
+    InstanceDir::write_durably(&dir.end(), &end)?;
     control.report(Report::Ended(end));
     Ok(())
 }

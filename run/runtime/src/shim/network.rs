@@ -20,7 +20,8 @@ pub(crate) fn link_name(instance: InstanceId) -> String {
 /// Connects the network namespace of `pid` to the node.
 pub(super) fn connect(launch: &Launch, pid: i32) -> Result<(), StartError> {
     node_side(launch, pid).map_err(StartError::because("cannot make the instance's network link"))?;
-    within(pid, || inner_side(launch)).map_err(StartError::because("cannot set up the network inside the instance"))
+    within(pid, || inner_side(launch))
+        .map_err(StartError::because("cannot set up the network inside the instance"))
 }
 
 /// Removes the link; the kernel would do it too, but some time after the last process is gone.

@@ -22,9 +22,11 @@ use std::{
 
 pub(super) fn start(dir: &InstanceDir, launch: &Launch) -> Result<Running, StartError> {
     let root = dir.root();
-    let user = File::open(&root)
-        .map_err(StartError::because("cannot open the instance's root"))
-        .and_then(|root| user::look_up(root, launch.user.as_deref()).map_err(StartError::because("cannot set the user")))?;
+    let user = File::open(&root).map_err(StartError::because("cannot open the instance's root")).and_then(
+        |root| {
+            user::look_up(root, launch.user.as_deref()).map_err(StartError::because("cannot set the user"))
+        },
+    )?;
     for name in ["proc", "dev", "sys"] {
         bind(&root, name).map_err(StartError::because(format!("cannot show /{name} to the process")))?;
     }

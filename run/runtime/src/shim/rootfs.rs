@@ -22,7 +22,8 @@ pub(super) fn mount(dir: &InstanceDir, launch: &Launch) -> Result<(), StartError
     private_mounts().map_err(StartError::because("cannot make a mount namespace"))?;
     overlay(dir, &launch.layers).map_err(StartError::because("cannot mount the image"))?;
     let root = File::open(dir.root()).map_err(StartError::because("cannot open the instance's root"))?;
-    make_dir(&root, spec::workdir(launch)).map_err(StartError::because("cannot make the working directory"))?;
+    make_dir(&root, spec::workdir(launch))
+        .map_err(StartError::because("cannot make the working directory"))?;
     write_names(&root, launch).map_err(StartError::because("cannot write /etc/hosts into the instance"))
 }
 
@@ -41,13 +42,17 @@ fn overlay(dir: &InstanceDir, layers: &[PathBuf]) -> io::Result<()> {
         fs::create_dir_all(dir.0.join(name))?;
     }
     for (n, layer) in layers.iter().enumerate() {
-        let layer = layer.canonicalize().map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", layer.display())))?;
+        let layer = layer
+            .canonicalize()
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", layer.display())))?;
         symlink(layer, dir.0.join("l").join(n.to_string()))?;
     }
     let lower: Vec<String> = (0..layers.len()).rev().map(|n| format!("l/{n}")).collect();
     let options = format!("lowerdir={},upperdir=upper,workdir=work", lower.join(":"));
     // An instance's files die with it: `volatile` spares the sync at unmounting (Linux 5.10).
-    let mount = |options: &str| mount_syscall(Some("overlay"), "merged", Some("overlay"), MsFlags::empty(), Some(options));
+    let mount = |options: &str| {
+        mount_syscall(Some("overlay"), "merged", Some("overlay"), MsFlags::empty(), Some(options))
+    };
     Ok(mount(&format!("{options},volatile")).or_else(|_| mount(&options))?)
 }
 

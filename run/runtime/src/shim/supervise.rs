@@ -94,7 +94,9 @@ impl Output<'_> {
 
 fn wait_for_work(pidfd: &OwnedFd, outputs: &[Output<'_>], control: &Control) -> io::Result<()> {
     let mut fds = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    fds.extend(outputs.iter().filter_map(|o| o.pipe).map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
+    fds.extend(
+        outputs.iter().filter_map(|o| o.pipe).map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)),
+    );
     fds.extend(control.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
     match poll(&mut fds, PollTimeout::NONE) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),

@@ -81,7 +81,11 @@ async fn a_shim_killed_while_no_agent_looked_is_found_by_adoption() {
     kill(shim_of(pid), Signal::SIGKILL).unwrap();
     let second = world.another();
     let adopted = second.adopt().await.unwrap();
-    assert!(matches!(&*adopted[0].1.state().borrow(), RunState::Exited(_) | RunState::Starting), "{:?}", adopted[0].1.state());
+    assert!(
+        matches!(&*adopted[0].1.state().borrow(), RunState::Exited(_) | RunState::Starting),
+        "{:?}",
+        adopted[0].1.state()
+    );
     world::over(&*adopted[0].1).await;
     let again = second.start(&launch).await.unwrap();
     world::running(&*again).await;

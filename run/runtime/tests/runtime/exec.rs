@@ -28,12 +28,18 @@ async fn sh(handle: &Arc<dyn Handle>, script: &str) -> (String, String, ExecOutp
 async fn codes_are_those_of_the_command() {
     let world = world!();
     let (_, handle) = started(&world).await;
-    assert_eq!(sh(&handle, "echo out; echo err >&2; exit 42").await, ("out\n".into(), "err\n".into(), ExecOutput::Exit(42)));
+    assert_eq!(
+        sh(&handle, "echo out; echo err >&2; exit 42").await,
+        ("out\n".into(), "err\n".into(), ExecOutput::Exit(42))
+    );
     assert_eq!(sh(&handle, "kill -9 $$").await.2, ExecOutput::Exit(137));
     let (_, stderr, end) = world::collect(handle.exec(&request(&["no-such-program"])).await.unwrap()).await;
     assert_eq!(end, ExecOutput::Exit(127));
     assert!(stderr.contains("no-such-program"), "{stderr}");
-    assert_eq!(world::collect(handle.exec(&request(&["/etc/passwd"])).await.unwrap()).await.2, ExecOutput::Exit(126));
+    assert_eq!(
+        world::collect(handle.exec(&request(&["/etc/passwd"])).await.unwrap()).await.2,
+        ExecOutput::Exit(126)
+    );
     assert!(matches!(handle.exec(&request(&[])).await, Err(RuntimeError::BadLaunch { .. })));
     world::end(&world.runtime, &handle).await;
     assert!(matches!(handle.exec(&request(&["true"])).await, Err(RuntimeError::NotRunning(_))));
@@ -45,17 +51,30 @@ async fn it_is_confined_like_the_container() {
     let launch = Launch { user: Some("app".into()), ..world.launch("echo ready; sleep 1000") };
     let handle = world.runtime.start(&launch).await.unwrap();
     world::logged(&launch, "ready").await;
-    let (text, _, end) = sh(&handle, "id; hostname; echo $GREETING; ls /sys/class/net; ps; grep -E 'Cap|NoNew' /proc/self/status; ls /proc/self/fd").await;
+    let (text, _, end) = sh(&handle, "id; hostname; echo $GREETING; ls /sys/class/net; ps; grep -E 'Cap|NoNew' /proc/self/status; echo fds $(ls /proc/self/fd)").await;
     assert_eq!(end, ExecOutput::Exit(0));
-    for wanted in ["uid=1234(app) gid=1235(app)", "77(extra)", "web-1", "good morning", "eth0", "CapEff:\t0000000000000000", "CapBnd:\t00000000800405fb", "NoNewPrivs:\t1", "sleep 1000"] {
+    for wanted in [
+        "uid=1234(app) gid=1235(app)",
+        "77(extra)",
+        "web-1",
+        "good morning",
+        "eth0",
+        "CapEff:\t0000000000000000",
+        "CapBnd:\t00000000800405fb",
+        "NoNewPrivs:\t1",
+        "sleep 1000",
+    ] {
         assert!(text.contains(wanted), "no {wanted} in {text}");
     }
-    assert!(text.ends_with("\n0\n1\n2\n3\n"), "three streams and the directory listed: {text}");
+    assert!(text.ends_with("\nfds 0 1 2 3\n"), "three streams and the directory listed: {text}");
     world::end(&world.runtime, &handle).await;
 
     let (_, handle) = started(&world).await;
     let (text, ..) = sh(&handle, "grep -E 'Cap' /proc/self/status").await;
-    assert!(text.contains("CapEff:\t00000000800405fb") && text.contains("CapInh:\t0000000000000000"), "{text}");
+    assert!(
+        text.contains("CapEff:\t00000000800405fb") && text.contains("CapInh:\t0000000000000000"),
+        "{text}"
+    );
     world::end(&world.runtime, &handle).await;
 }
 
@@ -154,15 +173,16 @@ async fn signals_reach_it_even_while_it_reads_nothing() {
 #[tokio::test]
 async fn it_ends_with_its_caller_and_with_its_instance() {
     let world = world!();
+    let (number, other) = (format!("54{}", std::process::id()), format!("55{}", std::process::id()));
     let (_, handle) = started(&world).await;
-    let session = handle.exec(&request(&["sleep", "54321"])).await.unwrap();
-    let runs = || world::processes().iter().any(|line| line.starts_with("sleep\u{0}54321"));
+    let session = handle.exec(&request(&["sleep", &number])).await.unwrap();
+    let runs = || world::processes().iter().any(|line| line.starts_with(&format!("sleep\0{number}")));
     world::eventually("command", runs).await;
     drop(session);
     world::eventually("end of the command", || !runs()).await;
 
-    let session = handle.exec(&request(&["sleep", "54322"])).await.unwrap();
-    let runs = || world::processes().iter().any(|line| line.starts_with("sleep\u{0}54322"));
+    let session = handle.exec(&request(&["sleep", &other])).await.unwrap();
+    let runs = || world::processes().iter().any(|line| line.starts_with(&format!("sleep\0{other}")));
     world::eventually("command", runs).await;
     world::end(&world.runtime, &handle).await;
     assert_eq!(world::collect(session).await.2, ExecOutput::Exit(137));

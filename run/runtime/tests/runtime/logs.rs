@@ -17,7 +17,8 @@ async fn floods_are_bounded_and_complete_up_to_the_bound() {
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "a line is missing");
     assert!(numbers.len() < 50_000);
     assert!(lines.windows(2).all(|pair| pair[0].time <= pair[1].time));
-    let sizes: Vec<u64> = fs::read_dir(&launch.log_dir).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).collect();
+    let sizes: Vec<u64> =
+        fs::read_dir(&launch.log_dir).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).collect();
     assert_eq!(sizes.len(), 3);
     // A file ends with the write that reaches its limit: a chunk of 64 KiB with a time on each line.
     assert!(sizes.iter().all(|size| *size < 900 << 10), "{sizes:?}");

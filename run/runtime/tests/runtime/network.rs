@@ -75,7 +75,8 @@ async fn two_instances_do_not_meet() {
     }
     for launch in &launches {
         // Refused, not timed out: the right instance answered that nobody listens.
-        let refused = TcpStream::connect_timeout(&(launch.address, 1).into(), Duration::from_secs(5)).unwrap_err();
+        let refused =
+            TcpStream::connect_timeout(&(launch.address, 1).into(), Duration::from_secs(5)).unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     }
     for handle in handles {

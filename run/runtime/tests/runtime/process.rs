@@ -8,7 +8,8 @@ use std::{fs, net::Ipv4Addr};
 #[tokio::test]
 async fn it_runs_the_image_on_the_nodes_network() {
     let world = world!();
-    let launch = world.process("echo out; pwd; ls /bin/busybox; ls /sys/class/net; ls /proc/1/status; exit 4");
+    let launch =
+        world.process("echo out; pwd; ls /bin/busybox; ls /sys/class/net; ls /proc/1/status; exit 4");
     let handle = world.runtime.start(&launch).await.unwrap();
     assert_eq!(handle.address(), Ipv4Addr::LOCALHOST);
     assert_eq!(world::exit(&*handle).await.code, Some(4));
@@ -25,12 +26,13 @@ async fn it_runs_the_image_on_the_nodes_network() {
 #[tokio::test]
 async fn its_children_end_with_it() {
     let world = world!();
-    let launch = world.process("sleep 12345 & echo ready; wait");
+    let number = format!("12{}", std::process::id());
+    let launch = world.process(&format!("sleep {number} & echo ready; wait"));
     let handle = world.runtime.start(&launch).await.unwrap();
     world::logged(&launch, "ready").await;
     handle.signal(15).await.unwrap();
     assert_eq!(world::exit(&*handle).await.signal, Some(15));
-    let orphan = world::processes().into_iter().find(|line| line.contains("sleep\u{0}12345"));
+    let orphan = world::processes().into_iter().find(|line| line.contains(&format!("sleep\0{number}")));
     assert_eq!(orphan, None);
     world.runtime.remove(launch.instance).await.unwrap();
     assert_eq!(world::remains(&launch), Vec::<String>::new());

@@ -19,8 +19,8 @@ use ulid::Ulid;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const APPLETS: &[&str] = &[
-    "sh", "cat", "echo", "sleep", "env", "id", "hostname", "mount", "nc", "kill", "true", "false", "pwd", "ps",
-    "seq", "tail", "grep", "ls", "touch", "stty", "tty", "wc", "head", "dd", "mknod", "ip", "chroot",
+    "sh", "cat", "echo", "sleep", "env", "id", "hostname", "mount", "nc", "kill", "true", "false", "pwd",
+    "ps", "seq", "tail", "grep", "ls", "touch", "stty", "tty", "wc", "head", "dd", "mknod", "ip", "chroot",
 ];
 
 /// Skips the test, visibly, where it cannot run.
@@ -35,8 +35,39 @@ macro_rules! world {
 pub(crate) use world;
 
 pub(crate) struct World {
-    pub(crate) dir: TempDir,
+    pub(crate) dir: Tidy,
     pub(crate) runtime: LocalRuntime,
+}
+
+/// A directory whose shims end with it, also when a test fails: they outlive everything else.
+pub(crate) struct Tidy(TempDir);
+
+impl Tidy {
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Tidy {
+    fn drop(&mut self) {
+        let path = self.path().to_string_lossy().into_owned();
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            if String::from_utf8_lossy(&command).contains(&path) {
+                kill(pid);
+            }
+        }
+        for entry in fs::read_dir(self.path().join("instances")).into_iter().flatten().flatten() {
+            let group = Path::new("/sys/fs/cgroup/pids/freehold").join(entry.file_name());
+            let procs = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+            procs.lines().for_each(|pid| kill(pid.parse().unwrap()));
+        }
+    }
+}
+
+fn kill(pid: i32) {
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
 }
 
 impl World {
@@ -49,7 +80,7 @@ impl World {
             let dir = tempfile::tempdir().unwrap();
             make_layer(&dir.path().join("layer"));
             let runtime = LocalRuntime::new(config(dir.path())).unwrap();
-            return Some(World { dir, runtime });
+            return Some(World { dir: Tidy(dir), runtime });
         };
         eprintln!("SKIPPED: this test needs {missing}");
         None
@@ -61,7 +92,7 @@ impl World {
     }
 
     pub(crate) fn with_log_limits(self, limits: LogLimits) -> World {
-        World { runtime: self.runtime.with_log_limits(limits), dir: self.dir }
+        World { runtime: self.runtime.with_log_limits(limits), ..self }
     }
 
     pub(crate) fn layer(&self) -> PathBuf {
@@ -121,7 +152,10 @@ fn config(dir: &Path) -> RuntimeConfig {
     let own = std::env::current_exe().unwrap();
     let shim = own.parent().unwrap().parent().unwrap().join("examples/shim");
     assert!(shim.exists(), "{} is not built: cargo build -p freehold-runtime --examples", shim.display());
-    RuntimeConfig { instances_dir: dir.join("instances"), shim: vec![shim.to_str().unwrap().into(), "shim".into()] }
+    RuntimeConfig {
+        instances_dir: dir.join("instances"),
+        shim: vec![shim.to_str().unwrap().into(), "shim".into()],
+    }
 }
 
 fn make_layer(layer: &Path) {
@@ -132,7 +166,8 @@ fn make_layer(layer: &Path) {
     for applet in APPLETS {
         symlink("busybox", layer.join("bin").join(applet)).unwrap();
     }
-    fs::write(layer.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\napp:x:1234:1235::/home/app:/bin/sh\n").unwrap();
+    fs::write(layer.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\napp:x:1234:1235::/home/app:/bin/sh\n")
+        .unwrap();
     fs::write(layer.join("etc/group"), "root:x:0:\napp:x:1235:\nextra:x:77:app\n").unwrap();
 }
 
@@ -180,7 +215,8 @@ pub(crate) fn log(launch: &Launch) -> Vec<LogLine> {
 
 /// Waits until the log has a line that contains `text`.
 pub(crate) async fn logged(launch: &Launch, text: &str) {
-    eventually(&format!("`{text}` in the log"), || log(launch).iter().any(|line| line.text.contains(text))).await;
+    eventually(&format!("`{text}` in the log"), || log(launch).iter().any(|line| line.text.contains(text)))
+        .await;
 }
 
 pub(crate) async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
@@ -203,7 +239,10 @@ pub(crate) fn remains(launch: &Launch) -> Vec<String> {
     let output = Command::new("/bin/bash").args(["-c", &shell]).output().unwrap();
     let own = format!("/proc/{}/", std::process::id());
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().filter(|line| !line.starts_with(&own) && Path::new(line.split(':').next().unwrap()).exists()).map(str::to_owned).collect()
+    text.lines()
+        .filter(|line| !line.starts_with(&own) && Path::new(line.split(':').next().unwrap()).exists())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// What an exec session said, by stream, and its end.
