@@ -9,6 +9,7 @@ pub mod memory;
 pub mod ports;
 pub mod reconciler;
 pub mod run;
+pub mod sim;
 pub mod watch;
 
 pub use memory::MemoryStore;

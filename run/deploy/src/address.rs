@@ -6,7 +6,9 @@ use crate::claims;
 use freehold_reconcile::{StoreError, View};
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
-/// Where instances get their addresses: 10.210.0.0/16. The first is the node's own.
+/// The node itself, as its instances see it: the first address of the pool 10.210.0.0/16.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 210, 0, 1);
+/// The lowest address of an instance.
 const FIRST: Ipv4Addr = Ipv4Addr::new(10, 210, 0, 2);
 /// The last address that is not the broadcast address.
 const LAST: Ipv4Addr = Ipv4Addr::new(10, 210, 255, 254);

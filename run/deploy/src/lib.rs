@@ -4,7 +4,7 @@
 //! ([`apply()`]), and then carried out by two reconcilers: [`RolloutReconciler`] moves an env from one
 //! release to another and keeps it there, [`TeardownReconciler`] removes apps. Nothing here does IO.
 
-mod address;
+pub mod address;
 mod apply;
 mod claims;
 mod error;
@@ -14,7 +14,6 @@ mod rollout;
 mod teardown;
 mod templates;
 
-pub use address::Pool;
 pub use apply::apply;
 pub use error::{PlanError, check_fresh, commit_problem};
 pub use plan::{Request, plan_deploy, plan_remove, plan_rollback};

@@ -1,0 +1,104 @@
+//! A simulated node agent: it does what is assigned to its machine and reports what it sees, late,
+//! twice, or after a restart or a partition. What the machine runs goes on meanwhile.
+
+use super::{
+    machine::Machine,
+    world::{Context, Part},
+};
+use crate::ports::ViewExt;
+use freehold_model::{Actor, InstanceId, InstanceSpec, InstanceStatus, NodeId, Txn};
+use jiff::Timestamp;
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+/// An agent and its machine.
+pub struct SimNode {
+    id: NodeId,
+    machine: Rc<RefCell<Machine>>,
+    /// Away until then: restarting, or cut off.
+    away: Option<Timestamp>,
+    /// Reports that arrive a second time, late.
+    echoes: BTreeMap<Timestamp, (InstanceId, InstanceStatus)>,
+    /// How many of a hundred healthy instances crash by themselves.
+    crashes: u64,
+}
+
+impl SimNode {
+    /// The agent of node `id`.
+    pub fn new(id: NodeId, crashes: u64) -> SimNode {
+        SimNode { id, machine: Rc::default(), away: None, echoes: BTreeMap::new(), crashes }
+    }
+
+    /// The machine, to be inspected.
+    pub fn machine(&self) -> Rc<RefCell<Machine>> {
+        Rc::clone(&self.machine)
+    }
+
+    fn observe(&mut self, context: &mut Context) {
+        let assigned = context.store.view_now().all::<InstanceSpec>(None).expect("instances can be read");
+        let mine: BTreeMap<_, _> = assigned
+            .into_iter()
+            .filter(|instance| instance.spec.node == self.id)
+            .map(|instance| (instance.id, instance))
+            .collect();
+        let clock = context.clock.clone();
+        for instance in mine.values() {
+            self.machine.borrow_mut().want(instance, &clock, &mut context.random);
+        }
+        self.machine.borrow_mut().forget(|id| mine.contains_key(&id));
+        for (id, instance) in mine {
+            let Some(status) = self.machine.borrow().status(id).cloned() else { continue };
+            if status != instance.status {
+                self.report(context, id, &status);
+                if context.mishap(12) {
+                    let late = context.soon(1, 4_000);
+                    self.echoes.insert(late, (id, status));
+                }
+            }
+        }
+    }
+
+    fn report(&self, context: &mut Context, id: InstanceId, status: &InstanceStatus) {
+        let mut txn = Txn::new(Actor::Node(self.id.to_string()), "observed", "agent");
+        txn.observe::<InstanceSpec>(id, status);
+        let outcome = context.store.commit_now(txn);
+        let (phase, healthy) = (status.phase, status.healthy);
+        context.tell(format_args!("{id} is {phase:?}, healthy {healthy}: {}", outcome.is_ok()));
+    }
+
+    fn echo(&mut self, context: &mut Context) {
+        while let Some((time, _)) = self.echoes.first_key_value() {
+            if *time > context.now() {
+                return;
+            }
+            if let Some((_, (id, status))) = self.echoes.pop_first() {
+                self.report(context, id, &status);
+            }
+        }
+    }
+}
+
+impl Part for SimNode {
+    fn step(&mut self, context: &mut Context) -> Option<Timestamp> {
+        let clock = context.clock.clone();
+        let crashes = if context.chaos { self.crashes } else { 0 };
+        self.machine.borrow_mut().advance(&clock, &mut context.random, crashes);
+        if self.away.is_some_and(|until| until > context.now() && context.chaos) {
+            return self.away;
+        }
+        self.away = None;
+        if context.mishap(120) {
+            let longest = if context.random.one_in(10) { 90_000 } else { 6_000 };
+            self.away = Some(context.soon(100, longest));
+            context.tell(format_args!("node {} is away", self.id));
+            return self.away;
+        }
+        self.echo(context);
+        self.observe(context);
+        let next = [self.machine.borrow().next(), self.echoes.keys().next().copied()];
+        next.into_iter().flatten().min()
+    }
+
+    fn latency(&self) -> (u64, u64) {
+        (1, 400)
+    }
+}

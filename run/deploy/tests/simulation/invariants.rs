@@ -1,0 +1,234 @@
+//! What must hold after every step, and what must hold once everything is at rest (design, §8, 1 to 3).
+
+use crate::user::Asked;
+use freehold_model::{
+    Actor, AnyId, AppSpec, Desired, EndpointSpec, Env, EnvSpec, Event, Instance, InstanceId, InstanceSpec,
+    Kind, Name, Phase, ReceiptSpec, ReleaseId, ReleaseSpec, RolloutSpec, Seq, Verdict,
+};
+use freehold_reconcile::{
+    View, ViewExt,
+    memory::MemoryView,
+    sim::{Machine, Routing},
+};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+type Check = Result<(), String>;
+
+pub(crate) struct Invariants {
+    routing: Rc<RefCell<Routing>>,
+    machines: Vec<Rc<RefCell<Machine>>>,
+    asked: Rc<RefCell<Vec<Asked>>>,
+    chaos: bool,
+    seen: Seq,
+    /// The processes that had an available instance after the step before.
+    available: BTreeSet<(AnyId, Name)>,
+}
+
+/// Whether every receipt has its verdict.
+pub(crate) fn settled(view: &MemoryView) -> bool {
+    let receipts = view.resources().filter(|resource| resource.kind == Kind::Receipt);
+    receipts.into_iter().all(|receipt| !receipt.status["verdict"].is_null())
+}
+
+impl Invariants {
+    pub(crate) fn new(
+        routing: Rc<RefCell<Routing>>,
+        machines: Vec<Rc<RefCell<Machine>>>,
+        asked: Rc<RefCell<Vec<Asked>>>,
+        chaos: bool,
+    ) -> Invariants {
+        Invariants { routing, machines, asked, chaos, seen: 0, available: BTreeSet::new() }
+    }
+
+    pub(crate) fn after_step(&mut self, view: &MemoryView) -> Check {
+        let events = view.events(self.seen, usize::MAX, None).unwrap();
+        let Some(last) = events.last() else { return Ok(()) };
+        self.seen = last.seq;
+        let instances = view.all::<InstanceSpec>(None).unwrap();
+        claims_are_held(view, &instances)?;
+        self.nobody_takes_the_last_one_away(view, &instances, &events)?;
+        self.the_edge_keeps_someone_to_route_to(view, &instances, &events)
+    }
+
+    /// Invariant 3: a process that should go on and had an available instance has one still, unless the
+    /// instances failed by themselves, which only nodes report.
+    fn nobody_takes_the_last_one_away(
+        &mut self,
+        view: &MemoryView,
+        instances: &[Instance],
+        events: &[Event],
+    ) -> Check {
+        let there = |it: &&Instance| is_available(it);
+        let now: BTreeSet<_> =
+            instances.iter().filter(there).map(|it| (it.parent.unwrap(), it.spec.process.clone())).collect();
+        let before = std::mem::replace(&mut self.available, now);
+        let by_node = events.iter().all(|event| matches!(event.actor, Actor::Node(_)));
+        for (env, process) in before.difference(&self.available).filter(|_| !by_node) {
+            if goes_on(view, *env, process) {
+                return Err(format!("{process} of {env} lost its last healthy instance"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the edge really routes to is never all told to stop.
+    fn the_edge_keeps_someone_to_route_to(
+        &self,
+        view: &MemoryView,
+        instances: &[Instance],
+        events: &[Event],
+    ) -> Check {
+        if !events.iter().any(|event| event.actor == Actor::Controller("rollout".into())) {
+            return Ok(());
+        }
+        let runs =
+            |id: &InstanceId| instances.iter().any(|it| it.id == *id && it.spec.desired == Desired::Running);
+        for (id, backends) in self.routing.borrow().iter() {
+            let Some(endpoint) = view.find::<EndpointSpec>(*id).unwrap() else { continue };
+            let wanted = goes_on(view, endpoint.parent.unwrap(), &endpoint.spec.process);
+            if wanted && !backends.is_empty() && !backends.iter().any(runs) {
+                return Err(format!("{} routes only to what was told to stop", endpoint.name));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn at_rest(&self, view: &MemoryView) -> Check {
+        history_is_whole(view)?;
+        self.requests_have_their_verdicts(view)?;
+        let instances = view.all::<InstanceSpec>(None).unwrap();
+        for env in view.all::<EnvSpec>(None).unwrap() {
+            runs_its_release(view, &env, &instances)?;
+        }
+        let stored: BTreeSet<_> = instances.iter().map(|it| it.id).collect();
+        let real: Vec<_> =
+            self.machines.iter().flat_map(|it| it.borrow().present().collect::<Vec<_>>()).collect();
+        let distinct: BTreeSet<_> = real.iter().copied().collect();
+        if distinct != stored || distinct.len() != real.len() {
+            return Err(format!("nodes run {real:?}, but {stored:?} are wanted"));
+        }
+        nothing_is_left_over(view, &instances)
+    }
+
+    /// Invariant 1, as far as it shows here: what was acknowledged is there, with a verdict that is true.
+    fn requests_have_their_verdicts(&self, view: &MemoryView) -> Check {
+        for asked in self.asked.borrow().iter() {
+            let Some(id) = asked.receipt else { continue };
+            let receipt = view.find::<ReceiptSpec>(id).unwrap().ok_or(format!("{id} was lost"))?;
+            let (verdict, reason) = (receipt.status.verdict, receipt.status.reason.unwrap_or_default());
+            let removed = reason == "the app was removed";
+            let taken = reason.contains("was taken by") || reason.contains("cannot be placed");
+            match verdict {
+                None => return Err(format!("{id} has no verdict")),
+                Some(Verdict::Succeeded) if asked.broken => return Err(format!("{id} succeeded: {reason}")),
+                Some(Verdict::Failed) if !asked.broken && !self.chaos && !removed && !taken => {
+                    return Err(format!("{id} failed: {reason}"));
+                }
+                Some(_) => {}
+            }
+            if receipt.status.steps.iter().any(|step| step.finished.is_none()) {
+                return Err(format!("{id} has an open step"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Invariant 2, and that nothing holds a claim which is not there.
+fn claims_are_held(view: &MemoryView, instances: &[Instance]) -> Check {
+    let mut addresses = BTreeSet::new();
+    for instance in instances {
+        let key = instance.spec.address.to_string();
+        if view.claim("address", &key).unwrap() != Some(instance.any_id()) || !addresses.insert(key) {
+            return Err(format!("{} does not hold its address", instance.id));
+        }
+    }
+    for claim in view.every_claim() {
+        if view.get(claim.owner).unwrap().is_none() {
+            return Err(format!("{} holds {} {} and is gone", claim.owner, claim.scope, claim.key));
+        }
+    }
+    for endpoint in view.all::<EndpointSpec>(None).unwrap() {
+        if view.claim("port", &endpoint.name).unwrap() != Some(endpoint.any_id()) {
+            return Err(format!("{} does not hold its port", endpoint.id));
+        }
+    }
+    let rollouts = view.all::<RolloutSpec>(None).unwrap();
+    for rollout in rollouts.iter().filter(|rollout| !rollout.status.phase.is_final()) {
+        let env = rollout.parent.unwrap().to_string();
+        if view.claim("rollout", &env).unwrap() != Some(rollout.any_id()) {
+            return Err(format!("{} is active and does not hold its env", rollout.id));
+        }
+    }
+    Ok(())
+}
+
+fn is_available(instance: &Instance) -> bool {
+    let (spec, status) = (&instance.spec, &instance.status);
+    spec.desired == Desired::Running && spec.serving && status.healthy && status.phase == Phase::Running
+}
+
+/// Whether instances of `process` are still wanted in `env`.
+fn goes_on(view: &MemoryView, env: AnyId, process: &Name) -> bool {
+    let Some(env) = view.get(env).unwrap().and_then(|env| env.typed::<EnvSpec>().ok()) else { return false };
+    let wants = |release: ReleaseId| {
+        let release = view.find::<ReleaseSpec>(release).unwrap();
+        release.and_then(|it| it.spec.manifest.process.get(process).map(|it| it.count)).unwrap_or(0) > 0
+    };
+    let rollouts = view.all::<RolloutSpec>(Some(env.id.into())).unwrap();
+    let target = rollouts.iter().find(|it| !it.status.phase.is_final()).map(|it| it.spec.release);
+    env.deleting.is_none() && target.or(env.spec.release).is_some_and(wants)
+}
+
+fn history_is_whole(view: &MemoryView) -> Check {
+    let mut previous = Event::GENESIS.to_owned();
+    for (place, event) in view.events(0, usize::MAX, None).unwrap().into_iter().enumerate() {
+        if event.seq != place as Seq + 1 || event.hash != event.chain(&previous) {
+            return Err(format!("event {} does not follow the one before", event.seq));
+        }
+        previous = event.hash;
+    }
+    Ok(())
+}
+
+fn runs_its_release(view: &MemoryView, env: &Env, instances: &[Instance]) -> Check {
+    let release = env.spec.release.and_then(|id| view.find::<ReleaseSpec>(id).unwrap());
+    let mut wanted = BTreeMap::new();
+    for (process, template) in release.iter().flat_map(|release| &release.spec.templates) {
+        let count = release.as_ref().map_or(0, |it| it.spec.manifest.process[process].count);
+        if count > 0 {
+            wanted.insert((process.clone(), template.hash()), count);
+        }
+    }
+    let mut there = BTreeMap::new();
+    for instance in instances.iter().filter(|it| it.parent == Some(env.any_id())) {
+        if instance.spec.desired != Desired::Running || !instance.spec.serving {
+            return Err(format!("{} is left over", instance.id));
+        }
+        let key = (instance.spec.process.clone(), instance.spec.template_hash.clone());
+        *there.entry(key).or_insert(0) += 1;
+    }
+    if wanted == there { Ok(()) } else { Err(format!("{} wants {wanted:?}, has {there:?}", env.id)) }
+}
+
+fn nothing_is_left_over(view: &MemoryView, instances: &[Instance]) -> Check {
+    if view.claims("address").unwrap().len() != instances.len() {
+        return Err("an address is held by nobody's instance".into());
+    }
+    if !view.claims("rollout").unwrap().is_empty() {
+        return Err("a rollout is still active".into());
+    }
+    if let Some(app) = view.all::<AppSpec>(None).unwrap().iter().find(|app| app.deleting.is_some()) {
+        return Err(format!("{} was to be removed", app.id));
+    }
+    for resource in view.resources().filter(|resource| resource.kind != Kind::Receipt) {
+        if resource.parent.is_some_and(|parent| view.get(parent).unwrap().is_none()) {
+            return Err(format!("{} has no parent any more", resource.id));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! Rollouts and removals over thousands of seeded worlds: people deploy good and broken releases, scale,
+//! roll back and remove, while controllers and agents crash, reports come late or twice, and nodes are
+//! cut off. After every step the invariants must hold; at the end everything must be as asked.
+
+mod invariants;
+mod user;
+
+use freehold_deploy::{RolloutReconciler, TeardownReconciler};
+use freehold_model::{
+    Actor, Bytes, Capacity, Millicores, Node, NodeId, NodeSpec, NodeStatus, Org, OrgId, OrgSpec, Project,
+    ProjectId, ProjectSpec, Txn, manifest::Driver,
+};
+use freehold_reconcile::{
+    Ids,
+    sim::{Context, SimController, SimEdge, SimNode, World, check_seeds, run_seed},
+};
+use invariants::Invariants;
+use std::{cell::RefCell, rc::Rc};
+use user::{Asked, User};
+
+/// Operations per world.
+const OPERATIONS: u32 = 5;
+/// A world that is not quiet by then never will be.
+const LONGEST: u64 = 3_600_000;
+
+#[test]
+fn invariants_hold_whatever_goes_wrong() {
+    check_seeds(2_000, |seed, verbose| scenario(seed, verbose, true).map(drop));
+}
+
+#[test]
+fn in_peace_good_releases_succeed_and_broken_ones_fail() {
+    check_seeds(300, |seed, verbose| scenario(seed, verbose, false).map(drop));
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    let once = || run_seed(7, false, &|seed, verbose| scenario(seed, verbose, true)).unwrap();
+    assert_eq!(once(), once());
+    assert_ne!(once(), run_seed(8, false, &|seed, verbose| scenario(seed, verbose, true)).unwrap());
+}
+
+/// Plays one world to its end; the hash of all that happened.
+fn scenario(seed: u64, verbose: bool, chaos: bool) -> Result<u64, String> {
+    let mut world = World::new(seed, verbose);
+    world.context.chaos = chaos;
+    let nodes = furnish(&mut world.context);
+    let asked = Rc::new(RefCell::new(Vec::<Asked>::new()));
+    let machines = nodes.map(|node| {
+        let node = SimNode::new(node, if chaos { 15 } else { 0 });
+        let machine = node.machine();
+        world.add(node);
+        machine
+    });
+    let edge = SimEdge::default();
+    let mut invariants = Invariants::new(edge.routing(), machines.to_vec(), asked.clone(), chaos);
+    world.add(edge);
+    world.add(SimController::new(RolloutReconciler));
+    world.add(SimController::new(TeardownReconciler));
+    world.add(User::new(OPERATIONS, asked.clone()));
+    let outcome = play(&mut world, &mut invariants, &asked);
+    if outcome.is_err() {
+        world.lines().iter().for_each(|line| eprintln!("{line}"));
+    }
+    outcome.map(|()| world.trace())
+}
+
+fn play(
+    world: &mut World,
+    invariants: &mut Invariants,
+    asked: &Rc<RefCell<Vec<Asked>>>,
+) -> Result<(), String> {
+    let end = world.context.clock.after(LONGEST);
+    let finished = |world: &World| {
+        asked.borrow().len() == OPERATIONS as usize && invariants::settled(&world.context.store.view_now())
+    };
+    while !finished(world) {
+        if !world.step(end) {
+            return Err("there was no verdict within an hour".into());
+        }
+        invariants.after_step(&world.context.store.view_now())?;
+    }
+    world.context.chaos = false;
+    let quiet = world.context.clock.after(300_000);
+    while world.step(quiet) {
+        invariants.after_step(&world.context.store.view_now())?;
+    }
+    invariants.at_rest(&world.context.store.view_now())
+}
+
+/// What the daemon makes at first start, and two nodes that are ready.
+fn furnish(context: &mut Context) -> [NodeId; 2] {
+    let (now, mut txn) = (context.now(), Txn::new(Actor::System, "first start", "setup"));
+    let org = Org::new(OrgId(context.ids.ulid()), "home", None, OrgSpec {}, now);
+    let id = ProjectId(context.ids.ulid());
+    txn.put(&org).put(&Project::new(id, "default", Some(org.id.into()), ProjectSpec {}, now));
+    let capacity = Capacity { cpu: Millicores(4000), memory: Bytes(2 << 30) };
+    let nodes = ["one", "two"].map(|name| {
+        let mut node = Node::new(NodeId(context.ids.ulid()), name, None, NodeSpec::default(), now);
+        node.status = NodeStatus { capacity, drivers: vec![Driver::Container], ..NodeStatus::default() };
+        txn.put(&node);
+        node.id
+    });
+    context.store.commit_now(txn).expect("an empty store takes everything");
+    nodes
+}

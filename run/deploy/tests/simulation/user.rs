@@ -1,0 +1,191 @@
+//! A person at the command line: plans, thinks, applies; sometimes the plan is stale by then.
+
+use freehold_deploy::{PlanError, Request, apply, check_fresh, plan_deploy, plan_remove, plan_rollback};
+use freehold_model::{
+    Actor, Bytes, Digest, ImageRef, Manifest, Millicores, Millis, Name, Plan, ReceiptId, Txn,
+    manifest::{Check, Driver, Endpoint, Probe, Process, Protocol, ProxyProtocol},
+};
+use freehold_reconcile::sim::{Context, Part};
+use jiff::Timestamp;
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+/// What was asked for, and the receipt, if the request was accepted.
+pub(crate) struct Asked {
+    pub(crate) receipt: Option<ReceiptId>,
+    /// Whether it starts instances that never become healthy.
+    pub(crate) broken: bool,
+}
+
+/// Does one operation after another.
+pub(crate) struct User {
+    left: u32,
+    next: Option<Timestamp>,
+    state: State,
+    asked: Rc<RefCell<Vec<Asked>>>,
+}
+
+/// Time passes between each of these.
+enum State {
+    Idle,
+    Looking(Wish, Plan),
+    Sending(Box<Txn>, ReceiptId, bool),
+}
+
+#[derive(Clone)]
+enum Wish {
+    Deploy(Manifest, bool),
+    Rollback(Name, Option<u32>),
+    Remove(Name),
+}
+
+impl User {
+    pub(crate) fn new(left: u32, asked: Rc<RefCell<Vec<Asked>>>) -> User {
+        User { left, next: None, state: State::Idle, asked }
+    }
+
+    fn done(&mut self, receipt: Option<ReceiptId>, broken: bool) -> State {
+        self.left -= 1;
+        self.asked.borrow_mut().push(Asked { receipt, broken });
+        State::Idle
+    }
+
+    fn act(&mut self, context: &mut Context) -> State {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Idle => {
+                let wish = wish(context);
+                match plan(context, &wish) {
+                    Ok(plan) => State::Looking(wish, plan),
+                    Err(error) => self.refused(context, &error),
+                }
+            }
+            State::Looking(wish, seen) => match self.apply(context, &wish, &seen) {
+                Ok(state) => state,
+                Err(error) => self.refused(context, &error),
+            },
+            State::Sending(txn, receipt, broken) => {
+                let outcome = context.store.commit_now(*txn);
+                context.tell(format_args!("user: {receipt}: {outcome:?}"));
+                self.done(outcome.ok().map(|_| receipt), broken)
+            }
+        }
+    }
+
+    fn apply(&mut self, context: &mut Context, wish: &Wish, seen: &Plan) -> Result<State, PlanError> {
+        let plan = plan(context, wish)?;
+        check_fresh(&plan, Some(&seen.hash))?;
+        let (actor, view, now) = (Actor::User("admin".into()), context.store.view_now(), context.now());
+        let (txn, receipt) = apply(&view, &plan, &actor, "request", now, &mut context.ids)?;
+        context.tell(format_args!("user: {:?} {} to {:?}", plan.operation, plan.app, plan.release));
+        Ok(State::Sending(Box::new(txn), receipt, is_broken(&plan)))
+    }
+
+    fn refused(&mut self, context: &mut Context, error: &PlanError) -> State {
+        context.tell(format_args!("user is refused: {}", error.problem()));
+        self.done(None, false)
+    }
+}
+
+impl Part for User {
+    fn step(&mut self, context: &mut Context) -> Option<Timestamp> {
+        if self.next.is_some_and(|next| next > context.now()) || self.left == 0 {
+            return self.next.filter(|_| self.left > 0);
+        }
+        self.state = self.act(context);
+        let wait = match self.state {
+            State::Idle if context.random.one_in(2) => (100, 5_000),
+            State::Idle => (5_000, 60_000),
+            _ => (1, 300),
+        };
+        self.next = Some(context.soon(wait.0, wait.1));
+        self.next
+    }
+}
+
+fn plan(context: &Context, wish: &Wish) -> Result<Plan, PlanError> {
+    let (view, project, env) = (context.store.view_now(), name("default"), name("prod"));
+    match wish.clone() {
+        Wish::Deploy(manifest, restart) => {
+            let images = manifest.process.keys().map(|process| (process.clone(), image())).collect();
+            plan_deploy(&view, &Request { project: &project, env: &env, manifest, images, restart })
+        }
+        Wish::Rollback(app, to) => plan_rollback(&view, &project, &app, &env, to),
+        Wish::Remove(app) => plan_remove(&view, &project, &app),
+    }
+}
+
+fn wish(context: &mut Context) -> Wish {
+    let app = name(context.random.pick::<&str>(&["alpha", "alpha", "beta"]));
+    match context.random.between(0, 10) {
+        0 => Wish::Remove(app),
+        1 | 2 => {
+            let to = Some(context.random.between(1, 4) as u32).filter(|_| context.random.one_in(3));
+            Wish::Rollback(app, to)
+        }
+        _ => {
+            let restart = context.random.one_in(8);
+            Wish::Deploy(manifest(context, app), restart)
+        }
+    }
+}
+
+fn manifest(context: &mut Context, app: Name) -> Manifest {
+    let mut process = BTreeMap::from([(name("web"), a_process(context))]);
+    if context.random.one_in(4) {
+        process.insert(name("worker"), a_process(context));
+    }
+    let own = if app.as_str() == "alpha" { 8000 } else { 8001 };
+    let listen = if context.random.one_in(6) { 8002 } else { own };
+    let web = Endpoint {
+        process: name("web"),
+        listen,
+        target: 80,
+        protocol: Protocol::Tcp,
+        proxy_protocol: ProxyProtocol::Off,
+    };
+    let endpoint = if context.random.one_in(6) { vec![] } else { vec![web] };
+    Manifest { schema: 1, app, process, endpoint }
+}
+
+fn a_process(context: &mut Context) -> Process {
+    let behaviours = ["ok", "ok", "ok", "ok", "ok", "slow", "slow", "crash", "mute", "missing"];
+    let behaviour = *context.random.pick(&behaviours);
+    let version = context.random.between(0, 3).to_string();
+    let check = Check {
+        probe: Probe::Tcp { port: 80 },
+        every: Millis(1_000),
+        timeout: Millis(500),
+        unhealthy_after: 3,
+        grace: Millis(10_000),
+    };
+    Process {
+        image: "app:1".into(),
+        driver: Driver::Container,
+        command: Some(vec![behaviour.into()]),
+        count: *context.random.pick(&[0, 1, 1, 2, 2, 3]),
+        cpu: Millicores(250),
+        memory: Bytes(*context.random.pick(&[64, 64, 64, 512]) << 20),
+        env: BTreeMap::from([("VERSION".into(), version)]),
+        stop_timeout: Millis(10_000),
+        check: Some(check),
+    }
+}
+
+/// Whether it would start something that cannot become healthy.
+fn is_broken(plan: &Plan) -> bool {
+    let Some(manifest) = &plan.manifest else { return false };
+    let bad = |command: &Option<Vec<String>>| {
+        command.as_ref().is_some_and(|words| ["crash", "mute", "missing"].contains(&words[0].as_str()))
+    };
+    plan.changes.iter().any(|change| {
+        let process = manifest.process.iter().find(|(name, _)| name.as_str() == change.name);
+        change.kind == "process" && change.start > 0 && process.is_some_and(|(_, it)| bad(&it.command))
+    })
+}
+
+fn image() -> ImageRef {
+    ImageRef { reference: "app:1".into(), digest: Digest::of(b"image") }
+}
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
