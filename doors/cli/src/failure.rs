@@ -57,7 +57,7 @@ fn as_text(problem: &Problem, paint: Paint) -> String {
     let mut text = format!("{} {}", paint.bad("error:"), problem.title);
     if let Some(detail) = &problem.detail {
         for line in detail.lines() {
-            text.push_str(&format!("\n  {line}"));
+            text.push_str(format!("\n  {line}").trim_end_matches(' '));
         }
     }
     if let Some(hint) = &problem.hint {

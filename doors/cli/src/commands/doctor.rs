@@ -34,9 +34,10 @@ pub(crate) fn run_here(globals: &Globals) -> Outcome {
 
 fn render(doctor: &Doctor, paint: Paint) -> String {
     let mut lines = vec![];
+    let width = doctor.findings.iter().map(|finding| finding.name.chars().count()).max().unwrap_or(0);
     for finding in &doctor.findings {
         let mark = if finding.ok { paint.good("✓") } else { paint.bad("✗") };
-        lines.push(format!("{mark} {:<20} {}", finding.name, finding.found));
+        lines.push(format!("{mark} {:<width$}  {}", finding.name, finding.found));
         let remedy = finding.remedy.iter().filter(|_| !finding.ok).flat_map(|text| text.lines());
         lines.extend(remedy.map(|line| format!("    {line}")));
     }

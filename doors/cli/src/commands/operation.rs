@@ -64,6 +64,9 @@ async fn begin(session: &Session, change: Change, wanted: Option<Digest>) -> Out
         let plan = session.client.plan(&change).await;
         session.progress.clear();
         let plan = plan?;
+        if let [problem] = plan.blockers.as_slice() {
+            return Err(problem.clone().into());
+        }
         session.out.text(&output::plan::render(&plan, session.out.paint))?;
         if let Some(problem) = blocked(&plan) {
             return Err(problem.clone().into());
@@ -125,11 +128,10 @@ pub(crate) async fn conclude(session: &Session, receipt: &Receipt) -> Outcome {
 async fn success(session: &Session, receipt: &Receipt) -> String {
     let paint = session.out.paint;
     let spec = &receipt.spec;
-    let mut lines = vec![match (spec.operation, &receipt.status.reason, show::healthy_at(receipt)) {
-        (Operation::Remove, ..) => format!("{} is removed.", spec.app),
-        (_, Some(reason), _) if receipt.status.steps.is_empty() => paint.dim(reason),
-        (_, _, Some(at)) => paint.good(&format!("healthy in {}", time::took(spec.accepted, at))),
-        (_, _, None) => paint.good("healthy"),
+    let mut lines = vec![match (spec.operation, &receipt.status.reason) {
+        (Operation::Remove, _) => format!("{} is removed.", spec.app),
+        (_, Some(reason)) if receipt.status.steps.is_empty() => paint.dim(reason),
+        _ => paint.good(&show::healthy_in(receipt)),
     }];
     lines.extend(addresses(session, receipt).await);
     lines.push(format!("receipt {}", receipt.id));

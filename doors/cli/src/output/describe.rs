@@ -5,6 +5,9 @@ use freehold_model::{AnyResource, Condition, api::Description};
 use jiff::Timestamp;
 use serde_json::Value;
 
+/// How many children and events people see; `--json` has more.
+const SHOWN: usize = 10;
+
 /// The whole description.
 pub(crate) fn render(description: &Description, paint: Paint, now: Timestamp) -> String {
     let resource = &description.resource;
@@ -29,7 +32,8 @@ pub(crate) fn render(description: &Description, paint: Paint, now: Timestamp) ->
     lines.extend(conditions(&resource.status, paint, now));
     lines.extend(children(&description.children, paint, now));
     lines.push(paint.bold("last events"));
-    lines.extend(event::lines(&description.events, paint).lines().map(|line| format!("  {line}")));
+    let events = &description.events[..description.events.len().min(SHOWN)];
+    lines.extend(event::lines(events, paint).lines().map(|line| format!("  {line}")));
     lines.join("\n")
 }
 
@@ -110,7 +114,6 @@ fn conditions(status: &Value, paint: Paint, now: Timestamp) -> Vec<String> {
 }
 
 fn children(children: &[AnyResource], paint: Paint, now: Timestamp) -> Vec<String> {
-    const SHOWN: usize = 10;
     let mut lines = vec![];
     if !children.is_empty() {
         lines.push(paint.bold("belonging to it"));

@@ -27,10 +27,14 @@ pub(crate) fn lines(events: &[Event], paint: Paint) -> String {
     }
 }
 
+/// What every event of a commit carries: it says nothing to people.
+const DULL: [&str; 3] = ["version", "generation", "parent"];
+
 /// The simple details of an event; those within lists and objects are for `--json`.
 fn details(data: &Value) -> String {
     let Value::Object(fields) = data else { return String::new() };
-    let simple = fields.iter().filter_map(|(key, value)| match value {
+    let telling = fields.iter().filter(|(key, _)| !DULL.contains(&key.as_str()));
+    let simple = telling.filter_map(|(key, value)| match value {
         Value::String(text) => Some(format!("{key}={}", text.lines().next().unwrap_or_default())),
         Value::Number(_) | Value::Bool(_) => Some(format!("{key}={value}")),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
@@ -45,7 +49,7 @@ mod tests {
 
     #[test]
     fn details_are_the_simple_fields() {
-        let data = json!({"reason": "web exited\nmore", "count": 2, "ok": false, "list": [1], "none": null});
+        let data = json!({"reason": "web exited\nmore", "count": 2, "ok": false, "list": [1], "none": null, "version": 9});
         assert_eq!(details(&data), "count=2 ok=false reason=web exited");
         assert_eq!(details(&Value::Null), "");
     }

@@ -85,10 +85,23 @@ pub(crate) fn log_tail(receipt: &Receipt, paint: Paint) -> Vec<String> {
     lines
 }
 
-/// Since when it was healthy: the end of its last start, or of all of it.
-pub(crate) fn healthy_at(receipt: &Receipt) -> Option<Timestamp> {
-    let start = receipt.status.steps.iter().rev().find(|step| step.name == "start");
-    start.and_then(|step| step.finished).or(receipt.status.finished)
+/// `healthy in 0.4 s`, and when all of it was done if that took longer: old instances may stop slowly.
+pub(crate) fn healthy_in(receipt: &Receipt) -> String {
+    let accepted = receipt.spec.accepted;
+    let end_of = |name: &str| {
+        receipt.status.steps.iter().find(|step| step.name == name).and_then(|step| step.finished)
+    };
+    let done = receipt.status.finished;
+    let Some(healthy) = end_of("start").or_else(|| end_of("shift")).or(done) else {
+        return "healthy".into();
+    };
+    let text = format!("healthy in {}", time::took(accepted, healthy));
+    match done {
+        Some(done) if done.duration_since(healthy).as_secs() >= 1 => {
+            format!("{text}, done in {}", time::took(accepted, done))
+        }
+        _ => text,
+    }
 }
 
 #[cfg(test)]
@@ -133,7 +146,10 @@ pub(crate) mod tests {
             "  ✓ start    2 instances of web  3.0 s"
         );
         assert_eq!(step_line(&receipt.status.steps[1], Paint::plain()), "  … shift    tcp/8000");
-        assert_eq!(healthy_at(&receipt).unwrap(), receipt.status.steps[0].finished.unwrap());
+        assert_eq!(healthy_in(&receipt), "healthy in 3.0 s");
+        receipt.status.finished =
+            receipt.status.steps[0].finished.map(|at| at + jiff::SignedDuration::from_secs(10));
+        assert_eq!(healthy_in(&receipt), "healthy in 3.0 s, done in 13.0 s");
         receipt.status.verdict = Some(Verdict::Failed);
         receipt.status.reason = Some("web exited twice".into());
         receipt.status.log_tail = vec!["panic: no config".into()];
