@@ -23,6 +23,7 @@ pub struct NewEvent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Event {
     /// Its place in the log.
+    #[schema(value_type = u64)]
     pub seq: Seq,
     /// When it was committed.
     #[schema(value_type = String, format = DateTime)]

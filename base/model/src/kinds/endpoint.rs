@@ -41,6 +41,7 @@ pub struct EndpointStatus {
     /// How many instances answer now.
     pub backends: u32,
     /// The global version of the view from which the edge made its present routing.
+    #[schema(value_type = u64)]
     pub applied: Seq,
     /// Open connections of each instance that no longer gets new ones; absent when it has none.
     #[schema(value_type = Object)]

@@ -156,3 +156,16 @@ async fn request_ids_are_echoed_when_sane_and_made_when_not() {
         assert!(made.starts_with("req_"), "{made}");
     }
 }
+
+#[tokio::test]
+async fn a_panic_is_answered_without_its_message_and_harms_nobody_else() {
+    let world = World::new();
+    world.tree();
+    let request = world.request("GET", "/v1/logs?app=web&process=panic").header("x-request-id", "trace-1");
+    let response = world.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(response.headers()["x-request-id"], "trace-1");
+    let problem = problem(response).await;
+    assert_eq!(problem.status, 500);
+    assert!(!problem.to_string().contains("hunter2"), "{problem}");
+    assert_eq!(world.get("/v1/logs?app=web").await.0, StatusCode::OK);
+}
