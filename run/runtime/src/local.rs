@@ -104,8 +104,11 @@ impl Runtime for LocalRuntime {
                     let handle = ShimHandle::ended(launch.clone(), dir, shim, end);
                     adopted.push((launch, Arc::new(handle) as Arc<dyn Handle>));
                 }
-                Ok(None) => self.remove(instance).await?,
-                Err(error) => return Err(error),
+                // Nothing was started from it; if removing fails, the next start tries again.
+                Ok(None) => drop(self.remove(instance).await),
+                // One that cannot be looked at must not keep the others from being adopted. Should it
+                // run after all, its lock keeps it from being started twice.
+                Err(error) => tracing::error!(%instance, %error, "cannot adopt"),
             }
         }
         Ok(adopted)
@@ -193,6 +196,8 @@ fn check(launch: &Launch) -> Result<(), RuntimeError> {
     let texts = launch.args.iter().chain(launch.env.iter().flat_map(|(key, value)| [key, value]));
     if launch.args.first().is_none_or(String::is_empty) {
         bad("it has no command: name one in the manifest, or use an image that has one")
+    } else if launch.hostname.len() > 64 {
+        bad("its host name is longer than the 64 characters that Linux takes")
     } else if launch.layers.is_empty() {
         bad("its image has no layers, so there is nothing to run")
     } else if texts.chain([&launch.hostname, &launch.workdir]).any(|text| text.contains('\0')) {
@@ -210,11 +215,15 @@ fn spawn(
     lock: OwnedFd,
     log: OwnedFd,
 ) -> Result<(), RuntimeError> {
-    let program = shim.first().cloned().unwrap_or_default();
-    let mut command = tokio::process::Command::new(&program);
+    let (program, arguments) = shim.split_first().ok_or_else(|| RuntimeError::Spawn {
+        program: String::new(),
+        source: io::ErrorKind::NotFound.into(),
+    })?;
+    let mut command = tokio::process::Command::new(program);
     // Nothing of this process's environment is the instance's business; it may hold tokens.
-    command.args(&shim[1..]).arg(&dir.0).env_clear().stdin(listener).stdout(lock).stderr(log);
-    let mut child = command.spawn().map_err(|source| RuntimeError::Spawn { program, source })?;
+    command.args(arguments).arg(&dir.0).env_clear().stdin(listener).stdout(lock).stderr(log);
+    let mut child =
+        command.spawn().map_err(|source| RuntimeError::Spawn { program: program.clone(), source })?;
     tokio::spawn(async move { child.wait().await });
     Ok(())
 }

@@ -93,9 +93,9 @@ fn spawn(shim: &[String], dir: &InstanceDir) -> io::Result<UnixStream> {
     let (ours, theirs) = StdStream::pair()?;
     ours.set_nonblocking(true)?;
     let log = OpenOptions::new().append(true).create(true).open(dir.shim_log())?;
-    let program = shim.first().ok_or(io::ErrorKind::NotFound)?;
+    let (program, arguments) = shim.split_first().ok_or(io::ErrorKind::NotFound)?;
     let mut command = tokio::process::Command::new(program);
-    command.args(&shim[1..]).arg(&dir.0).arg(shim::EXEC).env_clear();
+    command.args(arguments).arg(&dir.0).arg(shim::EXEC).env_clear();
     let theirs = std::os::fd::OwnedFd::from(theirs);
     let mut child = command.stdin(theirs).stdout(Stdio::null()).stderr(log).spawn()?;
     tokio::spawn(async move { child.wait().await });

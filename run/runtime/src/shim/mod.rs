@@ -51,12 +51,14 @@ pub fn dispatch(args: &[String]) -> Option<ExitCode> {
         [_, command, dir, exec] if command == COMMAND && exec == EXEC => (dir, crate::exec::helper_main),
         _ => return None,
     };
-    close_inherited();
+    shed_inheritance();
     Some(main(PathBuf::from(dir)))
 }
 
-/// Whatever else was open where this program was started must not reach an instance.
-fn close_inherited() {
+/// Whatever was open where this program was started must not reach an instance, and a strict umask
+/// there must not make the instance's own root unreadable to its users.
+fn shed_inheritance() {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     // SAFETY: called before anything of this process has opened a descriptor above standard error.
     unsafe { nix::libc::close_range(3, nix::libc::c_uint::MAX, 0) };
 }

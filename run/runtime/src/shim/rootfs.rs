@@ -49,10 +49,11 @@ fn overlay(dir: &InstanceDir, layers: &[PathBuf]) -> io::Result<()> {
     }
     let lower: Vec<String> = (0..layers.len()).rev().map(|n| format!("l/{n}")).collect();
     let options = format!("lowerdir={},upperdir=upper,workdir=work", lower.join(":"));
+    // Devices are in the instance's own /dev: one that an image brings along is only a file.
+    let flags = MsFlags::MS_NODEV;
     // An instance's files die with it: `volatile` spares the sync at unmounting (Linux 5.10).
-    let mount = |options: &str| {
-        mount_syscall(Some("overlay"), "merged", Some("overlay"), MsFlags::empty(), Some(options))
-    };
+    let mount =
+        |options: &str| mount_syscall(Some("overlay"), "merged", Some("overlay"), flags, Some(options));
     Ok(mount(&format!("{options},volatile")).or_else(|_| mount(&options))?)
 }
 

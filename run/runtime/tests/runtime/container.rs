@@ -185,8 +185,14 @@ async fn what_cannot_start_says_why() {
     let RunState::StartFailed { message } = state else { panic!("{state:?}") };
     assert!(message.contains("/no/such/layer"), "{message}");
     world.runtime.remove(launch.instance).await.unwrap();
-    launch.args.clear();
-    assert!(matches!(world.runtime.start(&launch).await, Err(RuntimeError::BadLaunch { .. })));
+    for bad in [
+        Launch { args: vec![], ..launch.clone() },
+        Launch { layers: vec![], ..launch.clone() },
+        Launch { hostname: "x".repeat(65), ..launch.clone() },
+        Launch { env: vec![("A".into(), "\0".into())], ..launch.clone() },
+    ] {
+        assert!(matches!(world.runtime.start(&bad).await, Err(RuntimeError::BadLaunch { .. })));
+    }
     assert_eq!(world::remains(&launch), Vec::<String>::new());
 }
 
@@ -206,6 +212,17 @@ async fn it_runs_once_at_a_time_and_is_not_removed_while_it_runs() {
     world::end(&world.runtime, &again).await;
     world.runtime.remove(launch.instance).await.unwrap();
     assert_eq!(world::remains(&launch), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn devices_that_an_image_brings_along_are_dead() {
+    use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+    let world = world!();
+    let path = world.layer().join("zero");
+    mknod(&path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 5)).unwrap();
+    let text = world.output("ls /zero; head -c 3 /zero && echo read; head -c 3 /dev/zero | wc -c").await;
+    assert!(text.contains("Permission denied") && !text.contains("read\n"), "{text}");
+    assert!(text.contains('3'), "its own devices work: {text}");
 }
 
 #[tokio::test]
