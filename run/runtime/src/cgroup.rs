@@ -4,6 +4,10 @@
 //! removing is the same for both, and is done by the shim at the end or, when the shim was killed, by
 //! whoever cleans up after it. No systemd is asked: `/freehold` belongs to this program.
 
+mod hierarchy;
+
+pub(crate) use hierarchy::{Hierarchy, counts_swap, hierarchies};
+
 use freehold_model::{Bytes, InstanceId, Millicores};
 use std::{
     fs, io,
@@ -25,56 +29,9 @@ pub(crate) struct Cgroup {
     dirs: Vec<PathBuf>,
 }
 
-/// A mounted hierarchy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Hierarchy {
-    pub(crate) mount: PathBuf,
-    pub(crate) v2: bool,
-}
-
-impl Hierarchy {
-    /// Whether it carries the v1 controller `name`.
-    pub(crate) fn is(&self, name: &str) -> bool {
-        let file_name = self.mount.file_name().unwrap_or_default().to_string_lossy();
-        file_name.split(',').any(|part| part == name)
-    }
-}
-
-/// Every mounted hierarchy, once.
-pub(crate) fn hierarchies() -> Vec<Hierarchy> {
-    parse_mounts(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
-}
-
-fn parse_mounts(mountinfo: &str) -> Vec<Hierarchy> {
-    let mut found: Vec<Hierarchy> = Vec::new();
-    for line in mountinfo.lines() {
-        let Some((before, after)) = line.split_once(" - ") else { continue };
-        let v2 = match after.split(' ').next() {
-            Some("cgroup2") => true,
-            Some("cgroup") => false,
-            _ => continue,
-        };
-        let Some(mount) = before.split(' ').nth(4) else { continue };
-        let hierarchy = Hierarchy { mount: PathBuf::from(mount), v2 };
-        if !found.contains(&hierarchy) {
-            found.push(hierarchy);
-        }
-    }
-    found
-}
-
 /// The path of an instance's group within every hierarchy.
 pub(crate) fn path_of(instance: InstanceId) -> PathBuf {
     Path::new("/").join(PARENT).join(instance.to_string())
-}
-
-/// Whether swap can be limited: on v1 it is an option of the kernel.
-pub(crate) fn counts_swap() -> bool {
-    let all = hierarchies();
-    match all.iter().find(|h| h.is("memory")) {
-        Some(v1) => v1.mount.join("memory.memsw.limit_in_bytes").exists(),
-        None => Path::new("/proc/swaps").exists(),
-    }
 }
 
 impl Cgroup {
@@ -201,11 +158,20 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Removes the groups that all instances share, where they are empty.
+    /// Removes the groups that all instances share, where they are empty. A shim that just ended may
+    /// still count for a moment.
     pub(crate) fn remove_shared() {
         for h in hierarchies() {
             let parent = h.mount.join(PARENT);
-            let _ = fs::remove_dir(parent.join("shims"));
+            let shims = parent.join("shims");
+            for _ in 0..20 {
+                let alive =
+                    fs::read_to_string(shims.join("cgroup.procs")).is_ok_and(|procs| !procs.is_empty());
+                if alive || fs::remove_dir(&shims).is_ok() || !shims.exists() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
             let _ = fs::remove_dir(parent);
         }
     }
@@ -275,20 +241,6 @@ fn remove_tree(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hierarchies_are_found_in_mountinfo() {
-        let text = "\
-25 30 0:23 / /sys/fs/cgroup rw - tmpfs tmpfs rw
-26 25 0:24 / /sys/fs/cgroup/cpu,cpuacct rw shared:1 - cgroup cgroup rw,cpu,cpuacct
-27 25 0:25 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
-27 25 0:25 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
-";
-        let found = parse_mounts(text);
-        assert_eq!(found.len(), 2);
-        assert!(found[0].is("cpu") && found[0].is("cpuacct") && !found[0].is("memory") && !found[0].v2);
-        assert!(found[1].v2);
-    }
 
     #[test]
     fn quotas_are_millicores_of_the_period() {

@@ -55,7 +55,11 @@ async fn what_ended_meanwhile_is_adopted_as_ended() {
 #[tokio::test]
 async fn an_instance_does_not_outlive_its_shim() {
     let world = world!();
-    for launch in [world.launch("echo ready; sleep 1000"), world.process("echo ready; sleep 1000")] {
+    // The first process is told of its parent's death; only its control group tells of the other.
+    let number = format!("13{}", std::process::id());
+    let script = format!("sleep {number} & echo ready; wait");
+    let runs = || world::processes().iter().any(|line| line.contains(&format!("sleep\0{number}")));
+    for launch in [world.launch(&script), world.process(&script)] {
         let handle = world.runtime.start(&launch).await.unwrap();
         let pid = world::running(&*handle).await;
         world::logged(&launch, "ready").await;
@@ -65,6 +69,7 @@ async fn an_instance_does_not_outlive_its_shim() {
         // Its new parent may not have asked for it yet.
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         assert!(status.is_empty() || status.contains("State:\tZ"), "it still runs: {status}");
+        assert!(!runs(), "its child still runs");
         world.runtime.remove(launch.instance).await.unwrap();
         assert_eq!(world::remains(&launch), Vec::<String>::new());
     }
@@ -99,6 +104,9 @@ async fn stray_signals_do_not_end_a_shim() {
     let launch = world.launch("echo ready; sleep 1000");
     let handle = world.runtime.start(&launch).await.unwrap();
     let pid = world::running(&*handle).await;
+    let status = fs::read_to_string(format!("/proc/{}/status", shim_of(pid))).unwrap();
+    println!("shim: {}", status.lines().find(|line| line.starts_with("VmRSS")).unwrap());
+    assert!(status.contains("Threads:\t1\n"), "{status}");
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE] {
         kill(shim_of(pid), signal).unwrap();
     }

@@ -31,8 +31,10 @@ async fn it_runs_until_it_is_signalled() {
     world::running(&*handle).await;
     println!("start to running: {:?}", begin.elapsed());
     world::logged(&launch, "ready").await;
+    let asked = Instant::now();
     handle.signal(15).await.unwrap();
     assert_eq!(world::exit(&*handle).await.code, Some(3));
+    println!("signal to exit: {:?}", asked.elapsed());
     assert!(matches!(handle.signal(15).await, Err(RuntimeError::NotRunning(_))));
     assert_eq!(world::log(&launch).last().unwrap().text, "bye");
 }
