@@ -12,7 +12,9 @@ pub(crate) fn render(plan: &Plan, paint: Paint) -> String {
     let mut lines = vec![header(plan, paint), String::new()];
     for change in &plan.changes {
         lines.push(change_line(change, paint));
-        lines.extend(change.fields.iter().map(|field| field_line(field, paint)));
+        // Of what goes, its name says enough.
+        let fields = change.fields.iter().filter(|_| change.action != Action::Remove);
+        lines.extend(fields.map(|field| field_line(field, paint)));
     }
     if !plan.placement.is_empty() {
         lines.extend([String::new(), paint.bold("placement")]);
