@@ -102,26 +102,18 @@ fn parse_actor(text: &str) -> Result<Actor, StoreError> {
     }
 }
 
-/// `data` as it will be read back. Only fractions can differ: parsing one may miss its last bit, and the
-/// hash of what was read must be the hash of what was written.
+/// `data` as it will be read back, since the hash of what is read must be the hash of what was written.
+/// serde_json may miss the last bit of a fraction that it parses: such a fraction is kept as its text.
 fn settled(data: Value) -> Value {
-    let mut data = data;
-    while has_fraction(&data) {
-        let read: Value = serde_json::from_str(&data.to_string()).expect("printed JSON parses");
-        if read == data {
-            break;
+    match data {
+        Value::Number(number) if number.is_f64() => {
+            let text = number.to_string();
+            let exact = serde_json::from_str::<Value>(&text).is_ok_and(|read| read.to_string() == text);
+            if exact { Value::Number(number) } else { Value::String(text) }
         }
-        data = read;
-    }
-    data
-}
-
-fn has_fraction(value: &Value) -> bool {
-    match value {
-        Value::Number(number) => number.is_f64(),
-        Value::Array(items) => items.iter().any(has_fraction),
-        Value::Object(fields) => fields.values().any(has_fraction),
-        _ => false,
+        Value::Array(items) => items.into_iter().map(settled).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(key, value)| (key, settled(value))).collect(),
+        other => other,
     }
 }
 
@@ -154,5 +146,7 @@ mod tests {
             let read: Value = serde_json::from_str(&data.to_string()).unwrap();
             assert_eq!(read.to_string(), data.to_string());
         }
+        let plain = serde_json::json!([0.5, -0.0, 0.1, 1e300, 3, null, "x"]);
+        assert_eq!(settled(plain.clone()), plain);
     }
 }

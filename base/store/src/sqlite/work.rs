@@ -48,7 +48,8 @@ struct Stored {
     name: String,
     generation: u64,
     version: u64,
-    deleting: bool,
+    labels: String,
+    deleting: Option<String>,
     spec: String,
     status: String,
 }
@@ -122,7 +123,11 @@ impl<'a> Work<'a> {
         if before.version != row.version {
             return Err(stale(row.id, row.version, stored.version));
         }
-        let generation = stored.generation + u64::from(!same_json(&stored.spec, &row.spec));
+        let same_spec = same_json(&stored.spec, &row.spec);
+        if same_spec && stored.equals_but_for_spec(row) {
+            return Ok(());
+        }
+        let generation = stored.generation + u64::from(!same_spec);
         let sql = "UPDATE OR IGNORE resources SET parent = ?2, name = ?3, labels = ?4, generation = ?5,
                    version = ?6, deleting = ?7, spec = ?8, status = ?9 WHERE rowid = ?1";
         let written = self.run(
@@ -183,7 +188,7 @@ impl<'a> Work<'a> {
 
     fn deleting(&mut self, id: AnyId) -> Result<(), Refusal> {
         let (stored, _) = self.touch(id)?;
-        if stored.deleting {
+        if stored.deleting.is_some() {
             return Ok(());
         }
         let sql = "UPDATE resources SET deleting = ?2, version = ?3 WHERE rowid = ?1";
@@ -196,6 +201,8 @@ impl<'a> Work<'a> {
         let (stored, _) = self.touch(id)?;
         self.run("DELETE FROM resources WHERE rowid = ?1", [stored.rowid])?;
         self.run("DELETE FROM claims WHERE owner = ?1", [id.to_string()])?;
+        // Whatever takes the id from here on starts from nothing.
+        self.before.insert(id, Before::default());
         let parent = parse_parent(&stored.parent)?;
         self.cause(id, "deleted", stored.generation, Some((stored.name, parent)));
         Ok(())
@@ -263,7 +270,7 @@ impl<'a> Work<'a> {
     }
 
     fn find(&self, id: AnyId) -> Result<Option<Stored>, Refusal> {
-        let sql = "SELECT rowid, parent, name, generation, version, deleting IS NOT NULL, spec, status
+        let sql = "SELECT rowid, parent, name, generation, version, labels, deleting, spec, status
                    FROM resources WHERE id = ?1";
         let found = self.db.prepare_cached(sql)?.query_row([id.to_string()], |row| {
             Ok(Stored {
@@ -272,9 +279,10 @@ impl<'a> Work<'a> {
                 name: row.get(2)?,
                 generation: row.get::<_, i64>(3)? as u64,
                 version: row.get::<_, i64>(4)? as u64,
-                deleting: row.get(5)?,
-                spec: row.get(6)?,
-                status: row.get(7)?,
+                labels: row.get(5)?,
+                deleting: row.get(6)?,
+                spec: row.get(7)?,
+                status: row.get(8)?,
             })
         });
         Ok(found.optional()?)
@@ -287,6 +295,16 @@ impl<'a> Work<'a> {
         let owner: String = self.db.prepare_cached(sql)?.query_row(key, |row| row.get(0))?;
         let owner = parse("id", &owner)?;
         Ok(CommitError::NameTaken { kind: row.kind, name: row.name.clone(), owner }.into())
+    }
+}
+
+impl Stored {
+    fn equals_but_for_spec(&self, row: &Row) -> bool {
+        self.name == row.name
+            && self.parent == parent_text(row.parent)
+            && self.labels == row.labels
+            && self.deleting == row.deleting
+            && same_json(&self.status, &row.status)
     }
 }
 
