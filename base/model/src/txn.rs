@@ -36,11 +36,13 @@ pub struct Claim {
     pub scope: String,
     /// The thing claimed.
     pub key: String,
-    /// The holder.
+    /// The holder, which exists once the transaction's writes are applied.
     pub owner: AnyId,
 }
 
-/// One write within a transaction.
+/// One write within a transaction. The versions and generations that writes name are those from before
+/// the transaction, so that it may write the spec and the status of what was read once. A write that
+/// changes nothing causes no event and keeps the version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Write {
     /// Creates the resource (its `version` is 0, and neither id nor (kind, parent, name) exists), or

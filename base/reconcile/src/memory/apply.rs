@@ -16,7 +16,14 @@ pub(super) fn apply(
     for (id, expected) in &txn.expect {
         expect_version(state.resources.get(id).map(|found| found.version), *id, *expected)?;
     }
-    let mut draft = Draft { state: state.clone(), events: vec![], touched: BTreeSet::new(), now };
+    let mut draft = Draft {
+        start: state,
+        state: state.clone(),
+        reason: &txn.reason,
+        events: vec![],
+        touched: BTreeSet::new(),
+        now,
+    };
     for write in &txn.writes {
         draft.write(write)?;
     }
@@ -26,19 +33,22 @@ pub(super) fn apply(
     for claim in &txn.claims {
         draft.claim(&claim.scope, &claim.key, claim.owner)?;
     }
-    draft.events.extend(txn.events.iter().cloned());
     Ok(draft.seal(log, txn))
 }
 
-struct Draft {
+struct Draft<'a> {
+    /// What was before the transaction: its writes name versions and generations from then.
+    start: &'a State,
     state: State,
+    reason: &'a str,
+    /// What the writes cause.
     events: Vec<NewEvent>,
     /// What gets the version of this commit.
     touched: BTreeSet<AnyId>,
     now: Timestamp,
 }
 
-impl Draft {
+impl Draft<'_> {
     fn write(&mut self, write: &Write) -> Result<(), CommitError> {
         match write {
             Write::Put(resource) if resource.version == 0 => self.create(resource),
@@ -56,7 +66,9 @@ impl Draft {
         }
         self.name_is_free(resource)?;
         let stored = AnyResource { generation: 1, ..resource.clone() };
+        let place = json!({ "name": stored.name, "parent": stored.parent });
         self.keep(stored, "created");
+        self.locate(place);
         Ok(())
     }
 
@@ -65,18 +77,16 @@ impl Draft {
         expect_version(Some(old.version), resource.id, resource.version)?;
         self.name_is_free(resource)?;
         let generation = old.generation + u64::from(old.spec != resource.spec);
-        let new = AnyResource { generation, ..resource.clone() };
-        if *old == new {
-            return Ok(());
+        let new = AnyResource { generation, created: old.created, ..resource.clone() };
+        if *old != new {
+            self.keep(new, "changed");
         }
-        let only_observed = AnyResource { status: old.status.clone(), ..new.clone() } == *old;
-        self.keep(new, if only_observed { "observed" } else { "changed" });
         Ok(())
     }
 
     fn spec(&mut self, id: AnyId, spec: &Value, generation: Option<u64>) -> Result<(), CommitError> {
         let old = self.existing(id)?;
-        if let Some(expected) = generation.filter(|expected| *expected != old.generation) {
+        if let Some(expected) = generation.filter(|expected| *expected != self.generation_before(&old)) {
             let found = format!("generation {}", old.generation);
             return Err(stale(id, format!("generation {expected}"), found));
         }
@@ -107,15 +117,17 @@ impl Draft {
     }
 
     fn delete(&mut self, id: AnyId) -> Result<(), CommitError> {
-        self.existing(id)?;
+        let old = self.existing(id)?;
         self.state.resources.remove(&id);
         self.state.claims.retain(|_, owner| *owner != id);
         self.touched.remove(&id);
-        self.note(id, "deleted");
+        self.note(&old, "deleted");
+        self.locate(json!({ "name": old.name, "parent": old.parent }));
         Ok(())
     }
 
     fn claim(&mut self, scope: &str, key: &str, owner: AnyId) -> Result<(), CommitError> {
+        self.existing(owner)?;
         let holder = self.state.claims.entry((scope.to_owned(), key.to_owned())).or_insert(owner);
         if *holder == owner {
             return Ok(());
@@ -125,6 +137,12 @@ impl Draft {
 
     fn existing(&self, id: AnyId) -> Result<Arc<AnyResource>, CommitError> {
         self.state.resources.get(&id).cloned().ok_or(CommitError::Missing { id })
+    }
+
+    /// The generation that the writer can have seen: 0 of what this transaction made.
+    fn generation_before(&self, now: &AnyResource) -> u64 {
+        let made_here = now.version == 0;
+        self.start.resources.get(&now.id).filter(|_| !made_here).map_or(0, |before| before.generation)
     }
 
     fn name_is_free(&self, wanted: &AnyResource) -> Result<(), CommitError> {
@@ -140,19 +158,31 @@ impl Draft {
 
     fn keep(&mut self, resource: AnyResource, verb: &str) {
         let id = resource.id;
+        self.note(&resource, verb);
         self.touched.insert(id);
         self.state.resources.insert(id, Arc::new(resource));
-        self.note(id, verb);
     }
 
-    fn note(&mut self, subject: AnyId, verb: &str) {
-        let what = format!("{}.{verb}", subject.kind);
-        self.events.push(NewEvent { subject, what, data: json!({}) });
+    fn note(&mut self, resource: &AnyResource, verb: &str) {
+        let what = format!("{}.{verb}", resource.kind);
+        let data = json!({ "generation": resource.generation, "reason": self.reason });
+        self.events.push(NewEvent { subject: resource.id, what, data });
+    }
+
+    /// Adds to the last event what cannot be asked of the resource before or after.
+    fn locate(&mut self, place: Value) {
+        if let Some((data, place)) =
+            self.events.last_mut().map(|event| &mut event.data).zip(place.as_object())
+        {
+            place.iter().for_each(|(key, value)| data[key] = value.clone());
+        }
     }
 
     /// Gives everything written the version of the last event, and chains the events to the log.
     fn seal(mut self, log: &[Event], txn: &Txn) -> (State, Vec<Event>) {
-        let version = (log.len() + self.events.len()) as Seq;
+        let version = (log.len() + self.events.len() + txn.events.len()) as Seq;
+        self.events.iter_mut().for_each(|caused| caused.data["version"] = version.into());
+        self.events.extend(txn.events.iter().cloned());
         for id in &self.touched {
             if let Some(resource) = self.state.resources.get_mut(id) {
                 Arc::make_mut(resource).version = version;
