@@ -115,7 +115,7 @@ fn failure(error: PlanError) -> Failure {
 
 /// Only the hash of what the caller looked at is known, so it is told how the plan is now.
 fn stale(plan: &Plan) -> Problem {
-    Problem::new(Code::StalePlan, "Something changed since the plan was made.")
+    Problem::new(Code::StalePlan, "The plan is stale: something changed since it was made.")
         .detail(format!("The plan is now: {}.", sentence(plan)))
         .hint("Look at the plan again; nothing was changed.")
 }

@@ -2,10 +2,7 @@
 
 use crate::world::World;
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -43,18 +40,19 @@ fn a_broken_release_fails_and_the_one_before_serves() {
     world.freehold(&["deploy", "-f", &good]).ok();
     let before = world.instances("shop");
 
-    let stop = Arc::new(AtomicBool::new(false));
+    let stop = AtomicBool::new(false);
     let failures = std::thread::scope(|scope| {
         let visitor = scope.spawn(|| visit_until(&world, &stop));
+        let visiting = Visiting(&stop);
         for (command, reason) in
-            [(CRASHES, "exited with code 3"), (NEVER_HEALTHY, "healthy"), (NOT_THERE, "no-such-program")]
+            [(CRASHES, "exited with code 3"), (NEVER_HEALTHY, "check"), (NOT_THERE, "no-such-program")]
         {
             let broken = world.write("broken.toml", &manifest(command));
             world.freehold(&["deploy", "-f", &broken]).exits(8).says(reason);
         }
         let crashed = world.write("broken.toml", &manifest(CRASHES));
         world.freehold(&["deploy", "-f", &crashed]).exits(8).says("cannot open the till");
-        stop.store(true, Ordering::Relaxed);
+        drop(visiting);
         visitor.join().unwrap()
     });
     assert_eq!(failures, Vec::<String>::new());
@@ -67,6 +65,15 @@ fn a_broken_release_fails_and_the_one_before_serves() {
     let verdicts: Vec<_> =
         receipts.as_array().unwrap().iter().map(|receipt| &receipt["status"]["verdict"]).collect();
     assert_eq!(verdicts.iter().filter(|verdict| **verdict == "failed").count(), 4, "{verdicts:?}");
+}
+
+/// Ends the visits when it is dropped, so that a failed assertion ends the test.
+struct Visiting<'a>(&'a AtomicBool);
+
+impl Drop for Visiting<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Asks for the page again and again; answers with every answer that was not the page.
