@@ -4,6 +4,7 @@ use crate::{
     control::Control,
     images::Images,
     journal::Journal,
+    sources::{self, LogSource},
     supervisor::{Known, Supervisor},
 };
 use freehold_model::{
@@ -93,8 +94,8 @@ impl Shared {
 /// The running agent of one node. Dropped, it leaves everything running.
 pub struct Agent {
     shared: Arc<Shared>,
-    stop: oneshot::Sender<bool>,
-    supervisor: JoinHandle<()>,
+    /// How to end the supervisor; taken by the first who does.
+    running: Mutex<Option<(oneshot::Sender<bool>, JoinHandle<()>)>>,
 }
 
 impl Agent {
@@ -126,14 +127,17 @@ impl Agent {
         let shared = Arc::new(Shared { config, control, images, runtime, clock, journal, live });
         let supervisor = Supervisor::start(Arc::clone(&shared), known).await;
         let (stop, stopped) = oneshot::channel();
-        Ok(Agent { shared, stop, supervisor: tokio::spawn(supervisor.run(stopped)) })
+        let running = Mutex::new(Some((stop, tokio::spawn(supervisor.run(stopped)))));
+        Ok(Agent { shared, running })
     }
 
     /// Ends the agent. Instances run on and are adopted by the next one; with `stop_apps` they are stopped,
     /// each with its patience, and started again by the next one.
-    pub async fn stop(self, stop_apps: bool) {
-        let _ = self.stop.send(stop_apps);
-        if let Err(error) = self.supervisor.await {
+    pub async fn stop(&self, stop_apps: bool) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((stop, supervisor)) = running else { return };
+        let _ = stop.send(stop_apps);
+        if let Err(error) = supervisor.await {
             tracing::error!(%error, "the agent ended badly");
         }
     }
@@ -146,6 +150,11 @@ impl Agent {
         query: &LogQuery,
     ) -> impl Stream<Item = Result<LogLine, LogError>> + Send + use<> {
         LogReader::new(&self.shared.log_dir(instance), instance, process.clone()).lines(query)
+    }
+
+    /// Whose logs are on this node, instances that are gone included.
+    pub fn log_sources(&self) -> Vec<LogSource> {
+        sources::list(&self.shared.config.logs())
     }
 
     /// Runs one more command inside an instance.

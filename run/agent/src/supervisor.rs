@@ -8,7 +8,7 @@ use crate::{
     control::ControlError,
     journal::Entry,
     report::report,
-    retention,
+    retention, sources,
     worker::{Order, Worker},
 };
 use freehold_model::{Desired, Instance, InstanceId, InstanceSpec, Phase};
@@ -24,6 +24,8 @@ use tokio::{
 const RESYNC: Duration = Duration::from_secs(15);
 /// And again after this when the control plane did not answer.
 const RETRY: Duration = Duration::from_secs(1);
+/// And this long after a worker is done.
+const SETTLE: Duration = Duration::from_millis(200);
 /// Old logs are looked for so often.
 const SWEEP: Duration = Duration::from_secs(3600);
 /// At the end, reports have so long to be taken.
@@ -82,7 +84,14 @@ impl Supervisor {
             tokio::select! {
                 stop_apps = &mut stop => return self.end(stop_apps.unwrap_or(false)).await,
                 () = change(&mut changed) => {}
-                Some(_) = self.tasks.join_next() => {}
+                // Looked at again, but not at once: what it told last may not be in the assignments yet.
+                Some(done) = self.tasks.join_next() => {
+                    if let Err(error) = done {
+                        tracing::error!(%error, "a worker ended badly; another takes its place");
+                    }
+                    resync = resync.min(Instant::now() + SETTLE);
+                    continue;
+                }
                 () = sleep_until(sweep) => {
                     sweep = Instant::now() + SWEEP;
                     self.sweep();
@@ -111,11 +120,20 @@ impl Supervisor {
             match self.keepers.get(&instance.id) {
                 Some(keeper) => keeper.order(order),
                 None if is_done => {}
-                None => self.hire(instance.id, order, Known::default()),
+                None => {
+                    self.note_source(instance);
+                    self.hire(instance.id, order, Known::default());
+                }
             }
         }
         let strangers = self.keepers.iter().filter(|(id, _)| !assigned.iter().any(|other| other.id == **id));
         strangers.for_each(|(_, keeper)| keeper.order(Order::Stop(None)));
+    }
+
+    fn note_source(&self, instance: &Instance) {
+        if let Err(error) = sources::note(&self.shared.log_dir(instance.id), instance) {
+            tracing::warn!(instance = %instance.id, %error, "its log will not be found once it is gone");
+        }
     }
 
     fn hire(&mut self, id: InstanceId, order: Order, known: Known) {

@@ -47,10 +47,7 @@ impl Worker {
         // Before the start: a crash between the two must not lose count of a crash loop.
         self.save();
         match self.shared.runtime.start(launch).await {
-            Ok(handle) => {
-                self.trouble = None;
-                self.follow(launch, handle);
-            }
+            Ok(handle) => self.follow(launch, handle),
             Err(error) => self.unstartable(error.to_string()),
         }
     }
@@ -68,6 +65,7 @@ impl Worker {
         let was_healthy = self.memory.healthy_since.is_some();
         let (Current::Live(live), Some(spec)) = (&mut self.run, &self.spec) else { return };
         live.since = Some(since);
+        self.trouble = None;
         if live.prober.is_none() {
             let age = Duration::try_from(now.duration_since(since)).unwrap_or_default();
             let (check, handle) = (spec.template.check.clone(), Arc::clone(&live.handle));

@@ -37,6 +37,7 @@ async fn a_crash_loop_is_slowed_down_and_told() {
         world.wait_for(web.id, |status| status.restarts == 2 && status.phase == Phase::Backoff).await;
     assert_eq!(status.last_exit.and_then(|exit| exit.code), Some(3));
     assert_eq!(status.message.as_deref(), Some("it exited with code 3"));
+    assert!(status.log_tail.iter().any(|line| line == "about to exit"), "{:?}", status.log_tail);
     sleep(300 * SECOND).await;
     let starts = world.starts(web.id);
     let gaps: Vec<_> = starts.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
@@ -182,7 +183,12 @@ async fn apps_stop_with_the_node_when_asked_and_start_again_with_it() {
     assert!(world.running().is_empty());
     let last = world.reports(web.id).pop().unwrap();
     assert_eq!((last.phase, last.healthy), (Phase::Backoff, false));
+    world.forget_reports();
+    world.disconnect(true);
     let agent = world.agent().await;
+    sleep(5 * SECOND).await;
+    assert_eq!(world.running(), [web.id], "the journal remembers the assignment");
+    world.disconnect(false);
     let status = world.wait_for(web.id, |status| status.healthy).await;
     assert_eq!(status.restarts, 0, "a stop that was asked for is no restart");
     agent.stop(false).await;

@@ -52,6 +52,7 @@ struct State {
     runs: BTreeMap<InstanceId, (Launch, Arc<FakeRun>)>,
     signals: Vec<(InstanceId, i32)>,
     removed: BTreeSet<InstanceId>,
+    doubled: bool,
 }
 
 impl World {
@@ -162,6 +163,7 @@ impl World {
 
     pub(crate) fn starts(&self, id: InstanceId) -> Vec<Instant> {
         let state = self.lock();
+        assert!(!state.doubled, "something was started while it ran");
         state.launches.iter().filter(|(launch, _)| launch.instance == id).map(|(_, at)| *at).collect()
     }
 
@@ -259,10 +261,12 @@ impl Runtime for World {
         let id = launch.instance;
         let mut state = self.lock();
         if state.runs.get(&id).is_some_and(|(_, run)| !run.is_over()) {
-            panic!("{id} was started twice");
+            state.doubled = true;
+            return Err(RuntimeError::AlreadyRunning(id));
         }
         let behaviour = state.behaviour.clone();
         let run = Arc::new(FakeRun {
+            log_dir: launch.log_dir.clone(),
             id,
             world: self.clone(),
             behaviour,
@@ -275,11 +279,19 @@ impl Runtime for World {
         Ok(run)
     }
 
+    /// As the real one: a run that lives seems to be starting until its shim has answered.
     async fn adopt(&self) -> Result<Vec<(Launch, Arc<dyn Handle>)>, RuntimeError> {
-        let state = self.lock();
-        let handle =
-            |(launch, run): &(Launch, Arc<FakeRun>)| (launch.clone(), Arc::clone(run) as Arc<dyn Handle>);
-        Ok(state.runs.values().map(handle).collect())
+        let runs: Vec<_> = self.lock().runs.values().cloned().collect();
+        let adopt = |(launch, run): (Launch, Arc<FakeRun>)| {
+            let found = run.state.send_replace(RunState::Starting);
+            let answering = Arc::clone(&run);
+            tokio::spawn(async move {
+                sleep(Duration::from_millis(20)).await;
+                answering.state.send_replace(found);
+            });
+            (launch, run as Arc<dyn Handle>)
+        };
+        Ok(runs.into_iter().map(adopt).collect())
     }
 
     async fn remove(&self, id: InstanceId) -> Result<(), RuntimeError> {
@@ -294,6 +306,7 @@ impl Runtime for World {
 }
 
 struct FakeRun {
+    log_dir: std::path::PathBuf,
     id: InstanceId,
     world: World,
     behaviour: Behaviour,
@@ -309,6 +322,7 @@ impl FakeRun {
         self.state.send_replace(RunState::Running { pid: 1, since: self.world.now() });
         if let Some((after, code)) = self.behaviour.exits_after {
             sleep(after).await;
+            freehold_runtime::logs::append_system(&self.log_dir, "about to exit").unwrap();
             self.exit(self.world.exit(Some(code), None));
         }
     }
