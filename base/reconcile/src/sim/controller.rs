@@ -97,7 +97,8 @@ impl Part for SimController {
             match decision.txn.filter(|txn| !txn.is_empty()) {
                 Some(txn) => {
                     memory.decided = Some((subject, txn, decision.wake));
-                    return Some(context.soon(0, 30));
+                    let slow = context.random.one_in(3);
+                    return Some(context.soon(0, if slow { 3_000 } else { 30 }));
                 }
                 None => memory.agenda.settle(subject, decision.wake),
             }

@@ -97,7 +97,8 @@ impl Process {
                 self.status.healthy = true;
                 self.status.message = None;
                 let crashes = random.between(0, 100) < crashes;
-                crashes.then(|| clock.after(random.between(1_000, 60_000)))
+                let soon = random.one_in(2);
+                crashes.then(|| clock.after(random.between(10, if soon { 3_000 } else { 60_000 })))
             }
             (Phase::Stopping, _) => self.enter(Phase::Stopped, None, None),
             _ => None,

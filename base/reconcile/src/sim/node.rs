@@ -5,8 +5,11 @@ use super::{
     machine::Machine,
     world::{Context, Part},
 };
-use crate::ports::ViewExt;
-use freehold_model::{Actor, InstanceId, InstanceSpec, InstanceStatus, NodeId, Txn};
+use crate::{
+    memory::MemoryView,
+    ports::{View, ViewExt},
+};
+use freehold_model::{Actor, Instance, InstanceId, InstanceSpec, InstanceStatus, Kind, NodeId, Seq, Txn};
 use jiff::Timestamp;
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
@@ -20,12 +23,39 @@ pub struct SimNode {
     echoes: BTreeMap<Timestamp, (InstanceId, InstanceStatus)>,
     /// How many of a hundred healthy instances crash by themselves.
     crashes: u64,
+    assigned: Assigned,
+}
+
+/// The instances of the node as of one version; read again when an event is about an instance.
+#[derive(Default)]
+struct Assigned {
+    version: Seq,
+    mine: BTreeMap<InstanceId, Instance>,
+}
+
+impl Assigned {
+    fn refresh(&mut self, view: &MemoryView, node: NodeId) {
+        let news = view.events(self.version, usize::MAX, None).expect("memory does not fail");
+        self.version = view.version().expect("memory does not fail");
+        if news.iter().any(|event| event.subject.kind == Kind::Instance) {
+            let all = view.all::<InstanceSpec>(None).expect("instances can be read");
+            let mine = all.into_iter().filter(|instance| instance.spec.node == node);
+            self.mine = mine.map(|instance| (instance.id, instance)).collect();
+        }
+    }
 }
 
 impl SimNode {
     /// The agent of node `id`.
     pub fn new(id: NodeId, crashes: u64) -> SimNode {
-        SimNode { id, machine: Rc::default(), away: None, echoes: BTreeMap::new(), crashes }
+        SimNode {
+            id,
+            machine: Rc::default(),
+            away: None,
+            echoes: BTreeMap::new(),
+            crashes,
+            assigned: Assigned::default(),
+        }
     }
 
     /// The machine, to be inspected.
@@ -34,25 +64,22 @@ impl SimNode {
     }
 
     fn observe(&mut self, context: &mut Context) {
-        let assigned = context.store.view_now().all::<InstanceSpec>(None).expect("instances can be read");
-        let mine: BTreeMap<_, _> = assigned
-            .into_iter()
-            .filter(|instance| instance.spec.node == self.id)
-            .map(|instance| (instance.id, instance))
-            .collect();
+        self.assigned.refresh(&context.store.view_now(), self.id);
         let clock = context.clock.clone();
-        for instance in mine.values() {
+        for instance in self.assigned.mine.values() {
             self.machine.borrow_mut().want(instance, &clock, &mut context.random);
         }
-        self.machine.borrow_mut().forget(|id| mine.contains_key(&id));
-        for (id, instance) in mine {
-            let Some(status) = self.machine.borrow().status(id).cloned() else { continue };
-            if status != instance.status {
-                self.report(context, id, &status);
-                if context.mishap(12) {
-                    let late = context.soon(1, 4_000);
-                    self.echoes.insert(late, (id, status));
-                }
+        self.machine.borrow_mut().forget(|id| self.assigned.mine.contains_key(&id));
+        let news = |(id, instance): (&InstanceId, &Instance)| {
+            let status = self.machine.borrow().status(*id)?.clone();
+            (status != instance.status).then_some((*id, status))
+        };
+        let reports: Vec<_> = self.assigned.mine.iter().filter_map(news).collect();
+        for (id, status) in reports {
+            self.report(context, id, &status);
+            if context.mishap(12) {
+                let late = context.soon(1, 4_000);
+                self.echoes.insert(late, (id, status));
             }
         }
     }

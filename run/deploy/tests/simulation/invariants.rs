@@ -3,13 +3,14 @@
 use crate::user::Asked;
 use freehold_model::{
     Actor, AnyId, AppSpec, Desired, EndpointSpec, Env, EnvSpec, Event, Instance, InstanceId, InstanceSpec,
-    Kind, Name, Phase, ReceiptSpec, ReleaseId, ReleaseSpec, RolloutSpec, Seq, Verdict,
+    Kind, Name, Phase, ReceiptSpec, ReleaseId, ReleaseSpec, RolloutPhase, RolloutSpec, Seq, Verdict,
 };
 use freehold_reconcile::{
     View, ViewExt,
     memory::MemoryView,
     sim::{Machine, Routing},
 };
+use jiff::Timestamp;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
@@ -26,6 +27,8 @@ pub(crate) struct Invariants {
     seen: Seq,
     /// The processes that had an available instance after the step before.
     available: BTreeSet<(AnyId, Name)>,
+    /// The processes that had a healthy instance after the step before, serving or not.
+    healthy: BTreeSet<(AnyId, Name)>,
 }
 
 /// Whether every receipt has its verdict.
@@ -41,7 +44,15 @@ impl Invariants {
         asked: Rc<RefCell<Vec<Asked>>>,
         chaos: bool,
     ) -> Invariants {
-        Invariants { routing, machines, asked, chaos, seen: 0, available: BTreeSet::new() }
+        Invariants {
+            routing,
+            machines,
+            asked,
+            chaos,
+            seen: 0,
+            available: BTreeSet::new(),
+            healthy: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn after_step(&mut self, view: &MemoryView) -> Check {
@@ -49,7 +60,10 @@ impl Invariants {
         let Some(last) = events.last() else { return Ok(()) };
         self.seen = last.seq;
         let instances = view.all::<InstanceSpec>(None).unwrap();
-        claims_are_held(view, &instances)?;
+        // Nodes neither claim nor create: what they report leaves the claims alone.
+        if !by_nodes(&events) {
+            claims_are_held(view, &instances)?;
+        }
         self.nobody_takes_the_last_one_away(view, &instances, &events)?;
         self.the_edge_keeps_someone_to_route_to(view, &instances, &events)
     }
@@ -62,14 +76,22 @@ impl Invariants {
         instances: &[Instance],
         events: &[Event],
     ) -> Check {
-        let there = |it: &&Instance| is_available(it);
-        let now: BTreeSet<_> =
-            instances.iter().filter(there).map(|it| (it.parent.unwrap(), it.spec.process.clone())).collect();
-        let before = std::mem::replace(&mut self.available, now);
-        let by_node = events.iter().all(|event| matches!(event.actor, Actor::Node(_)));
-        for (env, process) in before.difference(&self.available).filter(|_| !by_node) {
+        let available = processes(instances.iter().filter(|it| is_available(it)));
+        let healthy = processes(instances.iter().filter(|it| is_healthy(it)));
+        let had_available = std::mem::replace(&mut self.available, available);
+        let had_healthy = std::mem::replace(&mut self.healthy, healthy);
+        if by_nodes(events) {
+            return Ok(());
+        }
+        for (env, process) in had_available.difference(&self.available) {
             if goes_on(view, *env, process) {
                 return Err(format!("{process} of {env} lost its last healthy instance"));
+            }
+        }
+        let now = events.last().map(|event| event.time);
+        for (env, process) in had_healthy.difference(&self.healthy) {
+            if goes_on(view, *env, process) && !gives_up(view, *env, now) {
+                return Err(format!("{process} of {env} was stopped before its replacement was healthy"));
             }
         }
         Ok(())
@@ -138,6 +160,10 @@ impl Invariants {
     }
 }
 
+fn by_nodes(events: &[Event]) -> bool {
+    events.iter().all(|event| matches!(event.actor, Actor::Node(_)))
+}
+
 /// Invariant 2, and that nothing holds a claim which is not there.
 fn claims_are_held(view: &MemoryView, instances: &[Instance]) -> Check {
     let mut addresses = BTreeSet::new();
@@ -167,9 +193,25 @@ fn claims_are_held(view: &MemoryView, instances: &[Instance]) -> Check {
     Ok(())
 }
 
+fn processes<'a>(instances: impl Iterator<Item = &'a Instance>) -> BTreeSet<(AnyId, Name)> {
+    instances.map(|it| (it.parent.unwrap(), it.spec.process.clone())).collect()
+}
+
 fn is_available(instance: &Instance) -> bool {
+    instance.spec.serving && is_healthy(instance)
+}
+
+fn is_healthy(instance: &Instance) -> bool {
     let (spec, status) = (&instance.spec, &instance.status);
-    spec.desired == Desired::Running && spec.serving && status.healthy && status.phase == Phase::Running
+    spec.desired == Desired::Running && status.healthy && status.phase == Phase::Running
+}
+
+/// Whether the rollout of `env` is taken back, or has run out of time: then what is healthy may go.
+fn gives_up(view: &MemoryView, env: AnyId, now: Option<Timestamp>) -> bool {
+    view.all::<RolloutSpec>(Some(env)).unwrap().iter().any(|rollout| match rollout.status.phase {
+        RolloutPhase::Restoring => true,
+        phase => !phase.is_final() && now >= Some(rollout.spec.deadline),
+    })
 }
 
 /// Whether instances of `process` are still wanted in `env`.
