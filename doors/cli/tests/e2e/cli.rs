@@ -92,6 +92,18 @@ fn instances_outlive_a_clean_stop_and_go_with_stop_apps() {
 }
 
 #[test]
+fn the_process_driver_works_and_says_that_it_isolates_nothing() {
+    let Some(world) = World::start() else { return };
+    world.push_busybox("box:1");
+    let file = world.write("freehold.toml", &MANIFEST.replace("memory", "driver = \"process\"\nmemory"));
+    world.freehold(&["plan", "-f", &file]).ok().says("process (no isolation)");
+    world.freehold(&["deploy", "-f", &file]).ok();
+    assert_eq!(world.get("http://127.0.0.1:8000/"), "hello\n");
+    world.freehold(&["app", "delete", "box", "-y"]).ok();
+    wait_for("every trace to vanish", || world.traces(), |traces| traces.is_empty());
+}
+
+#[test]
 fn a_crashed_instance_is_restarted() {
     let Some(world) = World::start() else { return };
     world.push_busybox("box:1");

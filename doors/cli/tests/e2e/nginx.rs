@@ -59,6 +59,10 @@ fn a_strangers_image_lives_its_whole_life() {
     let replaced = world.instances("site");
     assert!(replaced.iter().all(|new| scaled.iter().all(|old| old["id"] != new["id"])), "{replaced:#?}");
 
+    // What is gone has left its log.
+    let gone = first[0]["id"].as_str().unwrap();
+    world.freehold(&["logs", "-a", "site", "--instance", gone]).ok().says("GET / HTTP");
+
     // Rolled back to the release before.
     world.freehold(&["rollback", "-a", "site"]).ok();
     assert_eq!(world.get(SITE), "release one\n");

@@ -3,7 +3,7 @@
 use crate::{claims, templates::count};
 use freehold_model::{
     Name, ReleaseSpec, Template,
-    manifest::{Check, Endpoint, Probe},
+    manifest::{Check, Driver, Endpoint, Probe},
     plan::{Action, Change, Field},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,7 +75,11 @@ fn process_fields(template: &Template, count: u32) -> Fields {
     let mut fields = Fields::new();
     let mut set = |path: &str, value: String| fields.insert(path.to_owned(), value);
     set("image", format!("{} ({})", template.image.reference, template.image.digest.short()));
-    set("driver", format!("{:?}", template.driver).to_lowercase());
+    let driver = match template.driver {
+        Driver::Container => "container",
+        Driver::Process => "process (no isolation)",
+    };
+    set("driver", driver.to_owned());
     set("count", count.to_string());
     set("cpu", template.cpu.to_string());
     set("memory", template.memory.to_string());
