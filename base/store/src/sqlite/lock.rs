@@ -13,7 +13,7 @@ use std::{
 /// The right to open a database. The lock goes with it.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -32,7 +32,14 @@ impl Lock {
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         sign(&mut file).map_err(failed)?;
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
+    }
+}
+
+impl Drop for Lock {
+    /// Closing the file would do, were it not that a child being started may hold a copy until its exec.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
     }
 }
 

@@ -166,3 +166,6 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

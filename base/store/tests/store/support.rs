@@ -2,21 +2,24 @@
 
 use freehold_model::{CommitError, Committed, Seq, Txn};
 use freehold_reconcile::{Store, StoreError, SystemClock, View};
-use freehold_store::SqliteStore;
-use std::sync::Arc;
+use freehold_store::{OpenError, SqliteStore};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tokio::sync::watch;
 
 /// The store is dropped before its folder.
-pub struct TempStore {
-    pub store: SqliteStore,
-    _dir: tempfile::TempDir,
+pub(crate) struct TempStore {
+    pub(crate) store: SqliteStore,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl TempStore {
-    pub fn new() -> TempStore {
+    pub(crate) fn new() -> TempStore {
         let dir = tempfile::tempdir().expect("a folder");
-        let store = SqliteStore::open(dir.path().join("state.db"), Arc::new(SystemClock)).expect("a store");
-        TempStore { store, _dir: dir }
+        let store = open(dir.path()).expect("a store");
+        TempStore { store, dir }
     }
 }
 
@@ -41,4 +44,22 @@ impl Store for TempStore {
     async fn advance(&self, name: &str, seq: Seq) -> Result<(), StoreError> {
         self.store.advance(name, seq).await
     }
+}
+
+impl TempStore {
+    /// Where the database is.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.path().join("state.db")
+    }
+
+    /// Closes the store and leaves its folder.
+    pub(crate) async fn close(self) -> tempfile::TempDir {
+        self.store.close().await;
+        self.dir
+    }
+}
+
+/// Opens the database in `dir`.
+pub(crate) fn open(dir: &Path) -> Result<SqliteStore, OpenError> {
+    SqliteStore::open(dir.join("state.db"), Arc::new(SystemClock))
 }

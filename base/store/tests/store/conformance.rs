@@ -1,6 +1,6 @@
 //! The conformance suite on every backend there is.
 
-mod support;
+use crate::support;
 
 use freehold_reconcile::Store;
 use std::sync::Arc;
