@@ -133,3 +133,29 @@ async fn a_database_of_schema_1_opens() {
     assert_eq!(next.version, 5);
     assert_eq!(store.verify_chain().await.unwrap(), 5);
 }
+
+/// Between fork and exec a child holds a copy of every file, the lock among them.
+#[tokio::test]
+async fn a_child_being_started_does_not_keep_the_lock() {
+    use std::{io::Read, os::unix::process::CommandExt, process::Command, time::Duration};
+    let subject = TempStore::new();
+    let (mut started, child) = std::io::pipe().unwrap();
+    let starter = std::thread::spawn(move || {
+        let mut command = Command::new("true");
+        // SAFETY: between fork and exec it only writes and sleeps, which is async-signal-safe.
+        unsafe {
+            command.pre_exec(move || {
+                std::io::Write::write_all(&mut &child, b"x")?;
+                std::thread::sleep(Duration::from_millis(500));
+                Ok(())
+            });
+        }
+        command.status().unwrap()
+    });
+    started.read_exact(&mut [0]).unwrap();
+    let dir = subject.close().await;
+    let reopened = open(dir.path());
+    assert!(!starter.is_finished(), "the child was to be still starting");
+    assert!(reopened.is_ok(), "{}", reopened.err().unwrap());
+    starter.join().unwrap();
+}
