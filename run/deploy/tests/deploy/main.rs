@@ -1,0 +1,7 @@
+//! Plans, rollouts and removals step by step: each rule once, with the words that people read.
+
+mod failing;
+mod house;
+mod planning;
+mod removing;
+mod rolling;
