@@ -5,7 +5,7 @@
 //! transaction may write the spec and the status of a resource it read once.
 
 use super::{
-    engine,
+    claims, engine,
     job::Prepared,
     log::{Head, Stamp},
     work::Work,
@@ -69,10 +69,10 @@ pub(super) fn apply(
         work.step(step)?;
     }
     for (scope, key) in &txn.releases {
-        work.release(scope, key)?;
+        claims::release(db, scope, key)?;
     }
     for claim in &txn.claims {
-        work.claim(claim)?;
+        claims::take(db, claim)?;
     }
     let version = head.seq + (work.caused() + txn.events.len()) as u64;
     let caused = work.finish(version, &txn.reason)?;

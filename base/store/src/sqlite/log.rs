@@ -108,8 +108,11 @@ fn settled(data: Value) -> Value {
     match data {
         Value::Number(number) if number.is_f64() => {
             let text = number.to_string();
-            let exact = serde_json::from_str::<Value>(&text).is_ok_and(|read| read.to_string() == text);
-            if exact { Value::Number(number) } else { Value::String(text) }
+            let bits = |number: &Value| number.as_f64().map(f64::to_bits);
+            let read = serde_json::from_str::<Value>(&text).ok();
+            let number = Value::Number(number);
+            let exact = read.is_some_and(|read| bits(&read) == bits(&number));
+            if exact { number } else { Value::String(text) }
         }
         Value::Array(items) => items.into_iter().map(settled).collect(),
         Value::Object(fields) => fields.into_iter().map(|(key, value)| (key, settled(value))).collect(),

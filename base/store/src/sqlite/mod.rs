@@ -6,6 +6,7 @@
 
 mod apply;
 mod chain;
+mod claims;
 mod job;
 mod lock;
 mod log;

@@ -137,26 +137,34 @@ fn clamped(seq: Seq) -> i64 {
 
 /// The rows that fit `query`, labels aside, in order of ids.
 ///
-/// Without a parent the primary key gives them in order. With one, the index by name finds the few
-/// children and they are sorted: the `+` keeps SQLite from walking every id instead.
+/// Without parent and name the primary key gives them in order: a kind is a range of ids. With one of
+/// them the index by name finds the few that fit, and they are sorted; the `+` keeps SQLite from walking
+/// every id instead.
 fn selection(query: &Query) -> (String, Vec<String>) {
     let prefix = query.kind.prefix();
     // Ids of a kind lie between `app_` and `` app` ``: the character after `_`.
     let after = query.after.map_or(format!("{prefix}_"), |id| id.to_string());
-    let mut values = vec![after, format!("{prefix}`"), query.kind.name().to_owned()];
+    let mut values = vec![after, format!("{prefix}`")];
+    let mut conditions = String::new();
+    let mut also = |column: &str, value: String| {
+        values.push(value);
+        conditions += &format!(" AND {column} = ?{}", values.len());
+    };
     let narrow = query.parent.is_some() || query.name.is_some();
-    let id = if narrow { "+id" } else { "id" };
-    let mut sql =
-        format!("SELECT {} FROM resources WHERE {id} > ?1 AND {id} < ?2 AND kind = ?3", row::COLUMNS);
+    if narrow {
+        also("kind", query.kind.name().to_owned());
+    }
     if let Some(parent) = query.parent {
-        values.push(parent_text(Some(parent)));
-        sql += &format!(" AND parent = ?{}", values.len());
+        also("parent", parent_text(Some(parent)));
     }
     if let Some(name) = &query.name {
-        values.push(name.clone());
-        sql += &format!(" AND name = ?{}", values.len());
+        also("name", name.clone());
     }
-    (sql + &format!(" ORDER BY {id}"), values)
+    let id = if narrow { "+id" } else { "id" };
+    let columns = row::COLUMNS;
+    let sql =
+        format!("SELECT {columns} FROM resources WHERE {id} > ?1 AND {id} < ?2{conditions} ORDER BY {id}");
+    (sql, values)
 }
 
 fn has_labels(found: &rusqlite::Row<'_>, query: &Query) -> Result<bool, StoreError> {

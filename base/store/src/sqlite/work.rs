@@ -5,10 +5,11 @@
 
 use super::{
     apply::Refusal,
+    claims,
     job::Step,
     row::{Row, parent_text, parse, parse_parent, same_json},
 };
-use freehold_model::{AnyId, Claim, CommitError, NewEvent, Seq};
+use freehold_model::{AnyId, CommitError, NewEvent, Seq};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::json;
@@ -200,39 +201,12 @@ impl<'a> Work<'a> {
     fn delete(&mut self, id: AnyId) -> Result<(), Refusal> {
         let (stored, _) = self.touch(id)?;
         self.run("DELETE FROM resources WHERE rowid = ?1", [stored.rowid])?;
-        self.run("DELETE FROM claims WHERE owner = ?1", [id.to_string()])?;
+        claims::release_all(self.db, id)?;
         // Whatever takes the id from here on starts from nothing.
         self.before.insert(id, Before::default());
         let parent = parse_parent(&stored.parent)?;
         self.cause(id, "deleted", stored.generation, Some((stored.name, parent)));
         Ok(())
-    }
-
-    /// Gives a claim back; an absent one is ignored.
-    pub(super) fn release(&self, scope: &str, key: &str) -> Result<(), Refusal> {
-        self.run("DELETE FROM claims WHERE scope = ?1 AND key = ?2", [scope, key])?;
-        Ok(())
-    }
-
-    /// Takes a claim. Its owner must exist, or nothing would ever give it back.
-    pub(super) fn claim(&self, claim: &Claim) -> Result<(), Refusal> {
-        let owner = claim.owner.to_string();
-        let mut exists = self.db.prepare_cached("SELECT 1 FROM resources WHERE id = ?1")?;
-        if !exists.exists([&owner])? {
-            return Err(CommitError::Missing { id: claim.owner }.into());
-        }
-        let sql = "INSERT INTO claims (scope, key, owner) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-        if self.run(sql, [&claim.scope, &claim.key, &owner])? == 1 {
-            return Ok(());
-        }
-        let sql = "SELECT owner FROM claims WHERE scope = ?1 AND key = ?2";
-        let mut holder = self.db.prepare_cached(sql)?;
-        let holder: String = holder.query_row([&claim.scope, &claim.key], |row| row.get(0))?;
-        if holder == owner {
-            return Ok(());
-        }
-        let owner = parse("id", &holder)?;
-        Err(CommitError::Claimed { scope: claim.scope.clone(), key: claim.key.clone(), owner }.into())
     }
 
     /// How many events the writes cause.

@@ -9,7 +9,7 @@ use freehold_reconcile::Store;
 use freehold_store::conformance::fixture::{app, writes};
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Write as _},
+    io::{BufRead, BufReader},
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
@@ -108,6 +108,6 @@ async fn commit_forever(store: Arc<freehold_store::SqliteStore>) {
         let pair = [(); 2].map(|()| app(&ulid::Ulid::new().to_string(), None));
         let [a, b] = [pair[0].id, pair[1].id];
         let committed = store.commit(writes(pair.map(Write::Put))).await.unwrap();
-        writeln!(std::io::stdout(), "ack {} {a} {b} .", committed.version).unwrap();
+        println!("ack {} {a} {b} .", committed.version);
     }
 }
