@@ -6,6 +6,7 @@
 mod bootstrap;
 mod control;
 mod node;
+mod serve;
 mod up;
 
 pub use up::{Options, Ready, run};

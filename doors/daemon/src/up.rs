@@ -1,6 +1,6 @@
 //! `freehold up`: starts every part in order, says when all are ready, stops them in reverse.
 
-use crate::{bootstrap, control::LocalControl, node};
+use crate::{bootstrap, control::LocalControl, node, serve};
 use anyhow::{Context, Result};
 use freehold_agent::{Agent, AgentConfig};
 use freehold_api::ApiState;
@@ -62,19 +62,23 @@ pub struct Ready {
 pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) -> Result<()> {
     let mut stop = StopSignals::listen()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    make_private_folder(&options.data)?;
+    allow_many_files();
+    make_private_folders(&options.data)?;
     let sqlite = Arc::new(SqliteStore::open(&options.data.join("state.db"), clock.clone())?);
+    // Before the token is made: it is shown once, so not by a start that comes to nothing.
+    let listener = listen(options.listen).await?;
     let _pid_file = PidFile::write(&options.data)?;
     let token_file = TokenFile::open(&options.data.join("token"))?;
 
-    let house = House::start(&options, sqlite.clone(), clock, Tokens::admin(&token_file.token)).await?;
+    let tokens = Tokens::admin(&token_file.token);
+    let house = House::start(&options, listener, sqlite.clone(), clock, tokens).await?;
     let ready = Ready {
         url: format!("http://{}", reachable(house.address)),
         token_file: options.data.join("token"),
         new_token: token_file.is_new.then(|| token_file.token.reveal().to_owned()),
     };
     on_ready(&ready)?;
-    tracing::info!(url = ready.url, "ready");
+    tracing::debug!(url = ready.url, "ready");
     stop.wait().await;
     tracing::info!(stop_apps = options.stop_apps, "stopping");
     tokio::select! {
@@ -98,13 +102,11 @@ struct House {
 impl House {
     async fn start(
         options: &Options,
+        listener: TcpListener,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         tokens: Tokens,
     ) -> Result<House> {
-        let listener = TcpListener::bind(options.listen).await.with_context(|| {
-            format!("cannot listen on {}: choose another address with --listen", options.listen)
-        })?;
         let address = listener.local_addr()?;
         let images = ImageStore::open(&options.data.join("images"))?;
         let node_id = bootstrap::ensure(&*store, &*clock).await?;
@@ -134,14 +136,8 @@ impl House {
             ready: is_ready,
             doctor: Arc::new(move || doctor::examine(&data)),
         };
-        let stopping = shutdown.clone();
-        let server = axum::serve(listener, freehold_api::router(state));
-        tasks.spawn(async move {
-            let served = server.with_graceful_shutdown(stopping.cancelled_owned()).await;
-            if let Err(error) = served {
-                tracing::error!(%error, "the API stopped");
-            }
-        });
+        let router = freehold_api::router(state);
+        tasks.spawn(serve::serve(listener, router, shutdown.clone(), serve::Limits::default()));
         ready.send_replace(true);
         Ok(House { address, ready, shutdown, tasks, agent, edge })
     }
@@ -176,13 +172,31 @@ async fn start_agent(
     Agent::start(config, control, Arc::new(images), runtime, clock).await.context("starting the node's agent")
 }
 
-/// Made with mode 0700; the mode of one that exists is its owner's business.
-fn make_private_folder(path: &Path) -> Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .with_context(|| format!("cannot make the data directory {}", path.display()))
+async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    let listening = TcpListener::bind(address).await;
+    listening.with_context(|| format!("cannot listen on {address}: choose another address with --listen"))
+}
+
+/// The data directory and what its parts keep there, made with mode 0700. The mode of a data directory
+/// that exists is its owner's business: images and logs are private in it all the same.
+fn make_private_folders(data: &Path) -> Result<()> {
+    let mut private = fs::DirBuilder::new();
+    private.recursive(true).mode(0o700);
+    for folder in [data.to_owned(), data.join("images"), data.join("agent"), data.join("instances")] {
+        let made = private.create(&folder);
+        made.with_context(|| format!("cannot make the data directory {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+/// Connections are files: what a shell allows by default is soon used up. A machine that refuses keeps
+/// what it has.
+fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "cannot raise the number of open files");
+    }
 }
 
 /// An address to connect to: the unspecified address stands for loopback.

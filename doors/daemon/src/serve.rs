@@ -1,0 +1,190 @@
+//! Serves HTTP/1.1: accepts connections, bounds them in time and number, and sees each to its end.
+//!
+//! Called by [`crate::up`]. Whoever can reach the port can open a connection before any token is asked
+//! for. Invariant: such a caller holds no connection for longer than [`Limits::headers`] without a whole
+//! request, and never so many that the process runs out of files.
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use rustix::net::sockopt;
+use std::{io, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+/// A peer that has vanished without a word is noticed after so long: by then nine probes went unanswered.
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
+/// Between two attempts to accept when the machine has no files or memory left.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What callers may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// How long the head of a request may take, the first and each later one of a connection.
+    pub(crate) headers: Duration,
+    /// How many connections may be open; others wait to be accepted.
+    pub(crate) connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { headers: Duration::from_secs(20), connections: 512 }
+    }
+}
+
+/// Serves until `shutdown`; then lets every request that is under way end.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: CancellationToken,
+    limits: Limits,
+) {
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let mut open = JoinSet::new();
+    loop {
+        let place = places.clone().acquire_owned();
+        let next = async {
+            let place = place.await;
+            (accept(&listener).await, place)
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(_) = open.join_next() => {}
+            (stream, place) = next => {
+                let (router, shutdown) = (router.clone(), shutdown.clone());
+                open.spawn(async move {
+                    let _place = place;
+                    converse(stream, router, shutdown, limits).await;
+                });
+            }
+        }
+    }
+    drop(listener);
+    while open.join_next().await.is_some() {}
+}
+
+/// The next connection, however long that takes.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            // The caller went away before it was served.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One connection from its first request to its last. What breaks it concerns the caller alone.
+async fn converse(stream: TcpStream, router: Router, shutdown: CancellationToken, limits: Limits) {
+    if let Err(error) = tune(&stream) {
+        tracing::debug!(%error, "cannot tune a connection");
+    }
+    let service = TowerToHyperService::new(router);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.headers)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke");
+    }
+}
+
+/// Small answers go out at once, and a peer that was switched off does not hold its place for ever.
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEP_ALIVE_IDLE)?;
+    Ok(sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use std::net::SocketAddr;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        time::{Instant, timeout},
+    };
+
+    const WHOLE: &[u8] = b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+
+    async fn start(limits: Limits) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let slow = get(async || {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            "slow"
+        });
+        let router = Router::new().route("/", get(async || "hello")).route("/slow", slow);
+        let stop = CancellationToken::new();
+        (address, stop.clone(), tokio::spawn(serve(listener, router, stop, limits)))
+    }
+
+    async fn say(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream
+    }
+
+    async fn answer(mut stream: TcpStream) -> String {
+        let mut text = String::new();
+        let read = timeout(Duration::from_secs(10), stream.read_to_string(&mut text));
+        read.await.expect("it is held open").unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn who_sends_half_a_head_or_nothing_is_not_waited_for() {
+        let limits = Limits { headers: Duration::from_millis(200), connections: 8 };
+        let (address, ..) = start(limits).await;
+        for sent in [&b""[..], b"GET / HTTP/1.1\r\nhost: h\r\nx: "] {
+            assert!(!answer(say(address, sent).await).await.contains("hello"));
+        }
+        assert!(answer(say(address, WHOLE).await).await.ends_with("hello"));
+    }
+
+    #[tokio::test]
+    async fn idle_callers_take_every_place_for_a_moment_only() {
+        let limits = Limits { headers: Duration::from_millis(300), connections: 2 };
+        let (address, ..) = start(limits).await;
+        let idle = [say(address, b"").await, say(address, b"").await];
+        let began = Instant::now();
+        assert!(answer(say(address, WHOLE).await).await.ends_with("hello"));
+        assert!(began.elapsed() >= Duration::from_millis(100), "the third was not held back");
+        drop(idle);
+    }
+
+    #[tokio::test]
+    async fn a_stop_lets_requests_end_and_takes_no_more() {
+        let (address, stop, served) = start(Limits::default()).await;
+        let slow = say(address, b"GET /slow HTTP/1.1\r\nhost: h\r\n\r\n").await;
+        let idle = say(address, b"").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stop.cancel();
+        assert!(answer(slow).await.ends_with("slow"));
+        assert_eq!(answer(idle).await, "");
+        timeout(Duration::from_secs(5), served).await.expect("it goes on serving").unwrap();
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+}
