@@ -6,12 +6,13 @@ use crate::{
     exec,
     launch::InstanceDir,
     local,
+    program::Program,
     wire::{End, Order, Report},
 };
 use async_trait::async_trait;
 use freehold_model::{Exit, InstanceId, exec::ExecRequest};
 use jiff::Timestamp;
-use std::{fs, io, net::Ipv4Addr, os::unix::net::UnixStream as StdStream, time::Duration};
+use std::{fs, io, net::Ipv4Addr, os::unix::net::UnixStream as StdStream, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{
@@ -27,8 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct ShimHandle {
     launch: Launch,
     dir: InstanceDir,
-    /// Program and arguments of a shim, before the directory.
-    shim: Vec<String>,
+    shim: Arc<Program>,
     state: watch::Receiver<RunState>,
     orders: Option<Mutex<OwnedWriteHalf>>,
 }
@@ -38,7 +38,7 @@ impl ShimHandle {
     pub(crate) fn live(
         launch: Launch,
         dir: InstanceDir,
-        shim: Vec<String>,
+        shim: Arc<Program>,
         stream: StdStream,
     ) -> io::Result<ShimHandle> {
         stream.set_nonblocking(true)?;
@@ -49,7 +49,7 @@ impl ShimHandle {
     }
 
     /// Of a run that is over.
-    pub(crate) fn ended(launch: Launch, dir: InstanceDir, shim: Vec<String>, end: End) -> ShimHandle {
+    pub(crate) fn ended(launch: Launch, dir: InstanceDir, shim: Arc<Program>, end: End) -> ShimHandle {
         let (_, state) = watch::channel(state_of(end));
         ShimHandle { launch, dir, shim, state, orders: None }
     }

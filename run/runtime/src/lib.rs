@@ -12,7 +12,9 @@ mod handle;
 mod launch;
 mod local;
 mod netlink;
+mod program;
 mod runtime;
+mod seccomp;
 mod user;
 mod wire;
 

@@ -6,6 +6,7 @@ use crate::{
     handle::{ShimHandle, end_of_lost},
     launch::{InstanceDir, Job},
     netlink::Netlink,
+    program::Program,
     shim,
 };
 use async_trait::async_trait;
@@ -52,7 +53,8 @@ impl RuntimeConfig {
 
 /// The runtime of this machine, for both drivers.
 pub struct LocalRuntime {
-    config: RuntimeConfig,
+    instances_dir: PathBuf,
+    shim: Arc<Program>,
     logs: LogLimits,
 }
 
@@ -60,7 +62,7 @@ impl LocalRuntime {
     /// Makes the directory of instances when it is missing.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When it cannot be made, or the program of the shims is not there.
     pub fn new(config: RuntimeConfig) -> Result<LocalRuntime, RuntimeError> {
         let dir = &config.instances_dir;
         fs::create_dir_all(dir).map_err(RuntimeError::file("make", dir))?;
@@ -68,7 +70,11 @@ impl LocalRuntime {
             .map_err(RuntimeError::file("protect", dir))?;
         // Shims work in their own directory, so the path must not depend on ours.
         let instances_dir = dir.canonicalize().map_err(RuntimeError::file("resolve", dir))?;
-        Ok(LocalRuntime { config: RuntimeConfig { instances_dir, ..config }, logs: LogLimits::default() })
+        let shim = Program::open(&config.shim).map_err(|source| RuntimeError::Spawn {
+            program: config.shim.first().cloned().unwrap_or_default(),
+            source,
+        })?;
+        Ok(LocalRuntime { instances_dir, shim: Arc::new(shim), logs: LogLimits::default() })
     }
 
     /// Keeps more or less log of each instance than the default.
@@ -78,14 +84,14 @@ impl LocalRuntime {
     }
 
     fn dir(&self, instance: InstanceId) -> InstanceDir {
-        InstanceDir::new(&self.config.instances_dir, instance)
+        InstanceDir::new(&self.instances_dir, instance)
     }
 }
 
 #[async_trait]
 impl Runtime for LocalRuntime {
     async fn start(&self, launch: &Launch) -> Result<Arc<dyn Handle>, RuntimeError> {
-        let (dir, shim) = (self.dir(launch.instance), self.config.shim.clone());
+        let (dir, shim) = (self.dir(launch.instance), Arc::clone(&self.shim));
         let job = Job { launch: launch.clone(), logs: self.logs };
         let stream = blocking(move || start_shim(&dir, &shim, &job)).await?;
         self.live(launch.clone(), stream)
@@ -100,7 +106,7 @@ impl Runtime for LocalRuntime {
                     adopted.push((launch.clone(), self.live(launch, stream)?))
                 }
                 Ok(Some(Found::Ended(launch, end))) => {
-                    let (dir, shim) = (self.dir(instance), self.config.shim.clone());
+                    let (dir, shim) = (self.dir(instance), Arc::clone(&self.shim));
                     let handle = ShimHandle::ended(launch.clone(), dir, shim, end);
                     adopted.push((launch, Arc::new(handle) as Arc<dyn Handle>));
                 }
@@ -123,13 +129,13 @@ impl Runtime for LocalRuntime {
 impl LocalRuntime {
     fn live(&self, launch: Launch, stream: UnixStream) -> Result<Arc<dyn Handle>, RuntimeError> {
         let (instance, dir) = (launch.instance, self.dir(launch.instance));
-        let handle = ShimHandle::live(launch, dir, self.config.shim.clone(), stream)
+        let handle = ShimHandle::live(launch, dir, Arc::clone(&self.shim), stream)
             .map_err(|source| RuntimeError::Shim { instance, source })?;
         Ok(Arc::new(handle))
     }
 
     fn known(&self) -> Result<Vec<InstanceId>, RuntimeError> {
-        let dir = &self.config.instances_dir;
+        let dir = &self.instances_dir;
         let entries = fs::read_dir(dir).map_err(RuntimeError::file("list", dir))?;
         let mut ids: Vec<InstanceId> =
             entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
@@ -171,7 +177,7 @@ fn lock_of_ended(dir: &InstanceDir, busy: RuntimeError) -> Result<File, RuntimeE
     }
 }
 
-fn start_shim(dir: &InstanceDir, shim: &[String], job: &Job) -> Result<UnixStream, RuntimeError> {
+fn start_shim(dir: &InstanceDir, shim: &Program, job: &Job) -> Result<UnixStream, RuntimeError> {
     let instance = job.launch.instance;
     check(&job.launch)?;
     fs::create_dir_all(&dir.0).map_err(RuntimeError::file("make", &dir.0))?;
@@ -209,21 +215,16 @@ fn check(launch: &Launch) -> Result<(), RuntimeError> {
 
 /// The shim is a child of this process only until either ends: nothing here ties it to us.
 fn spawn(
-    shim: &[String],
+    shim: &Program,
     dir: &InstanceDir,
     listener: OwnedFd,
     lock: OwnedFd,
     log: OwnedFd,
 ) -> Result<(), RuntimeError> {
-    let (program, arguments) = shim.split_first().ok_or_else(|| RuntimeError::Spawn {
-        program: String::new(),
-        source: io::ErrorKind::NotFound.into(),
-    })?;
-    let mut command = tokio::process::Command::new(program);
-    // Nothing of this process's environment is the instance's business; it may hold tokens.
-    command.args(arguments).arg(&dir.0).env_clear().stdin(listener).stdout(lock).stderr(log);
+    let mut command = shim.command(&dir.0);
+    command.stdin(listener).stdout(lock).stderr(log);
     let mut child =
-        command.spawn().map_err(|source| RuntimeError::Spawn { program: program.clone(), source })?;
+        command.spawn().map_err(|source| RuntimeError::Spawn { program: shim.name().to_owned(), source })?;
     tokio::spawn(async move { child.wait().await });
     Ok(())
 }

@@ -12,10 +12,13 @@ use freehold_model::{
     manifest::Driver,
 };
 use nix::{
+    errno::Errno,
     fcntl::OFlag,
     libc,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sched::{CloneFlags, setns},
-    unistd::{ForkResult, fork, pipe2},
+    sys::signal::{Signal, kill},
+    unistd::{ForkResult, Pid, fork, pipe2},
 };
 use rustix::{
     fs::{Mode, OFlags, ResolveFlags, openat2},
@@ -53,9 +56,10 @@ pub(super) enum ChildError {
     Command { command: String, code: i32, text: String },
 }
 
-pub(super) fn spawn(dir: &InstanceDir, start: &Start) -> Result<Child, ChildError> {
+/// Runs the command of `start` for as long as somebody is at the other end of `agent`.
+pub(super) fn spawn(dir: &InstanceDir, start: &Start, agent: impl AsFd) -> Result<Child, ChildError> {
     let instance = dir.0.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    match try_spawn(dir, start) {
+    match try_spawn(dir, start, agent) {
         Ok((child, None)) => Ok(child),
         Ok((_, Some((code, text)))) => {
             Err(ChildError::Command { command: start.request.command[0].clone(), code, text })
@@ -65,7 +69,11 @@ pub(super) fn spawn(dir: &InstanceDir, start: &Start) -> Result<Child, ChildErro
 }
 
 /// The child, and how its exec failed if it did.
-fn try_spawn(dir: &InstanceDir, start: &Start) -> io::Result<(Child, Option<(i32, String)>)> {
+fn try_spawn(
+    dir: &InstanceDir,
+    start: &Start,
+    agent: impl AsFd,
+) -> io::Result<(Child, Option<(i32, String)>)> {
     let Job { launch, .. } = InstanceDir::read(&dir.job())?;
     let first = open_first(start.pid, &launch)?;
     let root = OpenOptions::new()
@@ -101,7 +109,9 @@ fn try_spawn(dir: &InstanceDir, start: &Start) -> io::Result<(Child, Option<(i32
         ForkResult::Parent { child } => child.as_raw(),
     };
     drop((report, inner));
-    let failed = outcome(result)?;
+    let failed = outcome(result, agent).inspect_err(|_| {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    })?;
     let known = rustix::process::Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
     let child = Child {
         pid,
@@ -132,8 +142,15 @@ fn failure(error: &io::Error) -> Vec<u8> {
     format!("{code} {error}").into_bytes()
 }
 
-/// Nothing was written when the exec succeeded: it closed the pipe.
-fn outcome(mut result: File) -> io::Result<Option<(i32, String)>> {
+/// Nothing was written when the exec succeeded: it closed the pipe. Until then the instance can stop the
+/// child (SIGSTOP) for as long as it likes, but not longer than somebody waits.
+fn outcome(mut result: File, agent: impl AsFd) -> io::Result<Option<(i32, String)>> {
+    let mut fds =
+        [PollFd::new(result.as_fd(), PollFlags::POLLIN), PollFd::new(agent.as_fd(), PollFlags::empty())];
+    while let Err(Errno::EINTR) = poll(&mut fds, PollTimeout::NONE) {}
+    if !fds[0].any().unwrap_or(true) {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
     let mut text = String::new();
     result.read_to_string(&mut text)?;
     match text.split_once(' ') {

@@ -4,6 +4,7 @@
 use crate::{
     Launch,
     cgroup::Cgroup,
+    seccomp,
     shim::spec::{self, CAPABILITIES},
     user::User,
 };
@@ -11,7 +12,10 @@ use freehold_model::manifest::Driver;
 use nix::{
     libc,
     sched::{CloneFlags, setns},
-    sys::resource::{Resource, setrlimit},
+    sys::{
+        prctl::set_dumpable,
+        resource::{Resource, setrlimit},
+    },
     unistd::{Gid, Uid, chdir, chroot, dup2, fchdir, setgid, setgroups, setsid, setuid},
 };
 use std::{
@@ -53,6 +57,9 @@ impl Entry<'_> {
     }
 
     fn enter(&self) -> io::Result<()> {
+        // Until it is the command, nobody in the instance may look into it: it still holds things of the
+        // node (CVE-2016-9962). The kernel forgets this with the exec.
+        set_dumpable(false)?;
         setsid()?;
         for (fd, target) in self.stdio.iter().zip(0..) {
             dup2(fd.as_raw_fd(), target)?;
@@ -72,19 +79,24 @@ impl Entry<'_> {
         }
         self.become_user()?;
         chdir(spec::workdir(self.launch))?;
+        if self.launch.driver == Driver::Container {
+            seccomp::confine()?;
+        }
         Ok(())
     }
 
-    /// For another user than root, the kernel drops all capabilities with the change.
+    /// Only root keeps capabilities: a change to another user drops what is effective and permitted.
+    /// What is inheritable would stay, and be had again with the next file that has capabilities.
     fn become_user(&self) -> io::Result<()> {
         let groups: Vec<Gid> = self.user.groups.iter().copied().map(Gid::from_raw).collect();
         setgroups(&groups)?;
         setgid(Gid::from_raw(self.user.gid))?;
         setuid(Uid::from_raw(self.user.uid))?;
-        if self.user.uid == 0 && self.launch.driver == Driver::Container {
-            set_capabilities()?;
+        match self.launch.driver {
+            Driver::Container if self.user.uid == 0 => set_capabilities(&CAPABILITIES),
+            Driver::Container => set_capabilities(&[]),
+            Driver::Process => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -117,9 +129,9 @@ fn drop_bounding() -> io::Result<()> {
     Ok(())
 }
 
-fn set_capabilities() -> io::Result<()> {
+fn set_capabilities(wanted: &[(&str, u8)]) -> io::Result<()> {
     use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
-    let bits = CAPABILITIES.iter().fold(0u64, |bits, (_, number)| bits | (1 << number));
+    let bits = wanted.iter().fold(0u64, |bits, (_, number)| bits | (1 << number));
     let wanted = CapabilitySet::from_bits_retain(bits);
     let sets = CapabilitySets { effective: wanted, permitted: wanted, inheritable: CapabilitySet::empty() };
     Ok(set_capabilities(None, sets)?)

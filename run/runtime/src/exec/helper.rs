@@ -49,7 +49,7 @@ fn run(dir: &InstanceDir) -> io::Result<()> {
     let mut socket = take_socket()?;
     let mut received = Vec::new();
     let Some(start) = first_frame(&socket, &mut received)? else { return Ok(()) };
-    let report = match child::spawn(dir, &start) {
+    let report = match child::spawn(dir, &start, &socket) {
         Ok(child) => {
             match (Session { child, received, pending: Vec::new(), ended: false }).serve(&mut socket)? {
                 Some(code) => ExecReport::Exit(code),

@@ -9,7 +9,7 @@ mod helper;
 
 pub(crate) use helper::main as helper_main;
 
-use crate::{Launch, RuntimeError, launch::InstanceDir, shim};
+use crate::{Launch, RuntimeError, launch::InstanceDir, program::Program, shim::EXEC};
 use frame::{BYTES, CONTROL, HEADER, Start};
 use freehold_model::exec::{ExecControl, ExecReport, ExecRequest, STDERR, STDOUT, TtySize};
 use std::{fs::OpenOptions, io, os::unix::net::UnixStream as StdStream, process::Stdio};
@@ -64,7 +64,7 @@ const QUEUE: usize = 32;
 
 /// Starts a command in the instance whose first process is `pid`.
 pub(crate) fn start(
-    shim: &[String],
+    shim: &Program,
     dir: &InstanceDir,
     launch: &Launch,
     pid: i32,
@@ -78,10 +78,8 @@ pub(crate) fn start(
     if request.command.iter().any(|arg| arg.contains('\0')) {
         return Err(bad("the command holds a zero byte, which no program can be given"));
     }
-    let stream = spawn(shim, dir).map_err(|source| RuntimeError::Spawn {
-        program: shim.first().cloned().unwrap_or_default(),
-        source,
-    })?;
+    let stream =
+        spawn(shim, dir).map_err(|source| RuntimeError::Spawn { program: shim.name().to_owned(), source })?;
     let start = Start { pid, request: request.clone() };
     let (input, given) = mpsc::channel(QUEUE);
     let (said, output) = mpsc::channel(QUEUE);
@@ -89,15 +87,13 @@ pub(crate) fn start(
     Ok(ExecSession { input, output })
 }
 
-fn spawn(shim: &[String], dir: &InstanceDir) -> io::Result<UnixStream> {
+fn spawn(shim: &Program, dir: &InstanceDir) -> io::Result<UnixStream> {
     let (ours, theirs) = StdStream::pair()?;
     ours.set_nonblocking(true)?;
     let log = OpenOptions::new().append(true).create(true).open(dir.shim_log())?;
-    let (program, arguments) = shim.split_first().ok_or(io::ErrorKind::NotFound)?;
-    let mut command = tokio::process::Command::new(program);
-    command.args(arguments).arg(&dir.0).arg(shim::EXEC).env_clear();
+    let mut command = shim.command(&dir.0);
     let theirs = std::os::fd::OwnedFd::from(theirs);
-    let mut child = command.stdin(theirs).stdout(Stdio::null()).stderr(log).spawn()?;
+    let mut child = command.arg(EXEC).stdin(theirs).stdout(Stdio::null()).stderr(log).spawn()?;
     tokio::spawn(async move { child.wait().await });
     UnixStream::from_std(ours)
 }

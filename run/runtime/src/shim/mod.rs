@@ -52,6 +52,8 @@ pub fn dispatch(args: &[String]) -> Option<ExitCode> {
         _ => return None,
     };
     shed_inheritance();
+    // Otherwise the kernel calls it by the number of the descriptor through which it was executed.
+    let _ = nix::sys::prctl::set_name(c"freehold");
     Some(main(PathBuf::from(dir)))
 }
 

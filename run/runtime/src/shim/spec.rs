@@ -4,6 +4,7 @@
 use crate::{
     cgroup::{self, CPU_PERIOD, PIDS_LIMIT},
     launch::Launch,
+    seccomp,
     user::User,
 };
 use nix::sys::resource::{Resource, getrlimit};
@@ -28,9 +29,10 @@ pub(crate) const CAPABILITIES: [(&str, u8); 11] = [
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-const MASKED: [&str; 11] = [
+const MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
@@ -59,6 +61,7 @@ pub(super) fn container(root: &Path, launch: &Launch, user: &User) -> Value {
             "resources": resources(launch),
             "maskedPaths": MASKED,
             "readonlyPaths": READ_ONLY,
+            "seccomp": seccomp::profile(),
         },
     })
 }

@@ -142,6 +142,31 @@ async fn capabilities_and_privileges_are_dropped() {
 }
 
 #[tokio::test]
+async fn calls_that_reach_past_the_instance_are_refused() {
+    let world = world!();
+    let text = world
+        .output(
+            "grep Seccomp: /proc/self/status; busybox unshare -U -r true && echo a new user namespace; true",
+        )
+        .await;
+    assert!(text.contains("Seccomp:\t2"), "{text}");
+    assert!(!text.contains("a new user namespace") && text.contains("not permitted"), "{text}");
+}
+
+#[tokio::test]
+async fn the_program_of_its_shim_cannot_be_written_to() {
+    let world = world!();
+    let handle = world.runtime.start(&world.launch("sleep 1000")).await.unwrap();
+    let pid = world::running(&*handle).await;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let shim = stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap().to_owned();
+    // Not merely "text file busy": that ends with the last shim.
+    let mount = rustix::fs::statvfs(format!("/proc/{shim}/exe")).unwrap();
+    assert!(mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY), "{:?}", mount.f_flag);
+    world::end(&world.runtime, &handle).await;
+}
+
+#[tokio::test]
 async fn it_sees_only_itself() {
     let world = world!();
     let text = world.output("echo pid $$; ps | wc -l; ls /sys/class/net; echo > /proc/sys/kernel/hostname || true; cat /proc/kcore | wc -c; echo fds $(ls /proc/self/fd)").await;

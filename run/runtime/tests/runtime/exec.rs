@@ -51,7 +51,7 @@ async fn it_is_confined_like_the_container() {
     let launch = Launch { user: Some("app".into()), ..world.launch("echo ready; sleep 1000") };
     let handle = world.runtime.start(&launch).await.unwrap();
     world::logged(&launch, "ready").await;
-    let (text, _, end) = sh(&handle, "id; hostname; echo $GREETING; ls /sys/class/net; ps; grep -E 'Cap|NoNew' /proc/self/status; echo fds $(ls /proc/self/fd)").await;
+    let (text, _, end) = sh(&handle, "id; hostname; echo $GREETING; ls /sys/class/net; ps; grep -E 'Cap|NoNew|Seccomp' /proc/self/status; echo fds $(ls /proc/self/fd)").await;
     assert_eq!(end, ExecOutput::Exit(0));
     for wanted in [
         "uid=1234(app) gid=1235(app)",
@@ -62,6 +62,7 @@ async fn it_is_confined_like_the_container() {
         "CapEff:\t0000000000000000",
         "CapBnd:\t00000000800405fb",
         "NoNewPrivs:\t1",
+        "Seccomp:\t2",
         "sleep 1000",
     ] {
         assert!(text.contains(wanted), "no {wanted} in {text}");
@@ -194,5 +195,23 @@ async fn what_it_leaves_behind_does_not_hold_up_its_end() {
     let (_, handle) = started(&world).await;
     let (stdout, _, end) = sh(&handle, "sleep 1000 & echo started").await;
     assert_eq!((stdout.as_str(), end), ("started\n", ExecOutput::Exit(0)));
+    world::end(&world.runtime, &handle).await;
+}
+
+#[tokio::test]
+async fn an_instance_that_stops_newcomers_holds_nothing_of_the_node() {
+    let world = world!();
+    let launch = world.launch("echo ready; while :; do kill -STOP -1 2>/dev/null; done");
+    let handle = world.runtime.start(&launch).await.unwrap();
+    world::logged(&launch, "ready").await;
+    let helper = format!("{}\0exec", launch.instance);
+    let helpers = || world::processes().iter().any(|line| line.contains(&helper));
+    for _ in 0..5 {
+        let session = handle.exec(&request(&["true"])).await.unwrap();
+        world::eventually("helper", helpers).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(session);
+    }
+    world::eventually("end of the helpers", || !helpers()).await;
     world::end(&world.runtime, &handle).await;
 }
