@@ -1,5 +1,5 @@
-//! A receipt: the evidence of one operation and its verdict. Its parent is an env (or an app, for a
-//! removal); it outlives both.
+//! A receipt: the evidence of one operation and its verdict. Its parent is an env (or a project, for a
+//! removal); it outlives the env and the app, and then its parent is an id that no longer resolves.
 
 use super::kind;
 use crate::{

@@ -59,6 +59,6 @@ impl SimIds {
 impl Ids for SimIds {
     fn ulid(&mut self) -> Ulid {
         self.count += 1;
-        Ulid::from_parts(self.count, self.random.next().into())
+        Ulid::from_parts(self.count, self.random.draw().into())
     }
 }

@@ -7,7 +7,8 @@ use freehold_model::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-/// It has had its chances after so many exits.
+/// It has had its chances when it ended so often. An end counts once it is being started again: before
+/// that, a node does not tell a first end from the start after it.
 const EXITS: u32 = 2;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -24,9 +25,7 @@ pub(super) fn fresh(instance: &Instance, now: Timestamp) -> Judgement {
     if is_healthy(instance) {
         return Judgement::Healthy;
     }
-    let status = &instance.status;
-    let waiting_to_restart = status.phase == Phase::Backoff && status.last_exit.is_some();
-    let exits = status.restarts + u32::from(waiting_to_restart);
+    let exits = instance.status.restarts;
     if exits >= EXITS {
         return Judgement::Failed(exited(instance, exits));
     }

@@ -31,21 +31,22 @@ fn assert_restored(mut house: House, old: &Instance, receipt: ReceiptId, reason:
 #[test]
 fn two_exits_before_it_is_healthy_fail_it_with_the_last_lines() {
     let (mut house, old, new, receipt) = midway();
+    let last_exit = exited(1, &house);
     let status = |restarts, phase| InstanceStatus {
         phase,
         restarts,
-        last_exit: exited(1, &house),
+        last_exit: last_exit.clone(),
         log_tail: vec!["no such table: messages".into()],
         ..InstanceStatus::default()
     };
-    let (once, again, twice) =
-        (status(0, Phase::Backoff), status(1, Phase::Running), status(1, Phase::Backoff));
-    for chance in [once, again] {
-        house.report(&new, chance);
+    for (restarts, phase) in
+        [(0, Phase::Backoff), (1, Phase::Backoff), (1, Phase::Running), (1, Phase::Backoff)]
+    {
+        house.report(&new, status(restarts, phase));
         house.reconcile();
-        assert_eq!(house.rollout().status.phase, RolloutPhase::Starting);
+        assert_eq!(house.rollout().status.phase, RolloutPhase::Starting, "{restarts}, {phase:?}");
     }
-    house.report(&new, twice);
+    house.report(&new, status(2, Phase::Backoff));
     house.reconcile();
     let reason = format!("web: instance {} exited with code 1 twice before it became healthy", new.id);
     let receipt = assert_restored(house, &old, receipt, &reason);
@@ -57,7 +58,7 @@ fn a_kill_for_memory_is_told_as_such() {
     let (mut house, old, new, receipt) = midway();
     let last_exit = Some(Exit { code: None, signal: Some(9), oom: true, at: house.clock.after(0) });
     let status =
-        InstanceStatus { phase: Phase::Backoff, restarts: 1, last_exit, ..InstanceStatus::default() };
+        InstanceStatus { phase: Phase::Backoff, restarts: 2, last_exit, ..InstanceStatus::default() };
     house.report(&new, status);
     house.reconcile();
     let id = new.id;

@@ -8,14 +8,15 @@ mod user;
 use freehold_deploy::{RolloutReconciler, TeardownReconciler};
 use freehold_model::{
     Actor, Bytes, Capacity, Millicores, Node, NodeId, NodeSpec, NodeStatus, Org, OrgId, OrgSpec, Project,
-    ProjectId, ProjectSpec, Txn, manifest::Driver,
+    ProjectId, ProjectSpec, Receipt, ReceiptSpec, Txn, manifest::Driver,
 };
 use freehold_reconcile::{
-    Ids,
+    Ids, ViewExt,
+    memory::MemoryView,
     sim::{Context, SimController, SimEdge, SimNode, World, check_seeds, run_seed},
 };
 use invariants::Invariants;
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 use user::{Asked, User};
 
 /// Operations per world.
@@ -40,8 +41,30 @@ fn a_seed_replays_exactly() {
     assert_ne!(once(), run_seed(8, false, &|seed, verbose| scenario(seed, verbose, true)).unwrap());
 }
 
+#[test]
+fn the_worlds_are_eventful() {
+    let seen = RefCell::new(BTreeSet::new());
+    for seed in 0..40 {
+        let mut tell = |view: &MemoryView| {
+            let receipts = view.all::<ReceiptSpec>(None).unwrap();
+            let outcome = |it: Receipt| format!("{:?} {:?}", it.spec.operation, it.status.verdict.unwrap());
+            seen.borrow_mut().extend(receipts.into_iter().map(outcome));
+        };
+        world(seed, false, true, &mut tell).unwrap();
+    }
+    let seen = seen.into_inner();
+    for wanted in ["Deploy Succeeded", "Deploy Failed", "Rollback Succeeded", "Remove Succeeded"] {
+        assert!(seen.contains(wanted), "{wanted} does not happen: {seen:?}");
+    }
+}
+
 /// Plays one world to its end; the hash of all that happened.
 fn scenario(seed: u64, verbose: bool, chaos: bool) -> Result<u64, String> {
+    world(seed, verbose, chaos, &mut |_| {})
+}
+
+/// The same, and shows how it ended.
+fn world(seed: u64, verbose: bool, chaos: bool, show: &mut dyn FnMut(&MemoryView)) -> Result<u64, String> {
     let mut world = World::new(seed, verbose);
     world.context.chaos = chaos;
     let nodes = furnish(&mut world.context);
@@ -62,6 +85,7 @@ fn scenario(seed: u64, verbose: bool, chaos: bool) -> Result<u64, String> {
     if outcome.is_err() {
         world.lines().iter().for_each(|line| eprintln!("{line}"));
     }
+    show(&world.context.store.view_now());
     outcome.map(|()| world.trace())
 }
 

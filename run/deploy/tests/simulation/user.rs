@@ -27,7 +27,7 @@ pub(crate) struct User {
 /// Time passes between each of these.
 enum State {
     Idle,
-    Looking(Wish, Plan),
+    Looking(Wish, Box<Plan>),
     Sending(Box<Txn>, ReceiptId, bool),
 }
 
@@ -54,7 +54,7 @@ impl User {
             State::Idle => {
                 let wish = wish(context);
                 match plan(context, &wish) {
-                    Ok(plan) => State::Looking(wish, plan),
+                    Ok(plan) => State::Looking(wish, Box::new(plan)),
                     Err(error) => self.refused(context, &error),
                 }
             }
