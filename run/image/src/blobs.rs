@@ -81,7 +81,7 @@ impl Blobs {
     pub(crate) async fn begin(&self) -> Result<Unfinished, ImageError> {
         let path = self.uploads.join(random_name());
         let file = File::create_new(&path).await.map_err(ImageError::io("create", &path))?;
-        Ok(Unfinished { file, path, hasher: Sha256::new(), length: 0 })
+        Ok(Unfinished { file, path, hasher: Sha256::new(), length: 0, torn: false })
     }
 
     /// Gives an unfinished blob its name, if its bytes are what `expected` says.
@@ -91,6 +91,9 @@ impl Blobs {
         expected: &Digest,
         what: &str,
     ) -> Result<(), ImageError> {
+        if blob.torn {
+            return Err(ImageError::io("write", &blob.path)(torn()));
+        }
         let found = blob.digest();
         if found != *expected {
             return Err(ImageError::Digest { what: what.to_owned(), expected: expected.clone(), found });
@@ -112,15 +115,26 @@ pub(crate) struct Unfinished {
     path: PathBuf,
     hasher: Sha256,
     length: u64,
+    /// A write began and did not succeed: how much of it is in the file, nobody knows.
+    torn: bool,
 }
 
 impl Unfinished {
-    /// Appends bytes.
+    /// Appends bytes. After a failure, or when it is cancelled, the blob can only be thrown away.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
+        if std::mem::replace(&mut self.torn, true) {
+            return Err(ImageError::io("write", &self.path)(torn()));
+        }
         self.file.write_all(bytes).await.map_err(ImageError::io("write", &self.path))?;
         self.hasher.update(bytes);
         self.length += bytes.len() as u64;
+        self.torn = false;
         Ok(())
+    }
+
+    /// Whether a write failed or was cut, so that it can only be thrown away.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn
     }
 
     /// How many bytes it has.
@@ -140,9 +154,30 @@ impl Drop for Unfinished {
     }
 }
 
+fn torn() -> std::io::Error {
+    std::io::Error::other("an earlier write to it failed")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_blob_that_the_disk_had_no_room_for_is_never_given_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(dir.path()).unwrap();
+        let mut blob = blobs.begin().await.unwrap();
+        let disk =
+            std::mem::replace(&mut blob.file, File::options().write(true).open("/dev/full").await.unwrap());
+        // The first write is only queued; the second hears how it went.
+        blob.write(b"hel").await.unwrap();
+        assert!(blob.write(b"lo").await.unwrap_err().is_disk_full());
+        // There is room again, and the client goes on where it thinks it was.
+        blob.file = disk;
+        assert!(blob.write(b"lo").await.is_err());
+        assert!(blobs.finish(blob, &Digest::of(b"hello"), "it").await.is_err());
+        assert!(!blobs.has(&Digest::of(b"hello")).unwrap());
+    }
 
     #[tokio::test]
     async fn a_blob_appears_whole_and_under_its_true_name_only() {

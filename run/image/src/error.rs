@@ -129,8 +129,23 @@ impl ImageError {
         move |source| ImageError::Io { action, path, source }
     }
 
+    /// Whether the disk has no room left.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        match self {
+            ImageError::Io { source, .. } => {
+                matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+            }
+            _ => false,
+        }
+    }
+
     /// The failure as a caller of the API sees it.
     pub fn problem(&self) -> Problem {
+        if self.is_disk_full() {
+            return Problem::new(Code::Unavailable, "The disk that holds the images is full.")
+                .hint("Make room on it, then try again: nothing was kept of what came last.");
+        }
         let problem = Problem::new(self.code(), self.to_string());
         let problem = match self {
             ImageError::Io { source, .. } => problem.detail(source.to_string()),

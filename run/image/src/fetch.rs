@@ -38,7 +38,7 @@ pub async fn save_archive(
     let mut unfinished = out.as_os_str().to_owned();
     unfinished.push(format!(".{}", random_name()));
     let unfinished = Path::new(&unfinished);
-    let file = File::create_new(unfinished).map_err(ImageError::io("create", unfinished))?;
+    let file = File::create_new(unfinished).map_err(ImageError::io("write", out))?;
     let archive = tar::Builder::new(BufWriter::new(file));
     let mut save = Save { registry, name, archive, written: HashSet::new(), out, progress };
     let saved = save.run(&tag).await;
@@ -102,7 +102,12 @@ impl Save<'_> {
         let url = self.registry.url(&format!("/v2/{}/manifests/{target}", self.name))?;
         let request =
             self.registry.request(Method::GET, url.clone()).header(header::ACCEPT, MEDIA_TYPES.join(", "));
-        let response = send(request, &url, &[StatusCode::OK]).await?;
+        let response = send(request, &url, &[StatusCode::OK]).await.map_err(|error| match error {
+            ImageError::Transfer { status: Some(404), .. } => {
+                ImageError::Unknown(format!("{}:{target}", self.name))
+            }
+            other => other,
+        })?;
         let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = media_type.map(str::to_owned);
         let mut bytes = Vec::new();

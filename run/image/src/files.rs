@@ -26,8 +26,14 @@ pub(crate) fn write_atomically(path: &Path, scratch: &Path, bytes: &[u8]) -> Res
         file.write_all(bytes)?;
         file.sync_all()
     };
-    write().map_err(ImageError::io("write", &unfinished))?;
-    rename_durably(&unfinished, path)
+    let written = write()
+        .map_err(ImageError::io("write", &unfinished))
+        .and_then(|()| rename_durably(&unfinished, path));
+    if written.is_err() {
+        // A full disk must not be filled further by what came to nothing.
+        let _ = std::fs::remove_file(&unfinished);
+    }
+    written
 }
 
 /// Renames, and makes the rename survive a loss of power.
@@ -54,5 +60,18 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, ImageError> 
             Ok(None)
         }
         Err(e) => Err(ImageError::io("read", path)(e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_fails_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let scratch = tempfile::tempdir_in(dir.path()).unwrap();
+        assert!(write_atomically(&dir.path().join("absent/x"), scratch.path(), b"x").is_err());
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
     }
 }

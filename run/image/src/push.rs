@@ -8,11 +8,12 @@ use crate::{
     files::blocking,
     manifest::{Manifest, digest_of},
     reference::{is_repository, is_tag},
-    remote::{ensure_tls, with_causes},
+    remote::{ensure_tls, is_this_machine, with_causes},
 };
 use freehold_model::Digest;
 use oci_spec::image::Descriptor;
 use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, Url, header};
+use serde_json::Value;
 use std::{path::Path, sync::Arc};
 use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
@@ -155,11 +156,14 @@ impl Registry {
         ensure_tls();
         let wrong = |reason: String| ImageError::Transfer { url: url.to_owned(), reason, status: None };
         let base = Url::parse(url).map_err(|e| wrong(format!("it is not a URL: {e}")))?;
-        let client = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder()
             .user_agent(concat!("freehold/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(std::time::Duration::from_secs(10))
-            .build()
-            .map_err(|e| wrong(with_causes(&e)))?;
+            .connect_timeout(std::time::Duration::from_secs(10));
+        if base.host_str().is_some_and(is_this_machine) {
+            // A proxy that the environment names is for the way out, and must not see the token.
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(|e| wrong(with_causes(&e)))?;
         Ok(Registry { base, token: token.map(str::to_owned), client })
     }
 
@@ -204,6 +208,29 @@ pub(crate) async fn send(
         return Ok(response);
     }
     let said = response.text().await.unwrap_or_default();
-    let said: String = said.chars().take(500).collect();
-    Err(failed(format!("the registry answered {status}: {said}"), Some(status.as_u16())))
+    Err(failed(format!("the registry answered {status}{}", words(&said)), Some(status.as_u16())))
+}
+
+/// What a registry says of a failure: its messages (OCI distribution 1.1, "Error Codes"), or else the
+/// beginning of whatever it sent.
+fn words(said: &str) -> String {
+    let parsed: Value = serde_json::from_str(said).unwrap_or_default();
+    let messages = parsed["errors"].as_array().into_iter().flatten();
+    let messages: Vec<&str> = messages.filter_map(|error| error["message"].as_str()).collect();
+    let text = if messages.is_empty() { said.trim().to_owned() } else { messages.join("; ") };
+    let text: String = text.chars().take(500).collect();
+    if text.is_empty() { text } else { format!(": {text}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_is_quoted_in_its_own_words() {
+        let said = r#"{"errors":[{"code":"X","message":"no room"},{"code":"Y","message":"none at all"}]}"#;
+        assert_eq!(words(said), ": no room; none at all");
+        assert_eq!(words("<html>oh</html>\n"), ": <html>oh</html>");
+        assert_eq!(words(""), "");
+    }
 }

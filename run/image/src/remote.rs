@@ -112,7 +112,8 @@ fn connect(host: &str) -> Result<Client, OciDistributionError> {
     })
 }
 
-fn is_this_machine(host: &str) -> bool {
+/// Whether a host, with or without a port, is this machine itself.
+pub(crate) fn is_this_machine(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),

@@ -157,7 +157,7 @@ impl ImageStore {
         for _ in 0..4 {
             let (bytes, digest) = match at.digest() {
                 Some(digest) if self.0.blobs.has(digest)? => {
-                    (self.0.blobs.read(digest)?.unwrap_or_default(), digest.clone())
+                    (self.part(&reference.to_string(), digest)?, digest.clone())
                 }
                 _ => self.0.remotes.manifest(&at).await?,
             };
@@ -180,7 +180,7 @@ impl ImageStore {
 
     /// Enters a fetched image under its own name.
     pub(crate) fn remember(&self, reference: &Reference, digest: &Digest) -> Result<(), ImageError> {
-        let bytes = self.0.blobs.read(digest)?.unwrap_or_default();
+        let bytes = self.part(&reference.to_string(), digest)?;
         self.accept(&reference.name(), digest, &bytes, None)?;
         match reference.digest() {
             Some(_) => Ok(()),

@@ -75,6 +75,11 @@ impl Fault {
         Fault::new(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", message)
     }
 
+    pub(super) fn too_many_uploads(limit: usize) -> Fault {
+        let message = format!("{limit} uploads are open: end or cancel some, or try again later");
+        Fault::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", message)
+    }
+
     pub(super) fn query(message: impl Into<String>) -> Fault {
         Fault::new(StatusCode::BAD_REQUEST, "PAGINATION_NUMBER_INVALID", message)
     }
@@ -86,6 +91,14 @@ impl From<ImageError> for Fault {
             ImageError::Digest { .. } => Fault::digest(error.to_string()),
             ImageError::Manifest { .. } => {
                 Fault::manifest_invalid(StatusCode::BAD_REQUEST, error.to_string())
+            }
+            full if full.is_disk_full() => {
+                tracing::error!(error = %full, "registry: the disk is full");
+                Fault::new(
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    "UNKNOWN",
+                    "the registry's disk is full: make room on the server, then push again",
+                )
             }
             _ => {
                 tracing::error!(error = %error, cause = ?std::error::Error::source(&error), "registry");

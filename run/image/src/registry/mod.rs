@@ -11,12 +11,13 @@ mod uploads;
 
 use crate::{
     ImageStore,
+    files::blocking,
     reference::{is_repository, is_tag},
 };
 use axum::{
     Router,
     extract::{Request, State},
-    http::{Method, StatusCode, header},
+    http::{Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::any,
 };
@@ -90,24 +91,33 @@ async fn serve(State(store): State<ImageStore>, request: Request) -> Response {
 }
 
 async fn handle(store: &ImageStore, request: Request) -> Result<Response, Fault> {
-    let path = request.uri().path().to_owned();
+    let uri = request.uri().clone();
+    let path = uri.path().to_owned();
     let place = place(&path).ok_or_else(|| Fault::not_found(&path))?;
     let method = request.method().clone();
     match (place, method.as_str()) {
         (Place::Base, "GET" | "HEAD") => {
             Ok(([(header::CONTENT_TYPE, "application/json")], "{}").into_response())
         }
-        (Place::Catalog, "GET") => listing::catalog(store, request.uri()),
-        (Place::Tags { name }, "GET") => listing::tags(store, repository(name)?, request.uri()),
+        (Place::Catalog, "GET") => on_disk(store, uri, listing::catalog).await,
+        (Place::Tags { name }, "GET") => {
+            let name = repository(name)?.to_owned();
+            on_disk(store, uri, move |store, uri| listing::tags(store, &name, uri)).await
+        }
         (Place::Referrers { name, digest: id }, "GET") => {
-            listing::referrers(store, repository(name)?, &digest(id)?, request.uri())
+            let (name, id) = (repository(name)?.to_owned(), digest(id)?);
+            on_disk(store, uri, move |store, uri| listing::referrers(store, &name, &id, uri)).await
         }
         (Place::Manifest { name, reference }, _) => {
-            let (name, which) = (repository(name)?, which(reference)?);
+            let (name, which) = (repository(name)?.to_owned(), which(reference)?);
             match method {
-                Method::GET | Method::HEAD => manifests::get(store, name, &which),
-                Method::PUT => manifests::put(store, name, which, request).await,
-                Method::DELETE => manifests::delete(store, name, &which),
+                Method::GET | Method::HEAD => {
+                    on_disk(store, uri, move |store, _| manifests::get(store, &name, &which)).await
+                }
+                Method::PUT => manifests::put(store, &name, which, request).await,
+                Method::DELETE => {
+                    on_disk(store, uri, move |store, _| manifests::delete(store, &name, &which)).await
+                }
                 _ => Err(Fault::method(&path)),
             }
         }
@@ -131,6 +141,16 @@ async fn handle(store: &ImageStore, request: Request) -> Result<Response, Fault>
         }
         _ => Err(Fault::method(&path)),
     }
+}
+
+/// Answers from files, on a thread that may wait for the disk.
+async fn on_disk(
+    store: &ImageStore,
+    uri: Uri,
+    answer: impl FnOnce(&ImageStore, &Uri) -> Result<Response, Fault> + Send + 'static,
+) -> Result<Response, Fault> {
+    let store = store.clone();
+    blocking(move || answer(&store, &uri)).await
 }
 
 fn repository(name: &str) -> Result<&str, Fault> {

@@ -24,6 +24,9 @@ use tokio::sync::Mutex as AsyncMutex;
 /// An upload that nobody has touched for this long is given up.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 
+/// Each holds a file open.
+const MOST: usize = 256;
+
 const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 
 /// The uploads under way.
@@ -46,7 +49,7 @@ struct Options {
 }
 
 impl Uploads {
-    fn enter(&self, repository: &str, blob: Unfinished) -> String {
+    fn enter(&self, repository: &str, blob: Unfinished) -> Result<String, Fault> {
         let id = random_name();
         let upload = Upload {
             repository: repository.to_owned(),
@@ -55,8 +58,11 @@ impl Uploads {
         };
         let mut uploads = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         uploads.retain(|_, upload| upload.touched.elapsed() < FORGOTTEN);
+        if uploads.len() >= MOST {
+            return Err(Fault::too_many_uploads(MOST));
+        }
         uploads.insert(id.clone(), upload);
-        id
+        Ok(id)
     }
 
     fn find(&self, repository: &str, id: &str) -> Result<Upload, Fault> {
@@ -65,6 +71,14 @@ impl Uploads {
         let upload = upload.ok_or_else(|| Fault::upload_unknown(id))?;
         upload.touched = Instant::now();
         Ok(upload.clone())
+    }
+
+    /// Gives up an upload whose file could not be written: its room is free again at once.
+    fn keep_if_whole(&self, id: &str, slot: &mut Option<Unfinished>) {
+        if slot.as_ref().is_some_and(Unfinished::is_torn) {
+            *slot = None;
+            self.forget(id);
+        }
     }
 
     fn forget(&self, id: &str) {
@@ -86,7 +100,7 @@ pub(super) async fn begin(store: &ImageStore, name: &str, request: Request) -> R
         store.blobs().finish(blob, &expected, "the blob").await?;
         return Ok(created(name, &expected));
     }
-    let id = store.uploads().enter(name, blob);
+    let id = store.uploads().enter(name, blob)?;
     Ok(accepted(StatusCode::ACCEPTED, name, &id, 0))
 }
 
@@ -103,8 +117,10 @@ pub(super) async fn append(
     if let Some(refusal) = out_of_order(&request, name, id, blob.length()) {
         return Ok(refusal);
     }
-    receive(request.into_body(), blob).await?;
-    Ok(accepted(StatusCode::ACCEPTED, name, id, blob.length()))
+    let received = receive(request.into_body(), blob).await;
+    let length = blob.length();
+    store.uploads().keep_if_whole(id, &mut slot);
+    received.map(|()| accepted(StatusCode::ACCEPTED, name, id, length))
 }
 
 /// PUT: takes the last bytes, if any, and gives the blob its name.
@@ -122,7 +138,9 @@ pub(super) async fn finish(
     if let Some(refusal) = out_of_order(&request, name, id, blob.length()) {
         return Ok(refusal);
     }
-    receive(request.into_body(), blob).await?;
+    let received = receive(request.into_body(), blob).await;
+    store.uploads().keep_if_whole(id, &mut slot);
+    received?;
     let blob = slot.take().ok_or_else(|| Fault::upload_unknown(id))?;
     store.uploads().forget(id);
     store.blobs().finish(blob, &expected, "the blob").await?;

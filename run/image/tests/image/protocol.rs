@@ -273,3 +273,24 @@ async fn an_index_resolves_to_this_platform() {
     let error = store.resolve("app:2").await.unwrap_err();
     assert!(error.to_string().contains("no variant for linux/"), "{error}");
 }
+
+#[tokio::test]
+async fn uploads_that_are_begun_and_left_do_not_use_up_the_machines_files() {
+    let home = home();
+    let begin = async || {
+        let begun = ask(&home.store, request(Method::POST, "/v2/app/blobs/uploads/", Body::empty())).await;
+        (begun.status().as_u16(), begun.headers().get("location").map(|at| at.to_str().unwrap().to_owned()))
+    };
+    let mut places = vec![];
+    let refused = loop {
+        match begin().await {
+            (202, Some(place)) => places.push(place),
+            (status, _) => break status,
+        }
+        assert!(places.len() < 1000, "nobody counts them");
+    };
+    assert_eq!(refused, 429);
+    let given_up = ask(&home.store, request(Method::DELETE, &places[0], Body::empty())).await;
+    assert_eq!(given_up.status(), 204);
+    assert_eq!(begin().await.0, 202, "there is room for another one");
+}
