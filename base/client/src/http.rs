@@ -45,6 +45,10 @@ impl Client {
             // Without TLS the machine's certificates are of no use: a machine without any is no reason to fail.
             builder = builder.tls_certs_only([]);
         }
+        if is_this_machine(&base) {
+            // A proxy that the environment names is for the way out, and must not see the token.
+            builder = builder.no_proxy();
+        }
         let http = builder.build().map_err(|error| ClientError::Address {
             url: base.to_string(),
             reason: format!("no client can be made for it: {error}"),
@@ -147,6 +151,11 @@ fn parse_base(url: &str) -> Result<Url, ClientError> {
     Ok(parsed)
 }
 
+fn is_this_machine(base: &Url) -> bool {
+    let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 fn bearer(token: &str) -> Result<header::HeaderValue, ClientError> {
     let mut value = header::HeaderValue::from_str(&format!("Bearer {}", token.trim())).map_err(|_| {
         ClientError::Problem(Problem::new(
@@ -186,6 +195,17 @@ mod tests {
         }
         for bad in ["", "127.0.0.1:7117", "unix:/run/x", "http://h/?a=b", "http://h/#x"] {
             assert!(Client::new(bad, None).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_told_from_others() {
+        let check = |url: &str| is_this_machine(&parse_base(url).unwrap());
+        for here in ["http://127.0.0.1:7117", "http://localhost:1", "http://[::1]:7117", "http://127.8.0.1"] {
+            assert!(check(here), "{here}");
+        }
+        for other in ["http://10.0.0.1:7117", "http://localhost.example", "http://[2001:db8::1]:1"] {
+            assert!(!check(other), "{other}");
         }
     }
 

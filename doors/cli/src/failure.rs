@@ -1,6 +1,6 @@
 //! How a command fails: what it says on standard error, and its exit code (design, §9).
 
-use crate::output::Paint;
+use crate::output::{Paint, printable::printable};
 use freehold_client::ClientError;
 use freehold_model::{Code, Problem};
 use std::{io, process::ExitCode};
@@ -41,7 +41,8 @@ impl Failure {
             Failure::Said(code) => ExitCode::from(code),
             Failure::ReaderGone => ExitCode::SUCCESS,
             Failure::Problem(problem) => {
-                let text = if json { as_json(&problem) } else { as_text(&problem, Paint::stderr()) };
+                let text =
+                    if json { as_json(&problem) } else { printable(&as_text(&problem, Paint::stderr())) };
                 eprintln!("{text}");
                 ExitCode::from(problem.code.exit_code())
             }

@@ -13,7 +13,7 @@ impl Session {
         if let Ok(id) = text.parse::<AnyId>() {
             return Ok(id);
         }
-        let Some((kind, name)) = text.split_once('/') else {
+        let Some((kind, name)) = text.split_once('/').filter(|(_, name)| !name.is_empty()) else {
             return Err(Failure::usage(
                 format!("`{text}` is neither an id nor `kind/name`"),
                 "Write it like app/shop, release/v3, endpoint/tcp/8000 or ins_….",
@@ -91,8 +91,10 @@ impl Session {
     /// How the envs that are meant are now. An app that only the manifest here names may not be
     /// deployed yet: then there are none.
     pub(crate) async fn summaries(&self) -> Outcome<Vec<EnvSummary>> {
+        let named = &self.globals;
+        let nothing_named = named.app.is_none() && named.env.is_none() && named.project.is_none();
         match self.client.summaries(&self.summary_query()?).await {
-            Err(error) if error.code() == Code::NotFound && self.globals.app.is_none() => Ok(vec![]),
+            Err(error) if error.code() == Code::NotFound && nothing_named => Ok(vec![]),
             answer => Ok(answer?),
         }
     }

@@ -119,6 +119,9 @@ pub(crate) async fn description(
 pub(crate) fn missing(id: impl Into<AnyId>) -> Failure {
     let id = id.into();
     Problem::new(Code::NotFound, format!("There is no {} {id}.", id.kind))
-        .hint(format!("It may be gone: GET /v1/resources?kind={} lists what there is.", id.kind))
+        .hint(format!(
+            "It may be gone: `freehold {0} list` (GET /v1/resources?kind={0}) lists what there is.",
+            id.kind
+        ))
         .into()
 }

@@ -1,6 +1,10 @@
 //! `freehold events`: what happened, and what happens.
 
-use crate::{failure::Outcome, interrupt, output, session::Session};
+use crate::{
+    failure::{Failure, Outcome},
+    interrupt, output,
+    session::Session,
+};
 use freehold_client::EventQuery;
 use freehold_model::AnyId;
 
@@ -14,8 +18,8 @@ pub(crate) struct Args {
     /// Only about this resource: an id, or `kind/name`.
     subject: Option<String>,
     /// How many that already happened.
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    last: usize,
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    last: u16,
     /// Goes on with what happens next.
     #[arg(long)]
     follow: bool,
@@ -26,11 +30,13 @@ pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
         Some(subject) => Some(session.find(subject).await?),
         None => None,
     };
-    let query = EventQuery { last: Some(args.last.max(1)), subject, ..EventQuery::default() };
+    let last = usize::from(args.last);
+    // None is no number that the server takes; one at least tells from where to follow.
+    let query = EventQuery { last: Some(last.max(1)), subject, ..EventQuery::default() };
     let mut events = session.client.events(&query).await?;
     events.reverse();
     let newest = events.last().map_or(0, |event| event.seq);
-    events.drain(..events.len().saturating_sub(args.last));
+    events.drain(..events.len().saturating_sub(last));
     let paint = session.out.paint;
     if !args.follow {
         return session.out.show(&events, |events| output::event::lines(events, paint));
@@ -38,7 +44,9 @@ pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
     for event in &events {
         session.out.show_next(event, |event| output::event::line(event, paint))?;
     }
-    interrupt::or_interrupted(follow(session, newest, subject)).await.unwrap_or(Ok(()))
+    interrupt::or_interrupted(follow(session, newest, subject))
+        .await
+        .unwrap_or(Err(Failure::Said(interrupt::EXIT)))
 }
 
 async fn follow(session: &Session, last: u64, subject: Option<AnyId>) -> Outcome {

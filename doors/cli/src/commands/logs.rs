@@ -1,6 +1,11 @@
 //! `freehold logs`: what instances print.
 
-use crate::{failure::Outcome, interrupt, output, output::time, session::Session};
+use crate::{
+    failure::{Failure, Outcome},
+    interrupt, output,
+    output::time,
+    session::Session,
+};
 use freehold_client::{LogScope, Logs};
 use freehold_model::{Name, logs::LogQuery};
 use jiff::Timestamp;
@@ -52,7 +57,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
     };
     let query = LogQuery { since: args.since, until: args.until, tail: args.tail, follow: args.follow };
     let logs = session.client.logs(scope, query).await?;
-    interrupt::or_interrupted(print(logs, session)).await.unwrap_or(Ok(()))
+    interrupt::or_interrupted(print(logs, session)).await.unwrap_or(Err(Failure::Said(interrupt::EXIT)))
 }
 
 async fn print(mut logs: Logs, session: &Session) -> Outcome {

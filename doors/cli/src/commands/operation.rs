@@ -130,7 +130,10 @@ async fn success(session: &Session, receipt: &Receipt) -> String {
     let spec = &receipt.spec;
     let mut lines = vec![match (spec.operation, &receipt.status.reason) {
         (Operation::Remove, _) => format!("{} is removed.", spec.app),
-        (_, Some(reason)) if receipt.status.steps.is_empty() => paint.dim(reason),
+        (_, Some(_)) if receipt.status.steps.is_empty() => match spec.release_number {
+            Some(number) => format!("v{number} stays as it is."),
+            None => "All stays as it is.".into(),
+        },
         _ => paint.good(&show::healthy_in(receipt)),
     }];
     lines.extend(addresses(session, receipt).await);

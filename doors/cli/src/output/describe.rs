@@ -38,6 +38,10 @@ pub(crate) fn render(description: &Description, paint: Paint, now: Timestamp) ->
 }
 
 fn title(resource: &AnyResource) -> String {
+    // Receipts and rollouts have no name but their id, which follows.
+    if resource.name == resource.id.to_string() {
+        return resource.kind.to_string();
+    }
     format!("{} {}", resource.kind, resource.name)
 }
 

@@ -1,6 +1,6 @@
 //! Log lines for people: when, who, what.
 
-use super::{Paint, paint::Tone};
+use super::{Paint, paint::Tone, printable::printable};
 use freehold_model::logs::{LogLine, LogStream};
 
 /// `12:00:00.123 web/7k3q | text`, standard error and Freehold's own words in their colours.
@@ -14,36 +14,10 @@ pub(crate) fn line(line: &LogLine, paint: Paint) -> String {
         LogStream::System => Tone::Dim,
     };
     let prefix = paint.dim(&format!("{time} {}/{end} |", line.process));
-    format!("{prefix} {}", paint.tone(tone, &printable(&line.text)))
-}
-
-/// Control characters could move the cursor or change the terminal: colours and tabs alone may stay.
-fn printable(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    let mut rest = text.chars().peekable();
-    while let Some(char) = rest.next() {
-        match char {
-            '\t' => safe.push('\t'),
-            '\x1b' if rest.peek() == Some(&'[') => safe.push_str(&colour(&mut rest)),
-            _ if char.is_control() => safe.push('\u{fffd}'),
-            _ => safe.push(char),
-        }
-    }
-    safe
-}
-
-/// The rest of `ESC [ … m`, whole; nothing of any other sequence.
-fn colour(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> String {
-    let mut sequence = String::from('\x1b');
-    for char in rest.by_ref() {
-        sequence.push(char);
-        match char {
-            '[' | ';' | '0'..='9' => {}
-            'm' => return sequence,
-            _ => break,
-        }
-    }
-    String::new()
+    let text = printable(&line.text);
+    // A colour that the line leaves on must not reach the next one.
+    let end = if text.contains('\x1b') { "\x1b[0m" } else { "" };
+    format!("{prefix} {}{end}", paint.tone(tone, &text))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a command says while it works, on standard error: a spinner with the present step on a
 //! terminal, plain lines elsewhere.
 
-use super::Paint;
+use super::{Paint, printable::printable};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     io::{self, IsTerminal},
@@ -30,6 +30,7 @@ impl Progress {
 
     /// A line that stays.
     pub(crate) fn line(&self, text: &str) {
+        let text = printable(text);
         match &*self.spinner() {
             Some(bar) => bar.suspend(|| eprintln!("{text}")),
             None => eprintln!("{text}"),

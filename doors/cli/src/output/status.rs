@@ -46,6 +46,12 @@ fn render_env(env: &EnvSummary, paint: Paint, now: Timestamp) -> String {
 
 fn headline(env: &EnvSummary, paint: Paint) -> String {
     let name = paint.bold(&format!("{}/{}", env.app, env.env));
+    if env.release.is_none() && env.rollout.is_none() && env.instances.is_empty() {
+        let why = env
+            .receipt
+            .map(|receipt| format!("; `freehold receipt {receipt}` says how the last deploy went"));
+        return format!("{name}  {}{}", paint.note("no release has run yet"), why.unwrap_or_default());
+    }
     let healthy = env.instances.iter().filter(|one| one.healthy).count();
     let health = format!("{healthy} of {} healthy", env.instances.len());
     let all = healthy == env.instances.len();

@@ -1,6 +1,6 @@
 //! Standard output: either JSON and nothing else, or lines for people.
 
-use super::Paint;
+use super::{Paint, printable::printable};
 use crate::failure::Outcome;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -41,7 +41,7 @@ impl Out {
             return Ok(());
         }
         let end = if text.ends_with('\n') { "" } else { "\n" };
-        self.raw(&format!("{text}{end}"))
+        self.raw(&format!("{}{end}", printable(text)))
     }
 
     fn raw(self, text: &str) -> Outcome {
