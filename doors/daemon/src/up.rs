@@ -64,7 +64,7 @@ pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     allow_many_files();
     make_private_folders(&options.data)?;
-    let sqlite = Arc::new(SqliteStore::open(&options.data.join("state.db"), clock.clone())?);
+    let sqlite = Arc::new(SqliteStore::open(options.data.join("state.db"), clock.clone())?);
     // Before the token is made: it is shown once, so not by a start that comes to nothing.
     let listener = listen(options.listen).await?;
     let _pid_file = PidFile::write(&options.data)?;
@@ -119,7 +119,7 @@ impl House {
         let edge = Edge::start(store.clone(), options.endpoints_on.clone(), shutdown.clone());
         let mut tasks = JoinSet::new();
         let reconcilers: [Arc<dyn Reconciler>; 2] =
-            [Arc::new(RolloutReconciler::default()), Arc::new(TeardownReconciler)];
+            [Arc::new(RolloutReconciler), Arc::new(TeardownReconciler)];
         for reconciler in reconcilers {
             let (store, clock) = (store.clone(), clock.clone());
             tasks.spawn(freehold_reconcile::run(reconciler, store, clock, shutdown.clone()));

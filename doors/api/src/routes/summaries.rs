@@ -64,6 +64,8 @@ fn summary(view: &dyn View, place: &Place) -> Result<EnvSummary, StoreError> {
         let release = numbers.of(view, one.spec.release)?;
         instances.push(instance(one, release));
     }
+    // People look for a process; ids of instances made at once are in no order that means anything.
+    instances.sort_by(|a, b| (&a.process, a.id).cmp(&(&b.process, b.id)));
     let release = env.spec.release.map(|release| numbers.of(view, release)).transpose()?.flatten();
     let endpoints = view.all::<EndpointSpec>(Some(id))?;
     Ok(EnvSummary {
