@@ -9,4 +9,5 @@ mod cli;
 mod crash;
 mod nginx;
 mod tour;
+mod traces;
 mod world;
