@@ -14,7 +14,7 @@ if [ "$(id -u)" -ne 0 ]; then
     exit 1
 fi
 
-mkdir -p "$data"
+install -d -m 0700 "$data"
 if "$freehold" status >/dev/null 2>&1; then
     echo "Freehold runs already."
 else

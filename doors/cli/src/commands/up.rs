@@ -12,6 +12,7 @@ use crate::{
 use freehold_daemon::{Options, Ready};
 use std::{
     env,
+    io::IsTerminal,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -80,8 +81,11 @@ fn announce(ready: &Ready, out: Out) -> Outcome {
     note(&home, ready)?;
     let paint = Paint::stderr();
     if let Some(token) = &ready.new_token {
-        eprintln!("The admin token, shown this once: {token}");
-        eprintln!("It is kept in {}.", ready.token_file.display());
+        // What is no terminal may be a log, and a log is no place for a secret.
+        if std::io::stderr().is_terminal() {
+            eprintln!("The admin token, shown this once: {token}");
+        }
+        eprintln!("The admin token is kept in {}, for you alone.", ready.token_file.display());
     }
     eprintln!("{} {}", paint.good("ready:"), ready.url);
     let told = serde_json::json!({ "url": ready.url, "token_file": ready.token_file });

@@ -41,6 +41,15 @@ fn mistakes_are_explained_and_change_nothing() {
 }
 
 #[test]
+fn the_token_is_in_its_private_file_and_in_no_log() {
+    let Some(world) = World::start() else { return };
+    let (token, log) = (world.token(), world.up_log());
+    assert!(log.contains("token is kept in") && !log.contains(&token), "{log}");
+    let mode = std::fs::metadata(world.data().join("token")).unwrap().permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
+}
+
+#[test]
 fn an_app_too_large_cannot_be_placed_and_a_taken_port_is_named() {
     let Some(world) = World::start() else { return };
     world.push_busybox("box:1");
@@ -74,8 +83,9 @@ fn instances_outlive_a_clean_stop_and_go_with_stop_apps() {
     let before = world.instances("box");
 
     assert_eq!(world.terminate(), Some(0));
-    assert_eq!(world.traces().instances.len(), 1);
-    assert!(!world.traces().shims.is_empty(), "the instance went with the control plane");
+    let running = world.traces();
+    assert!(running.instances.len() == 1 && !running.shims.is_empty(), "it went along: {running:#?}");
+    assert!(!running.cgroups.is_empty() && running.links.len() == 1, "traces are not seen: {running:#?}");
 
     world.up(&["--stop-apps"]);
     let after = world.instances("box");
