@@ -197,21 +197,3 @@ async fn what_it_leaves_behind_does_not_hold_up_its_end() {
     assert_eq!((stdout.as_str(), end), ("started\n", ExecOutput::Exit(0)));
     world::end(&world.runtime, &handle).await;
 }
-
-#[tokio::test]
-async fn an_instance_that_stops_newcomers_holds_nothing_of_the_node() {
-    let world = world!();
-    let launch = world.launch("echo ready; while :; do kill -STOP -1 2>/dev/null; done");
-    let handle = world.runtime.start(&launch).await.unwrap();
-    world::logged(&launch, "ready").await;
-    let helper = format!("{}\0exec", launch.instance);
-    let helpers = || world::processes().iter().any(|line| line.contains(&helper));
-    for _ in 0..5 {
-        let session = handle.exec(&request(&["true"])).await.unwrap();
-        world::eventually("helper", helpers).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        drop(session);
-    }
-    world::eventually("end of the helpers", || !helpers()).await;
-    world::end(&world.runtime, &handle).await;
-}
