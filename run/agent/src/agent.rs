@@ -14,7 +14,7 @@ use freehold_model::{
 };
 use freehold_reconcile::Clock;
 use freehold_runtime::{
-    ExecSession, Handle, Runtime, RuntimeError,
+    ExecSession, Handle, Launch, Runtime, RuntimeError,
     logs::{LogError, LogReader},
 };
 use futures::Stream;
@@ -76,12 +76,15 @@ pub(crate) struct Shared {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) journal: Journal,
-    live: Mutex<BTreeMap<InstanceId, Arc<dyn Handle>>>,
+    live: Mutex<BTreeMap<InstanceId, Run>>,
 }
 
+/// A run that a worker follows: what another one needs to go on.
+pub(crate) type Run = (Launch, Arc<dyn Handle>);
+
 impl Shared {
-    /// Every run there is, for exec.
-    pub(crate) fn live(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Arc<dyn Handle>>> {
+    /// Every run there is, for exec and for the successors of workers that ended badly.
+    pub(crate) fn live(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Run>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -162,8 +165,8 @@ impl Agent {
     /// # Errors
     /// When it does not run here, or the command cannot be run.
     pub async fn exec(&self, instance: InstanceId, request: &ExecRequest) -> Result<ExecSession, AgentError> {
-        let handle = self.shared.live().get(&instance).cloned();
-        let handle = handle.ok_or(AgentError::NotRunning(instance))?;
+        let run = self.shared.live().get(&instance).cloned();
+        let (_, handle) = run.ok_or(AgentError::NotRunning(instance))?;
         Ok(handle.exec(request).await?)
     }
 }

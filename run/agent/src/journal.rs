@@ -40,6 +40,12 @@ impl Journal {
         Ok(files.iter().filter_map(|file| read(&file.path())).collect())
     }
 
+    /// What is kept of one instance, if it can be read.
+    pub(crate) fn find(&self, id: InstanceId) -> Option<Entry> {
+        let path = self.path(id);
+        if path.exists() { read(&path).map(|(_, entry)| entry) } else { None }
+    }
+
     /// Keeps `entry`, in place of the one before. A failure is logged: the instance runs on without.
     pub(crate) fn save(&self, id: InstanceId, entry: &Entry) {
         let path = self.path(id);

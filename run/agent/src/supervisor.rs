@@ -4,7 +4,7 @@
 //! says so, never because it is silent.
 
 use crate::{
-    agent::Shared,
+    agent::{Run, Shared},
     control::ControlError,
     journal::Entry,
     report::report,
@@ -12,7 +12,6 @@ use crate::{
     worker::{Order, Worker},
 };
 use freehold_model::{Desired, Instance, InstanceId, InstanceSpec, Phase};
-use freehold_runtime::{Handle, Launch};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     sync::{oneshot, watch},
@@ -37,7 +36,7 @@ pub(crate) struct Known {
     /// From the journal.
     pub(crate) entry: Option<Entry>,
     /// From the runtime.
-    pub(crate) adopted: Option<(Launch, Arc<dyn Handle>)>,
+    pub(crate) adopted: Option<Run>,
 }
 
 /// Whether the instances end with the agent.
@@ -122,12 +121,22 @@ impl Supervisor {
                 None if is_done => {}
                 None => {
                     self.note_source(instance);
-                    self.hire(instance.id, order, Known::default());
+                    self.hire(instance.id, order, self.left_by_predecessor(instance.id));
                 }
             }
         }
+        let orphans: Vec<InstanceId> =
+            self.shared.live().keys().filter(|id| !self.keepers.contains_key(id)).copied().collect();
+        for id in orphans {
+            self.hire(id, Order::Stop(None), self.left_by_predecessor(id));
+        }
         let strangers = self.keepers.iter().filter(|(id, _)| !assigned.iter().any(|other| other.id == **id));
         strangers.for_each(|(_, keeper)| keeper.order(Order::Stop(None)));
+    }
+
+    /// A worker that ended badly left its run as it was: the next one follows it, and never starts another.
+    fn left_by_predecessor(&self, id: InstanceId) -> Known {
+        Known { entry: self.shared.journal.find(id), adopted: self.shared.live().get(&id).cloned() }
     }
 
     fn note_source(&self, instance: &Instance) {

@@ -55,7 +55,7 @@ impl Worker {
     /// Follows a run that was started now or adopted.
     pub(super) fn follow(&mut self, launch: &Launch, handle: Arc<dyn Handle>) {
         self.image = Some(launch.image.clone());
-        self.shared.live().insert(self.id, Arc::clone(&handle));
+        self.shared.live().insert(self.id, (launch.clone(), Arc::clone(&handle)));
         self.run = Current::Live(Live::new(launch, handle));
     }
 

@@ -225,3 +225,23 @@ async fn a_health_check_that_fails_is_told_with_its_reason() {
     );
     agent.stop(false).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_panics_is_replaced_and_its_run_goes_on() {
+    let world = World::new();
+    let mut web = world.assign(1);
+    let agent = world.agent().await;
+    world.wait_for(web.id, |status| status.healthy).await;
+    world.stumble();
+    web.spec.serving = true;
+    world.put(web.clone());
+    sleep(10 * SECOND).await;
+    assert_eq!(world.starts(web.id).len(), 1, "the run goes on");
+    assert!(world.reports(web.id).iter().all(|status| status.phase != Phase::Failed));
+    assert!(world.reports(web.id).last().unwrap().healthy);
+    world.stumble();
+    world.unassign(web.id);
+    sleep(10 * SECOND).await;
+    assert!(world.is_removed(web.id), "also what is not assigned any more is not forgotten");
+    agent.stop(false).await;
+}

@@ -53,6 +53,7 @@ struct State {
     signals: Vec<(InstanceId, i32)>,
     removed: BTreeSet<InstanceId>,
     doubled: bool,
+    stumbles: bool,
 }
 
 impl World {
@@ -184,6 +185,11 @@ impl World {
         self.data.path().join(format!("agent/journal/{id}.json")).exists()
     }
 
+    /// Whoever asks for the time next panics.
+    pub(crate) fn stumble(&self) {
+        self.lock().stumbles = true;
+    }
+
     /// Ends the run of an instance by itself.
     pub(crate) fn end(&self, id: InstanceId, code: i32) {
         let run = Arc::clone(&self.lock().runs[&id].1);
@@ -212,6 +218,8 @@ impl World {
 
 impl Clock for World {
     fn now(&self) -> Timestamp {
+        let stumbles = self.state.lock().is_ok_and(|mut state| std::mem::take(&mut state.stumbles));
+        assert!(!stumbles, "as the test asked for");
         Timestamp::from_second(1_800_000_000).unwrap() + self.begun.elapsed()
     }
 }
