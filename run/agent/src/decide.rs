@@ -61,15 +61,16 @@ pub(crate) enum Action {
     Wait(Option<Timestamp>),
 }
 
-/// No wait is longer: a clock that was set back must not freeze an instance.
-const LONGEST: Duration = Duration::from_secs(3600);
+/// No wait is longer, patience aside: a clock that was set back must not freeze an instance.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// What to do now.
 pub(crate) fn decide(goal: Goal, observed: &Observed, now: Timestamp) -> Action {
     match (goal, observed.run) {
         (_, Run::Live(Some(asked))) => {
             let deadline = asked + observed.patience;
-            when(Some(deadline), now, || when(observed.act_at, now, || Action::Kill))
+            let longest = observed.patience + LONGEST;
+            within(longest, Some(deadline), now, || when(observed.act_at, now, || Action::Kill))
         }
         (Goal::Stop, Run::Live(None)) => when(observed.act_at, now, || Action::Signal),
         (Goal::Stop, Run::Over) => when(observed.act_at, now, || Action::Remove),
@@ -81,8 +82,18 @@ pub(crate) fn decide(goal: Goal, observed: &Observed, now: Timestamp) -> Action 
 
 /// `action` once the time has come; before, waiting for it.
 fn when(time: Option<Timestamp>, now: Timestamp, action: impl FnOnce() -> Action) -> Action {
+    within(LONGEST, time, now, action)
+}
+
+/// The same, but a time that is further off than `longest` is nonsense and counts as come.
+fn within(
+    longest: Duration,
+    time: Option<Timestamp>,
+    now: Timestamp,
+    action: impl FnOnce() -> Action,
+) -> Action {
     match time {
-        Some(time) if now < time && time < now + LONGEST => Action::Wait(Some(time)),
+        Some(time) if now < time && time <= now + longest => Action::Wait(Some(time)),
         _ => action(),
     }
 }
@@ -132,6 +143,13 @@ mod tests {
         for (goal, observed, expected) in table {
             assert_eq!(decide(goal, &observed, at(0)), expected, "{goal:?} {observed:?}");
         }
+    }
+
+    #[test]
+    fn the_most_patient_is_not_killed_at_once() {
+        let patience = Duration::from_secs(7200);
+        let observed = Observed { patience, ..seen(Run::Live(Some(at(0)))) };
+        assert_eq!(decide(Goal::Stop, &observed, at(1)), Action::Wait(Some(at(7200))));
     }
 
     prop_compose! {

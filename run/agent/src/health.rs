@@ -6,7 +6,10 @@
 use freehold_model::manifest::Check;
 use std::time::Duration;
 
-/// Until a run first passes, it is tried this often within its grace time: a deploy waits for it.
+/// Until a run first passes, it is tried eagerly within its grace time, for a deploy waits for it: first
+/// after this, then after a quarter of its age, so that waiting adds little to what has passed.
+const SOONEST: Duration = Duration::from_millis(5);
+/// And never less often than this.
 const EAGER: Duration = Duration::from_millis(50);
 
 /// What the checks say.
@@ -51,7 +54,8 @@ impl Streak {
     /// How long after the last try comes the next.
     pub(crate) fn pause(&self, check: &Check, age: Duration) -> Duration {
         let eager = !self.health.healthy && age <= check.grace.duration();
-        if eager { EAGER.min(check.every.duration()) } else { check.every.duration() }
+        let every = check.every.duration();
+        if eager { (age / 4).clamp(SOONEST, EAGER).min(every) } else { every }
     }
 }
 
@@ -110,7 +114,8 @@ mod tests {
     #[test]
     fn it_is_tried_eagerly_until_it_first_passes_within_its_grace() {
         let (mut streak, check) = (Streak::new(false), check());
-        assert_eq!(streak.pause(&check, Duration::ZERO), EAGER);
+        let pauses = [0, 40, 5000].map(|age| streak.pause(&check, Duration::from_millis(age)).as_millis());
+        assert_eq!(pauses, [5, 10, 50]);
         assert_eq!(streak.pause(&check, Duration::from_secs(11)), Duration::from_secs(1));
         streak.record(&check, Ok(()), Duration::ZERO);
         assert_eq!(streak.pause(&check, Duration::ZERO), Duration::from_secs(1));
