@@ -121,10 +121,10 @@ fn user_namespaces() -> Finding {
 
 fn seccomp() -> Finding {
     let found = match status_field("Seccomp") {
-        Some(_) => Ok("the kernel has it; no filter is applied yet".into()),
-        None => Err(io::Error::other("the kernel does not have it; no filter is applied yet")),
+        Some(_) => Ok("the kernel has it".into()),
+        None => Err(io::Error::other("the kernel does not have it")),
     };
-    finding("seccomp", found, "nothing needs it yet; use a kernel with CONFIG_SECCOMP_FILTER")
+    finding("seccomp", found, "containers are refused dangerous system calls by it; use a kernel with CONFIG_SECCOMP_FILTER")
 }
 
 /// Every instance and every connection takes some.
