@@ -3,11 +3,17 @@
 //! Level-based: every round starts from one view and from what is stored, so a lost signal, a restart
 //! or a refused write costs another round and nothing else.
 
-use crate::{ports::Ports, routing::Routing, status};
+use crate::{
+    ports::Ports,
+    proxy::{self, Connections},
+    routing::Routing,
+    status,
+};
 use freehold_model::{
     Actor, CommitError, EndpointSpec, InstanceSpec, Kind, Rollout, RolloutId, RolloutSpec, Seq, Txn,
 };
 use freehold_reconcile::{Store, StoreError, View, ViewExt};
+use rustix::process::{Resource, getrlimit};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     sync::Notify,
@@ -35,10 +41,11 @@ impl Edge {
     /// Starts to carry connections for every endpoint in `store`, on each of `listen_on` (on all
     /// addresses, IPv6 and IPv4, if it is empty), until `shutdown`: then it accepts no more at once.
     pub fn start(store: Arc<dyn Store>, listen_on: Vec<IpAddr>, shutdown: CancellationToken) -> Edge {
-        let (connections, drained) = (TaskTracker::new(), Arc::new(Notify::new()));
+        let files = getrlimit(Resource::Nofile).current;
+        let (connections, drained) = (Connections::new(proxy::most(files)), Arc::new(Notify::new()));
         let ports = Ports::new(listen_on, connections.clone(), Arc::clone(&drained));
         let control = Control { store, ports, drained, seen: None };
-        Edge { control: tokio::spawn(control.run(shutdown)), connections }
+        Edge { control: tokio::spawn(control.run(shutdown)), connections: connections.tasks }
     }
 
     /// Waits, after `shutdown`, until the open connections have ended, at most `patience`.

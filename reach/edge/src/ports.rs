@@ -3,11 +3,17 @@
 //! Invariant: an endpoint keeps its pool, and so the count of its connections, as long as it exists;
 //! its listener may come and go meanwhile. A closed port is free when [`Ports::apply`] goes on.
 
-use crate::{bind, pool::Pool, proxy, routing::Routing, status::Outcome};
+use crate::{
+    bind,
+    pool::Pool,
+    proxy::{self, Connections},
+    routing::Routing,
+    status::Outcome,
+};
 use freehold_model::EndpointId;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 /// The first wait before a port that could not be had is tried again; it doubles up to [`SLOWEST`].
 const SOONEST: Duration = Duration::from_millis(100);
@@ -16,7 +22,7 @@ const SLOWEST: Duration = Duration::from_secs(5);
 /// Every endpoint's port.
 pub(crate) struct Ports {
     listen_on: Vec<IpAddr>,
-    connections: TaskTracker,
+    connections: Connections,
     drained: Arc<Notify>,
     ports: BTreeMap<EndpointId, Port>,
 }
@@ -34,7 +40,7 @@ enum State {
 
 impl Ports {
     /// No ports yet; those to come listen on `listen_on`, and carry their connections as `connections`.
-    pub(crate) fn new(listen_on: Vec<IpAddr>, connections: TaskTracker, drained: Arc<Notify>) -> Ports {
+    pub(crate) fn new(listen_on: Vec<IpAddr>, connections: Connections, drained: Arc<Notify>) -> Ports {
         Ports { listen_on, connections, drained, ports: BTreeMap::new() }
     }
 
@@ -100,7 +106,7 @@ impl Port {
         }
     }
 
-    fn open(&mut self, port: u16, listen_on: &[IpAddr], connections: &TaskTracker) {
+    fn open(&mut self, port: u16, listen_on: &[IpAddr], connections: &Connections) {
         let wait = match self.state {
             State::Open { .. } => return,
             State::Failed { again, .. } if again > Instant::now() => return,
@@ -116,7 +122,7 @@ impl Port {
         };
     }
 
-    fn accept(&self, port: u16, listeners: Vec<tokio::net::TcpListener>, connections: &TaskTracker) -> State {
+    fn accept(&self, port: u16, listeners: Vec<tokio::net::TcpListener>, connections: &Connections) -> State {
         let stop = CancellationToken::new();
         let (mut addresses, mut acceptors) = (vec![], JoinSet::new());
         for listener in listeners {

@@ -9,6 +9,7 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -22,17 +23,51 @@ const BREATHER: Duration = Duration::from_millis(100);
 /// A peer that vanished without a word is noticed after one such silence and three probes.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(10), 3);
 
+/// The open connections of all endpoints, and room for more.
+#[derive(Clone)]
+pub(crate) struct Connections {
+    pub(crate) tasks: TaskTracker,
+    room: Arc<Semaphore>,
+}
+
+impl Connections {
+    /// Room for `most` at a time.
+    pub(crate) fn new(most: usize) -> Connections {
+        Connections { tasks: TaskTracker::new(), room: Arc::new(Semaphore::new(most)) }
+    }
+
+    /// Waits for room: clients wait where the kernel keeps them, and the store, the API and the agent
+    /// are left the files that they need.
+    async fn room(&self) -> OwnedSemaphorePermit {
+        if self.room.available_permits() == 0 {
+            tracing::warn!("as many connections are open as may be; others wait");
+        }
+        Arc::clone(&self.room).acquire_owned().await.expect("it is never closed")
+    }
+}
+
+/// So many connections, of two descriptors each, as leave a quarter of `limit` descriptors to others.
+pub(crate) fn most(limit: Option<u64>) -> usize {
+    let limit = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX).min(1 << 20);
+    (limit - limit / 4) / 2
+}
+
 /// Accepts connections and serves each from `pool`, until `stop`.
 pub(crate) async fn accept(
     listener: TcpListener,
     pool: Arc<Pool>,
     stop: CancellationToken,
-    connections: TaskTracker,
+    connections: Connections,
 ) {
-    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+    let next = async || (connections.room().await, listener.accept().await);
+    while let Some((room, accepted)) = stop.run_until_cancelled(next()).await {
         match accepted {
             Ok((client, _)) => {
-                connections.spawn(serve(client, Arc::clone(&pool)));
+                let served = serve(client, Arc::clone(&pool));
+                connections.tasks.spawn(async move {
+                    served.await;
+                    drop(room);
+                });
             }
             Err(error) if is_exhausted(&error) => {
                 tracing::warn!(%error, "cannot accept a connection now");
@@ -93,4 +128,42 @@ fn tune(stream: &TcpStream) {
     let _ = sockopt::set_tcp_keepidle(stream, idle);
     let _ = sockopt::set_tcp_keepintvl(stream, interval);
     let _ = sockopt::set_tcp_keepcnt(stream, probes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routing::Backend;
+    use freehold_model::InstanceId;
+    use tokio::io::AsyncReadExt;
+
+    #[test]
+    fn a_quarter_of_the_files_is_left_to_others() {
+        assert_eq!(most(Some(20_000)), 7500);
+        assert_eq!(most(Some(1024)), 384);
+        assert!(most(None) < Semaphore::MAX_PERMITS);
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_room_waits_for_it() {
+        let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pool = Pool::new(Arc::default());
+        let instance = InstanceId(ulid::Ulid::nil());
+        pool.set(&[Backend { instance, address: backend.local_addr().unwrap() }]);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, connections) = (CancellationToken::new(), Connections::new(1));
+        let edge = tokio::spawn(accept(listener, pool, stop.clone(), connections));
+
+        let first = TcpStream::connect(address).await.unwrap();
+        let (server, _) = backend.accept().await.unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        assert!(timeout(Duration::from_millis(100), backend.accept()).await.is_err(), "it waits");
+        drop((first, server));
+        let (server, _) = timeout(CONNECT, backend.accept()).await.expect("its turn came").unwrap();
+        drop(server);
+        assert_eq!(second.read(&mut [0]).await.unwrap(), 0);
+        stop.cancel();
+        edge.await.unwrap();
+    }
 }
