@@ -124,7 +124,11 @@ fn seccomp() -> Finding {
         Some(_) => Ok("the kernel has it".into()),
         None => Err(io::Error::other("the kernel does not have it")),
     };
-    finding("seccomp", found, "containers are refused dangerous system calls by it; use a kernel with CONFIG_SECCOMP_FILTER")
+    finding(
+        "seccomp",
+        found,
+        "containers are refused dangerous system calls by it; use a kernel with CONFIG_SECCOMP_FILTER",
+    )
 }
 
 /// Every instance and every connection takes some.

@@ -147,7 +147,7 @@ pub(crate) fn end_of_lost(dir: &InstanceDir, instance: InstanceId, started: bool
         End::Failed { message: format!("its shim ended before it started anything: {}", said.trim()) }
     };
     if lock.is_ok()
-        && let Err(error) = InstanceDir::write_durably(&dir.end(), &end)
+        && let Err(error) = InstanceDir::write(&dir.end(), &end)
     {
         tracing::error!(%instance, %error, "cannot record the end of a run");
     }

@@ -4,8 +4,7 @@
 use freehold_model::{Bytes, Digest, InstanceId, Millicores, Name, manifest::Driver};
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     net::Ipv4Addr,
     path::{Path, PathBuf},
 };
@@ -120,20 +119,11 @@ impl InstanceDir {
         Ok(serde_json::from_slice(&fs::read(path)?)?)
     }
 
-    /// Writes `value` so that a reader sees all of it or nothing.
+    /// Writes `value` so that a reader sees all of it or nothing. A power cut may lose it, or leave an
+    /// empty file: then nothing runs, and what cannot be read counts as not there.
     pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
         let new = path.with_extension("new");
         fs::write(&new, serde_json::to_vec(value)?)?;
         fs::rename(&new, path)
-    }
-
-    /// The same, and it is still there after a power cut.
-    pub(crate) fn write_durably<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
-        let new = path.with_extension("new");
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec(value)?)?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
     }
 }

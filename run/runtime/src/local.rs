@@ -184,7 +184,6 @@ fn start_shim(dir: &InstanceDir, shim: &Program, job: &Job) -> Result<UnixStream
     let lock = lock_of_ended(dir, RuntimeError::AlreadyRunning(instance))?;
     clean(dir, instance)?;
     fs::create_dir_all(&job.launch.log_dir).map_err(RuntimeError::file("make", &job.launch.log_dir))?;
-    // Not durable: after a power cut nothing runs, and what cannot be read is removed.
     InstanceDir::write(&dir.job(), job).map_err(RuntimeError::file("write", dir.job()))?;
     let listener = at_short_path(&dir.socket(), |path| UnixListener::bind(path))
         .map_err(RuntimeError::file("listen on", dir.socket()))?;

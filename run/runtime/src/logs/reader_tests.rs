@@ -117,3 +117,15 @@ async fn no_log_is_empty() {
     assert!(texts(&reader, LogQuery::default()).await.is_empty());
     assert!(reader.tail(5).unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn what_a_power_cut_left_between_lines_is_passed_over() {
+    let (dir, reader) = log(1, 10);
+    let mut bytes = fs::read(dir.path().join(file_name(7))).unwrap();
+    bytes.extend(vec![0; 3 * CHUNK]);
+    bytes.push(b'\n');
+    bytes.extend(format_line(at(2), LogStream::Stdout, b"after"));
+    fs::write(dir.path().join(file_name(7)), bytes).unwrap();
+    assert_eq!(texts(&reader, LogQuery::default()).await, ["line 0", "after"]);
+    assert_eq!(texts(&reader, LogQuery { tail: Some(5), ..LogQuery::default() }).await, ["line 0", "after"]);
+}

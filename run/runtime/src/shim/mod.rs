@@ -113,7 +113,7 @@ fn run(dir: &InstanceDir) -> io::Result<()> {
         Err(error) => End::Failed { message: error.to_string() },
     };
     tear_down(dir, &job.launch);
-    InstanceDir::write_durably(&dir.end(), &end)?;
+    InstanceDir::write(&dir.end(), &end)?;
     control.report(Report::Ended(end));
     Ok(())
 }
