@@ -26,7 +26,7 @@ const LONGEST: u64 = 3_600_000;
 
 #[test]
 fn invariants_hold_whatever_goes_wrong() {
-    check_seeds(1_000, |seed, verbose| scenario(seed, verbose, true).map(drop));
+    check_seeds(2_000, |seed, verbose| scenario(seed, verbose, true).map(drop));
 }
 
 #[test]
