@@ -13,14 +13,16 @@ use libcontainer::{
     workload::{Executor, ExecutorError, ExecutorValidationError, default::DefaultExecutor},
 };
 use nix::{
+    errno::Errno,
     fcntl::OFlag,
     sys::{
         prctl::set_pdeathsig,
         signal::{SigHandler, Signal, signal},
     },
-    unistd::pipe2,
+    unistd::{execvp, pipe2},
 };
 use std::{
+    ffi::CString,
     fs::{self, File},
     os::fd::OwnedFd,
 };
@@ -87,6 +89,18 @@ fn causes(error: &dyn std::error::Error) -> String {
 #[derive(Clone)]
 struct Command;
 
+/// What the kernel does not say: that a program is there does not mean that its loader is.
+fn cannot_run(program: &str, error: Errno) -> String {
+    let hint = match error {
+        Errno::ENOENT if fs::exists(program).unwrap_or(false) => {
+            ": its interpreter or dynamic loader is not in the image; add it, or link the program statically"
+        }
+        Errno::ENOEXEC => ": it is no program for this processor, and no script that names its interpreter",
+        _ => "",
+    };
+    format!("cannot run `{program}`: {}{hint}", error.desc())
+}
+
 impl Executor for Command {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         // Without its shim an instance has no one to hold its pipes and note its end. A program that
@@ -94,9 +108,14 @@ impl Executor for Command {
         let _ = set_pdeathsig(Signal::SIGKILL);
         // SAFETY: no handler is installed.
         let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-        DefaultExecutor {}
-            .exec(spec)
-            .inspect_err(|error| eprintln!("freehold: cannot run the command: {error}"))
+        let args = spec.process().as_ref().and_then(|process| process.args().as_ref());
+        let args: Vec<CString> =
+            args.into_iter().flatten().filter_map(|arg| CString::new(arg.as_bytes()).ok()).collect();
+        let program = args.first().ok_or(ExecutorError::InvalidArg)?;
+        let Err(error) = execvp(program, &args);
+        eprintln!("freehold: {}", cannot_run(&program.to_string_lossy(), error));
+        // As shells do: not found, or found and not to be run.
+        std::process::exit(if error == Errno::ENOENT { 127 } else { 126 })
     }
 
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {

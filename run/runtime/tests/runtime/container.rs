@@ -3,7 +3,7 @@
 use crate::world::{self, World, world};
 use freehold_model::{Bytes, Exit, Millicores, logs::LogStream};
 use freehold_runtime::{Launch, RunState, Runtime, RuntimeError};
-use std::{fs, time::Instant};
+use std::{fs, os::unix::fs::PermissionsExt, time::Instant};
 
 #[tokio::test]
 async fn it_starts_prints_and_ends_with_its_code() {
@@ -196,6 +196,23 @@ async fn its_user_is_of_the_image() {
     let (state, _) = world.run(&launch).await;
     let RunState::StartFailed { message } = state else { panic!("{state:?}") };
     assert!(message.contains("nobody-here") && message.contains("/etc/passwd"), "{message}");
+}
+
+#[tokio::test]
+async fn a_program_without_its_interpreter_says_what_is_missing() {
+    let world = world!();
+    let mut launch = world.launch("");
+    let layer = tempfile::tempdir().unwrap();
+    fs::create_dir(layer.path().join("opt")).unwrap();
+    let program = layer.path().join("opt/app");
+    fs::write(&program, "#!/no/such/interpreter\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    launch.layers.push(layer.path().to_owned());
+    launch.args = vec!["/opt/app".into()];
+    let (state, lines) = world.run(&launch).await;
+    assert!(matches!(state, RunState::Exited(Exit { code: Some(127), .. })), "{state:?}");
+    let told = |line: &str| line.contains("/opt/app") && line.contains("not in the image");
+    assert!(lines.iter().any(|line| told(&line.text)), "{lines:?}");
 }
 
 #[tokio::test]
