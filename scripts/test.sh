@@ -7,9 +7,9 @@ cd "$(dirname "$0")/.."
 cargo build --quiet --release --package freehold-cli
 examples/guestbook/pack.sh >/dev/null
 
+cargo test --quiet --workspace --doc
 if command -v cargo-nextest >/dev/null; then
     cargo nextest run --workspace
 else
-    cargo test --quiet --workspace --no-fail-fast
+    cargo test --quiet --workspace --lib --bins --tests --examples --no-fail-fast
 fi
-cargo test --quiet --workspace --doc
