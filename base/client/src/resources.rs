@@ -19,8 +19,10 @@ pub struct ResourceQuery {
     pub name: Option<String>,
     /// With all of these labels.
     pub labels: BTreeMap<String, String>,
-    /// After this id, in order of ids.
+    /// After this id, in the order asked for.
     pub after: Option<AnyId>,
+    /// The newest first.
+    pub newest_first: bool,
     /// At most this many.
     pub limit: Option<usize>,
 }
@@ -50,6 +52,7 @@ impl ResourceQuery {
         pairs.extend(self.name.clone().map(|name| ("name", name)));
         pairs.extend(self.labels.iter().map(|(key, value)| ("label", format!("{key}={value}"))));
         pairs.extend(self.after.map(|id| ("after", id.to_string())));
+        pairs.extend(self.newest_first.then(|| ("order", "newest".to_owned())));
         pairs.extend(self.limit.map(|limit| ("limit", limit.to_string())));
         pairs
     }

@@ -14,8 +14,10 @@ pub struct Query {
     pub name: Option<String>,
     /// With all of these labels.
     pub labels: BTreeMap<String, String>,
-    /// After this id, in order of ids.
+    /// After this id, in the order asked for.
     pub after: Option<AnyId>,
+    /// In reverse order of ids, which is the newest first.
+    pub newest_first: bool,
     /// At most this many.
     pub limit: usize,
 }
@@ -32,6 +34,7 @@ impl Query {
             name: None,
             labels: BTreeMap::new(),
             after: None,
+            newest_first: false,
             limit: Query::MAX_LIMIT,
         }
     }
@@ -42,6 +45,13 @@ impl Query {
         self
     }
 
+    /// The newest first, at most `limit`.
+    pub fn newest(mut self, limit: usize) -> Query {
+        self.newest_first = true;
+        self.limit = limit;
+        self
+    }
+
     /// Only what is called `name`.
     pub fn named(mut self, name: impl Into<String>) -> Query {
         self.name = Some(name.into());
@@ -49,7 +59,7 @@ impl Query {
     }
 }
 
-/// One page of a listing, in order of ids.
+/// One page of a listing, in the order asked for.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Page {
     /// The resources.

@@ -43,18 +43,9 @@ fn ancestors(view: &dyn View, resource: &AnyResource) -> Result<Vec<AnyResource>
 fn children(view: &dyn View, id: AnyId) -> Result<Vec<AnyResource>, StoreError> {
     let mut found = vec![];
     for kind in Kind::ALL {
-        let mut query = Query::of(*kind).under(id);
-        loop {
-            let page = view.list(&query)?;
-            found.extend(page.items);
-            // Pages come oldest first: what is older than the newest hundred can go at once.
-            found.sort_by_key(|child| std::cmp::Reverse(child.id.ulid));
-            found.truncate(CHILDREN);
-            match page.next {
-                Some(next) => query.after = Some(next),
-                None => break,
-            }
-        }
+        found.extend(view.list(&Query::of(*kind).under(id).newest(CHILDREN))?.items);
     }
+    found.sort_by_key(|child| std::cmp::Reverse(child.id.ulid));
+    found.truncate(CHILDREN);
     Ok(found)
 }

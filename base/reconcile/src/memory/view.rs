@@ -33,13 +33,17 @@ impl View for MemoryView {
     fn list(&self, query: &Query) -> Result<Page, StoreError> {
         let first = AnyId { kind: query.kind, ulid: Ulid::nil() };
         let last = AnyId { kind: query.kind, ulid: Ulid(u128::MAX) };
-        let start = query.after.map_or(Bound::Included(first), |after| Bound::Excluded(after.max(first)));
-        if matches!(start, Bound::Excluded(after) if after >= last) {
-            return Ok(Page::default());
-        }
+        let kind = self.state.resources.range((Bound::Included(first), Bound::Included(last)));
         let limit = query.limit.clamp(1, Query::MAX_LIMIT);
-        let range = self.state.resources.range((start, Bound::Included(last)));
-        let mut items: Vec<AnyResource> = range
+        let ordered: Box<dyn Iterator<Item = _>> =
+            if query.newest_first { Box::new(kind.rev()) } else { Box::new(kind) };
+        let before = |id: &AnyId| match query.after {
+            Some(after) if query.newest_first => *id >= after,
+            Some(after) => *id <= after,
+            None => false,
+        };
+        let mut items: Vec<AnyResource> = ordered
+            .skip_while(|(id, _)| before(id))
             .filter(|(_, resource)| fits(query, resource))
             .take(limit + 1)
             .map(|(_, resource)| AnyResource::clone(resource))

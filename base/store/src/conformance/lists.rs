@@ -17,7 +17,8 @@ async fn labelled(store: &Subject, name: &str, parent: Option<AnyId>, labels: &[
     stored(store, AnyResource { labels, ..app(name, parent) }).await.id
 }
 
-/// Whatever the page size, the pages together are the whole in order of ids; the last has no next.
+/// Whatever the page size, the pages together are the whole, in order of ids or in reverse; the last has
+/// no next.
 pub async fn pages_hold_everything_once_in_order(store: Subject) {
     let parent = stored(&store, resource(Kind::Project, "p", None)).await.id;
     let mut all: Vec<AnyResource> = (0..23).map(|n| app(&format!("a{n}"), Some(parent))).collect();
@@ -27,8 +28,10 @@ pub async fn pages_hold_everything_once_in_order(store: Subject) {
     let mut wanted: Vec<AnyId> = all.iter().map(|item| item.id).filter(|id| id.kind == Kind::App).collect();
     wanted.sort();
     for limit in [1, 2, 22, 23, 24, 1000] {
-        for parent in [None, Some(parent)] {
-            let mut query = Query { limit, parent, ..Query::of(Kind::App) };
+        for (parent, newest_first) in
+            [(None, false), (Some(parent), false), (None, true), (Some(parent), true)]
+        {
+            let mut query = Query { limit, parent, newest_first, ..Query::of(Kind::App) };
             let mut found = vec![];
             loop {
                 let page = page(&store, &query).await;
@@ -40,7 +43,10 @@ pub async fn pages_hold_everything_once_in_order(store: Subject) {
                     break;
                 }
             }
-            assert_eq!(found, wanted, "in pages of {limit}");
+            if newest_first {
+                found.reverse();
+            }
+            assert_eq!(found, wanted, "in pages of {limit}, newest first: {newest_first}");
         }
     }
 }

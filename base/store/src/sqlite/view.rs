@@ -135,7 +135,7 @@ fn clamped(seq: Seq) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
-/// The rows that fit `query`, labels aside, in order of ids.
+/// The rows that fit `query`, labels aside, in order of ids or in reverse.
 ///
 /// Without parent and name the primary key gives them in order: a kind is a range of ids. With one of
 /// them the index by name finds the few that fit, and they are sorted; the `+` keeps SQLite from walking
@@ -143,8 +143,11 @@ fn clamped(seq: Seq) -> i64 {
 fn selection(query: &Query) -> (String, Vec<String>) {
     let prefix = query.kind.prefix();
     // Ids of a kind lie between `app_` and `` app` ``: the character after `_`.
-    let after = query.after.map_or(format!("{prefix}_"), |id| id.to_string());
-    let mut values = vec![after, format!("{prefix}`")];
+    let (first, last) = (format!("{prefix}_"), format!("{prefix}`"));
+    let after = query.after.map(|id| id.to_string());
+    let (beyond, until, order, start, end) =
+        if query.newest_first { ("<", ">", "DESC", last, first) } else { (">", "<", "ASC", first, last) };
+    let mut values = vec![after.unwrap_or(start), end];
     let mut conditions = String::new();
     let mut also = |column: &str, value: String| {
         values.push(value);
@@ -162,8 +165,8 @@ fn selection(query: &Query) -> (String, Vec<String>) {
     }
     let id = if narrow { "+id" } else { "id" };
     let columns = row::COLUMNS;
-    let sql =
-        format!("SELECT {columns} FROM resources WHERE {id} > ?1 AND {id} < ?2{conditions} ORDER BY {id}");
+    let range = format!("{id} {beyond} ?1 AND {id} {until} ?2");
+    let sql = format!("SELECT {columns} FROM resources WHERE {range}{conditions} ORDER BY {id} {order}");
     (sql, values)
 }
 

@@ -31,8 +31,11 @@ pub(crate) struct ListParams {
     name: Option<String>,
     /// `key=value`; repeat it for more labels, all of which must be there.
     label: Option<Vec<String>>,
-    /// After the resource of this id, in order of ids: the `next` of the page before.
+    /// After the resource of this id, in the order asked for: the `next` of the page before.
     after: Option<String>,
+    /// `oldest` (when not given) or `newest` first.
+    #[param(inline)]
+    order: Option<Order>,
     /// At most so many; 100 when not given.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
@@ -49,6 +52,7 @@ impl FromParams for Listing {
         query.name = keys.optional("name");
         query.labels = labels(keys);
         query.after = keys.optional::<AnyId>("after");
+        query.newest_first = matches!(keys.optional("order"), Some(Order::Newest));
         query.limit = keys.number("limit", 1..=Query::MAX_LIMIT as u64).unwrap_or(PAGE) as usize;
         Listing(query)
     }
@@ -63,6 +67,27 @@ fn labels(keys: &mut Keys) -> BTreeMap<String, String> {
         }
     }
     labels
+}
+
+/// Which end of a listing comes first.
+#[derive(Debug, Clone, Copy, utoipa::ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum Order {
+    /// In order of ids.
+    Oldest,
+    /// In reverse.
+    Newest,
+}
+
+impl FromStr for Order {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "oldest" => Ok(Order::Oldest),
+            "newest" => Ok(Order::Newest),
+            _ => Err("must be `oldest` or `newest`".into()),
+        }
+    }
 }
 
 struct KindName(Kind);

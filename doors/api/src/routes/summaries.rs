@@ -97,16 +97,8 @@ impl Numbers {
 }
 
 fn last_receipt(view: &dyn View, env: AnyId) -> Result<Option<ReceiptId>, StoreError> {
-    let mut query = Query::of(Kind::Receipt).under(env);
-    let mut last = None;
-    loop {
-        let page = view.list(&query)?;
-        last = page.items.last().map(|receipt| receipt.id).or(last);
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return Ok(last.and_then(|id| ReceiptId::try_from(id).ok())),
-        }
-    }
+    let page = view.list(&Query::of(Kind::Receipt).under(env).newest(1))?;
+    Ok(page.items.first().and_then(|receipt| ReceiptId::try_from(receipt.id).ok()))
 }
 
 fn instance(one: Instance, release: Option<u32>) -> InstanceSummary {

@@ -14,20 +14,27 @@ async fn pages_hold_everything_once_and_in_order() {
         all.push(world.put(&format!("app-{number}"), Some(project.any_id()), AppSpec {}).id.to_string());
     }
     all.sort();
+    assert_eq!(every_page(&world, "oldest").await, all);
+    all.reverse();
+    assert_eq!(every_page(&world, "newest").await, all);
+}
+
+/// The ids of all apps, three at a time.
+async fn every_page(world: &World, order: &str) -> Vec<String> {
     let mut seen = vec![];
     let mut after = String::new();
     loop {
-        let (status, page) = world.get(&format!("/v1/resources?kind=app&limit=3&after={after}")).await;
+        let (status, page) =
+            world.get(&format!("/v1/resources?kind=app&limit=3&order={order}&after={after}")).await;
         assert_eq!(status, StatusCode::OK);
         let items = page["items"].as_array().unwrap();
         assert!(items.len() <= 3);
         seen.extend(items.iter().map(|item| item["id"].as_str().unwrap().to_owned()));
         match page["next"].as_str() {
             Some(next) => after = next.to_owned(),
-            None => break,
+            None => return seen,
         }
     }
-    assert_eq!(seen, all);
 }
 
 #[tokio::test]

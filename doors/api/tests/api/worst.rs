@@ -36,6 +36,7 @@ async fn bad_paths_and_queries_are_refused_by_name() {
         ("/v1/resources?kind=app&limit=1&limit=2", 422, &["limit: is given more than once"]),
         ("/v1/resources?kind=app&labels=a", 422, &["labels: is not a parameter", "label, after"]),
         ("/v1/resources?kind=app&label=a", 422, &["label: `a`: must be key=value"]),
+        ("/v1/resources?kind=app&order=best", 422, &["order: `best`", "newest"]),
         ("/v1/resources?kind=app&after=x'%20OR%201=1--", 422, &["after: `x' OR 1=1--`"]),
         ("/v1/resources?kind=app&parent=app_ZZZ", 422, &["parent"]),
         ("/v1/resources/app_%FF", 422, &["UTF-8"]),

@@ -82,15 +82,21 @@ async fn last(session: &Session) -> Outcome<ReceiptId> {
 async fn list(args: ListArgs, session: &Session) -> Outcome {
     let app = session.app_if_any()?;
     let env = session.globals.env.clone();
-    let mut all = session.client.all_resources(&ResourceQuery::of(Kind::Receipt)).await?;
-    all.reverse();
     let fits = |one: &AnyResource| {
         let is = |field: &str, name: &Option<freehold_model::Name>| {
             name.as_ref().is_none_or(|name| one.spec[field] == name.as_str())
         };
         is("app", &app) && is("env", &env)
     };
-    let shown: Vec<AnyResource> = all.into_iter().filter(fits).take(args.limit).collect();
+    let mut query = ResourceQuery { newest_first: true, ..ResourceQuery::of(Kind::Receipt) };
+    let mut shown: Vec<AnyResource> = vec![];
+    while shown.len() < args.limit {
+        let page = session.client.resources(&query).await?;
+        shown.extend(page.items.into_iter().filter(fits));
+        let Some(next) = page.next else { break };
+        query.after = Some(next);
+    }
+    shown.truncate(args.limit);
     let paint = session.out.paint;
     session.out.show(&shown, |shown| table(shown, paint, Timestamp::now()))
 }
