@@ -12,7 +12,7 @@ help: ## Lists these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: needs-build ## Builds and starts Freehold in the background and deploys examples/guestbook
-	@$(CARGO) build --quiet --release --package freehold-cli
+	@$(CARGO) build --release --package freehold-cli
 	@scripts/up.sh $(RELEASE)
 
 down: ## Stops what `make up` started, apps included; data is kept

@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # What tests run but do not build: the tour's release build and the image it deploys.
+echo "building (some ten minutes the first time, on two cores)"
 cargo build --quiet --release --package freehold-cli
 examples/guestbook/pack.sh >/dev/null
 

@@ -42,10 +42,11 @@ pub(crate) fn age(then: Timestamp, now: Timestamp) -> String {
     coarse(now.duration_since(then).as_secs().max(0).unsigned_abs())
 }
 
-/// How long something took: `0.4 s`, `3.2 s`, `2 min 5 s`.
+/// How long something took: `43 ms`, `3.2 s`, `2 min 5 s`.
 pub(crate) fn took(from: Timestamp, to: Timestamp) -> String {
     let millis = to.duration_since(from).as_millis().max(0);
     match millis {
+        ..1_000 => format!("{millis} ms"),
         ..60_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
         _ => format!("{} min {} s", millis / 60_000, millis / 1000 % 60),
     }
@@ -103,7 +104,8 @@ mod tests {
         let millis = |n| Timestamp::from_millisecond(n).unwrap();
         assert_eq!(took(millis(0), millis(3_249)), "3.2 s");
         assert_eq!(took(millis(0), millis(125_900)), "2 min 5 s");
-        assert_eq!(took(millis(9), millis(0)), "0.0 s");
+        assert_eq!(took(millis(9), millis(0)), "0 ms");
+        assert_eq!(took(millis(0), millis(43)), "43 ms");
     }
 
     #[test]
