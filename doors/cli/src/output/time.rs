@@ -47,7 +47,7 @@ pub(crate) fn took(from: Timestamp, to: Timestamp) -> String {
     let millis = to.duration_since(from).as_millis().max(0);
     match millis {
         ..1_000 => format!("{millis} ms"),
-        ..60_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        1_000..60_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
         _ => format!("{} min {} s", millis / 60_000, millis / 1000 % 60),
     }
 }
