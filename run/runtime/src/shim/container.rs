@@ -4,7 +4,7 @@
 use super::{Running, StartError, network, spec};
 use crate::{
     launch::{InstanceDir, Launch},
-    user,
+    user::{self, User},
 };
 use libcontainer::{
     container::builder::ContainerBuilder,
@@ -25,6 +25,7 @@ use std::{
     ffi::CString,
     fs::{self, File},
     os::fd::OwnedFd,
+    path::Path,
 };
 
 /// libcontainer's own directory within the instance's.
@@ -32,11 +33,7 @@ pub(super) const STATE: &str = "state";
 
 pub(super) fn start(dir: &InstanceDir, launch: &Launch) -> Result<Running, StartError> {
     let root = dir.root();
-    let user = File::open(&root).map_err(StartError::because("cannot open the instance's root")).and_then(
-        |root| {
-            user::look_up(root, launch.user.as_deref()).map_err(StartError::because("cannot set the user"))
-        },
-    )?;
+    let user = user_of(&root, launch)?;
     let config = spec::container(&root, launch, &user).to_string();
     fs::write(dir.0.join("config.json"), config).map_err(StartError::because("cannot write config.json"))?;
     let (stdout, inner_stdout) = pipe()?;
@@ -61,6 +58,12 @@ pub(super) fn start(dir: &InstanceDir, launch: &Launch) -> Result<Running, Start
     network::connect(launch, pid)?;
     container.start().map_err(|error| StartError::because("cannot start the container")(causes(&error)))?;
     Ok(Running { pid, stdout, stderr })
+}
+
+/// The user of the instance, looked up in its own root.
+pub(super) fn user_of(root: &Path, launch: &Launch) -> Result<User, StartError> {
+    let root = File::open(root).map_err(StartError::because("cannot open the instance's root"))?;
+    user::look_up(root, launch.user.as_deref()).map_err(StartError::because("cannot set the user"))
 }
 
 /// A pipe whose reading end never blocks, large enough that bursts do not stop the writer.

@@ -1,11 +1,15 @@
 //! Starts a process without isolation: the image's files as its root, its own control group where
 //! there is one, and otherwise the node's network, processes and users. For those who asked for it.
 
-use super::{Running, StartError, container::pipe, spec};
+use super::{
+    Running, StartError,
+    container::{pipe, user_of},
+    spec,
+};
 use crate::{
     cgroup::Cgroup,
     launch::{InstanceDir, Launch},
-    user::{self, User},
+    user::User,
 };
 use nix::{
     mount::{MsFlags, mount},
@@ -13,8 +17,7 @@ use nix::{
     unistd::{Gid, Uid, chdir, chroot, setgid, setgroups, setsid, setuid},
 };
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -22,11 +25,7 @@ use std::{
 
 pub(super) fn start(dir: &InstanceDir, launch: &Launch) -> Result<Running, StartError> {
     let root = dir.root();
-    let user = File::open(&root).map_err(StartError::because("cannot open the instance's root")).and_then(
-        |root| {
-            user::look_up(root, launch.user.as_deref()).map_err(StartError::because("cannot set the user"))
-        },
-    )?;
+    let user = user_of(&root, launch)?;
     for name in ["proc", "dev", "sys"] {
         bind(&root, name).map_err(StartError::because(format!("cannot show /{name} to the process")))?;
     }
