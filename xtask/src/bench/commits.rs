@@ -22,7 +22,9 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
         "Durable commits",
         &format!(
             "1 KiB values, acknowledged when on disk (SQLite `synchronous=FULL`; etcd with its defaults). Each run {SECONDS} s; \
-             median of {ROUNDS}. Freehold's commit also writes the resource, its indexes and a hash-chained event."
+             median of {ROUNDS}. Freehold's commit also writes the resource, its indexes and a hash-chained event. The two \
+             are asked as their users ask them: Freehold's store by calls within the process, etcd over gRPC on \
+             loopback, so etcd's figures include that way."
         ),
         &["writers", "", "commits/s", "p50", "p99"],
     );
