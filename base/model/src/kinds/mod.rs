@@ -12,6 +12,7 @@ mod node;
 mod receipt;
 mod release;
 mod rollout;
+mod secret;
 mod tenancy;
 mod volume;
 
@@ -23,8 +24,9 @@ pub use node::{Capacity, Node, NodeSpec, NodeStatus};
 pub use receipt::{ObservedInstance, Operation, Receipt, ReceiptSpec, ReceiptStatus, Step, Verdict};
 pub use release::{Release, ReleaseSpec, ReleaseStatus};
 pub use rollout::{Rollout, RolloutPhase, RolloutSpec, RolloutStatus};
+pub use secret::{Secret, SecretSpec, SecretStatus};
 pub use tenancy::{Org, OrgSpec, OrgStatus, Project, ProjectSpec, ProjectStatus};
-pub use volume::{Secret, SecretSpec, SecretStatus, Volume, VolumeSpec, VolumeStatus};
+pub use volume::{Volume, VolumeSpec, VolumeStatus};
 
 /// Ties a spec to its kind, id and status.
 macro_rules! kind {
