@@ -62,6 +62,7 @@ pub(crate) fn launch(
         user: config.user,
         cpu: template.cpu,
         memory: template.memory,
+        pids: template.pids,
         address: spec.address,
         gateway,
         image: image.digest,

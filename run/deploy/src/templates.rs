@@ -29,6 +29,8 @@ fn template(process: &Process, image: ImageRef, revision: u32) -> Template {
         env: process.env.clone(),
         cpu: process.cpu,
         memory: process.memory,
+        pids: process.pids,
+        egress: process.egress.clone(),
         check: process.check.clone(),
         stop_timeout: process.stop_timeout,
         revision,
@@ -45,6 +47,11 @@ pub(crate) fn revisions(
     let before = |name: &Name| current.and_then(|release| release.spec.templates.get(name));
     let revision = |name: &Name| before(name).map_or(0, |template| template.revision + u32::from(restart));
     manifest.process.keys().map(|name| (name.clone(), revision(name))).filter(|(_, n)| *n > 0).collect()
+}
+
+/// What `process` starts after, and stops before.
+pub(crate) fn after<'a>(release: &'a ReleaseSpec, process: &Name) -> &'a [Name] {
+    release.manifest.process.get(process).map_or(&[], |process| &process.after)
 }
 
 /// How many instances of `process` a release wants.

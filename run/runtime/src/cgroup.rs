@@ -8,6 +8,7 @@ mod hierarchy;
 
 pub(crate) use hierarchy::{Hierarchy, counts_swap, hierarchies};
 
+use crate::Launch;
 use freehold_model::{Bytes, InstanceId, Millicores};
 use std::{
     fs, io,
@@ -15,8 +16,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// At most so many processes and threads in an instance.
-pub(crate) const PIDS_LIMIT: i64 = 512;
 /// The period of a processor quota, in microseconds: the kernel's default.
 pub(crate) const CPU_PERIOD: u64 = 100_000;
 
@@ -54,7 +53,7 @@ impl Cgroup {
     }
 
     /// Makes the group with limits where the hierarchies offer them, and moves this process into it.
-    pub(crate) fn enter_limited(instance: InstanceId, cpu: Millicores, memory: Bytes) -> io::Result<()> {
+    pub(crate) fn enter_limited(launch: &Launch) -> io::Result<()> {
         let wanted: Vec<_> = hierarchies()
             .into_iter()
             .filter(|h| h.v2 || ["cpu", "memory", "pids"].iter().any(|name| h.is(name)))
@@ -62,10 +61,10 @@ impl Cgroup {
         for h in wanted.iter().filter(|h| h.v2) {
             delegate(&h.mount);
         }
-        let group = Cgroup::named(&wanted, &instance.to_string());
+        let group = Cgroup::named(&wanted, &launch.instance.to_string());
         group.create()?;
         for (hierarchy, dir) in wanted.iter().zip(&group.dirs) {
-            for (file, value) in limits(hierarchy.v2, cpu, memory) {
+            for (file, value) in limits(hierarchy.v2, launch.cpu, launch.memory, launch.pids) {
                 let file = dir.join(file);
                 if file.exists() {
                     fs::write(&file, value)?;
@@ -202,8 +201,8 @@ fn delegate(mount: &Path) {
     }
 }
 
-fn limits(v2: bool, cpu: Millicores, memory: Bytes) -> Vec<(&'static str, String)> {
-    let mut limits = vec![("pids.max", PIDS_LIMIT.to_string())];
+fn limits(v2: bool, cpu: Millicores, memory: Bytes, pids: u32) -> Vec<(&'static str, String)> {
+    let mut limits = vec![("pids.max", pids.to_string())];
     if cpu.0 > 0 && v2 {
         limits.push(("cpu.max", format!("{} {CPU_PERIOD}", cpu_quota(cpu))));
     } else if cpu.0 > 0 {
@@ -251,12 +250,13 @@ mod tests {
 
     #[test]
     fn limits_use_the_names_of_each_version() {
-        let names =
-            |v2| limits(v2, Millicores(500), Bytes(1 << 20)).into_iter().map(|(n, _)| n).collect::<Vec<_>>();
+        let names = |v2| {
+            limits(v2, Millicores(500), Bytes(1 << 20), 100).into_iter().map(|(n, _)| n).collect::<Vec<_>>()
+        };
         assert!(names(true).contains(&"memory.max") && names(true).contains(&"cpu.max"));
         assert!(
             names(false).contains(&"memory.limit_in_bytes") && names(false).contains(&"cpu.cfs_quota_us")
         );
-        assert_eq!(limits(true, Millicores(0), Bytes(0)).len(), 1, "zero is no limit");
+        assert_eq!(limits(true, Millicores(0), Bytes(0), 100).len(), 1, "zero is no limit");
     }
 }

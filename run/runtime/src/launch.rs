@@ -34,6 +34,9 @@ pub struct Launch {
     pub cpu: Millicores,
     /// At most this much memory, swap included. Zero means no limit.
     pub memory: Bytes,
+    /// At most so many processes and threads.
+    #[serde(default = "Launch::default_pids")]
+    pub pids: u32,
     /// Its own address, reachable from this node only.
     pub address: Ipv4Addr,
     /// The node's address on the instance's link.
@@ -47,6 +50,11 @@ pub struct Launch {
 }
 
 impl Launch {
+    /// What a run that was started by an earlier version has.
+    fn default_pids() -> u32 {
+        freehold_model::manifest::DEFAULT_PIDS
+    }
+
     /// Where it can be reached: a process without isolation shares the node's own addresses.
     pub fn reachable_at(&self) -> Ipv4Addr {
         match self.driver {

@@ -7,7 +7,7 @@ use super::kind;
 use crate::{
     Bytes, Digest, Millicores, Millis, Name, Resource,
     id::{NodeId, ReleaseId},
-    manifest::{Check, Driver},
+    manifest::{Check, Driver, Egress, default_pids, is_default_pids},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,9 @@ pub struct InstanceSpec {
     pub desired: Desired,
     /// Whether endpoints give it new connections (when it is healthy).
     pub serving: bool,
+    /// The processes of its env that it starts after and stops before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Name>,
 }
 
 /// Whether an instance should run.
@@ -67,6 +70,13 @@ pub struct Template {
     pub cpu: Millicores,
     /// At most this much memory.
     pub memory: Bytes,
+    /// At most so many processes and threads.
+    #[serde(default = "default_pids", skip_serializing_if = "is_default_pids")]
+    pub pids: u32,
+    /// Where it may connect to, outside its env.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub egress: Vec<Egress>,
     /// How to see that it is healthy. `None`: healthy once it has run for a second.
     #[serde(default)]
     pub check: Option<Check>,

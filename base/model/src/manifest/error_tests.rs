@@ -161,6 +161,37 @@ fn endpoints() {
 }
 
 #[test]
+fn order() {
+    let with = |marked: &str, says: &[&str]| check(&format!("{HEAD}{WEB}{marked}"), says);
+    let db = "[process.db]\nimage = \"d:1\"\n";
+    with(&format!("after = [«\"bd\"»]\n{db}"), &["did you mean `db`?"]);
+    with("after = [«\"web\"»]", &["web → web"]);
+    with(
+        &format!("after = [«\"db\"»]\n{db}after = [«\"web\"»]"),
+        &["nothing of this circle can start first: web → db → web", "db → web → db"],
+    );
+    let chain = "[process.b]\nimage = \"b\"\nafter = [«\"c\"»]\n[process.c]\nimage = \"c\"\n";
+    let straight = chain.replace(['«', '»'], "");
+    with(
+        &format!("after = [\"b\"]\n{straight}[env.x.process.b]\nafter = [«\"nobody\"»]"),
+        &["no process `nobody`"],
+    );
+    with(
+        &format!("after = [«\"b\"»]\n{chain}[env.x.process.c]\nafter = [«\"web\"»]\n"),
+        &["web → b → c → web", "b → c → web → b", "c → web → b → c"],
+    );
+    in_process("pids = «15»", "16 to 32768");
+}
+
+#[test]
+fn egress() {
+    in_process("«egress» = [\"a.example\"]\ndriver = \"process\"", "cannot be enforced");
+    in_process("egress = [«\"db:5432\"»]", "without `egress`");
+    in_process("egress = [\"a.example\", «\"a.example:x\"»]", "not a port");
+    in_process("egress = [«\"10.1.2.3/8\"»]", "did you mean `10.0.0.0/8`");
+}
+
+#[test]
 fn not_yet() {
     let with = |marked: &str, says: &str| {
         let marked = format!("{HEAD}{WEB}{marked}");
@@ -169,7 +200,7 @@ fn not_yet() {
     };
     with("«secrets» = [\"A\"]", "not yet: Freehold cannot do secrets yet");
     with("«affinity» = { gpu = true }", "affinity");
-    with("«egress» = [\"10.0.0.0/8\"]", "egress");
+    with("egress = [«\"[2001:db8::]/32:53/udp\"»]", "IPv6");
     with("[[«volume»]]\nname = \"d\"\nprocess = \"web\"\npath = \"/d\"", "volumes");
     with(&format!("{ENDPOINT}protocol = «\"udp\"»"), "`udp`");
     with(&format!("{ENDPOINT}proxy_protocol = «\"v2\"»"), "`v2`");
@@ -211,8 +242,8 @@ freehold.toml:5:2: unknown key `memroy`
   |
 5 |  memroy = \"64MiB\"
   |  ^^^^^^
-  = help: did you mean `memory`? the keys here are `image`, `command`, `count`, `cpu`, `memory`, `env`, \
-`stop_timeout`, `driver`, `check`, `secrets`, `affinity`, `egress`
+  = help: did you mean `memory`? the keys here are `image`, `command`, `count`, `cpu`, `memory`, `pids`, `env`, \
+`stop_timeout`, `driver`, `check`, `secrets`, `affinity`, `egress`, `after`
 
 freehold.toml:6:9: `5000` is out of range: it may be 0 to 1000
   |

@@ -37,6 +37,8 @@ pub(super) const PROCESS: &[Key] = &[
     .or(Words("500m")),
     key("memory", Bytes(Size(4 << 20), Size(1 << 50)), "\"64MiB\"", "At most this much memory, for each instance.")
         .or(Words("256MiB")),
+    key("pids", Integer(16, 32768), "100", "At most so many processes and threads, for each instance.")
+        .or(Number(512)),
     key("env", Map(1000, &Variable, &Text), "{ LOG = \"info\" }", "Environment variables."),
     key(
         "stop_timeout",
@@ -68,11 +70,16 @@ pub(super) const PROCESS: &[Key] = &[
     key("affinity", Any, "", "On which nodes it would rather run.").not_yet("affinity"),
     key(
         "egress",
-        Any,
-        "[]",
-        "Where instances may connect to, outside. An empty list says what is always so until then: nowhere.",
-    )
-    .not_yet("egress"),
+        List(0, &Egress),
+        "[\"api.example.com:443\"]",
+        "Where instances may connect to, outside their env; an empty list, or none: nowhere. Enforced by the node.",
+    ),
+    key(
+        "after",
+        List(0, &Name),
+        "[\"db\"]",
+        "Processes that it needs: it starts when they are healthy, and they stop when it has stopped.",
+    ),
 ];
 
 /// `[process.NAME.check]`

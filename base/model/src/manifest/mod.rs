@@ -5,6 +5,7 @@
 //! a new field must be skipped while it has its default.
 
 mod diagnostics;
+mod egress;
 mod fill;
 mod image;
 mod keys;
@@ -25,6 +26,7 @@ mod reference;
 mod tests;
 
 pub use diagnostics::{Diagnostic, Diagnostics};
+pub use egress::{Destination, Egress, EgressError};
 pub use schema::schema;
 
 use crate::{Bytes, Digest, Millicores, Millis, Name};
@@ -60,6 +62,9 @@ pub struct Process {
     pub cpu: Millicores,
     /// At most this much memory, per instance.
     pub memory: Bytes,
+    /// At most so many processes and threads, per instance.
+    #[serde(default = "default_pids", skip_serializing_if = "is_default_pids")]
+    pub pids: u32,
     /// Environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
@@ -69,6 +74,23 @@ pub struct Process {
     /// a TCP check on the endpoint's target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
+    /// Where instances may connect to, outside their env.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<Egress>,
+    /// The processes that it starts after and stops before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Name>,
+}
+
+/// So many processes and threads are enough for most.
+pub const DEFAULT_PIDS: u32 = 512;
+
+pub(crate) fn default_pids() -> u32 {
+    DEFAULT_PIDS
+}
+
+pub(crate) fn is_default_pids(pids: &u32) -> bool {
+    *pids == DEFAULT_PIDS
 }
 
 /// How a process is isolated.
@@ -149,7 +171,19 @@ pub struct Endpoint {
 
 /// What an endpoint carries.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {

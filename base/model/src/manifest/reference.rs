@@ -54,6 +54,7 @@ fn kind(shape: &Shape) -> String {
         Shape::Image => "image reference".into(),
         Shape::Text | Shape::Variable => "text".into(),
         Shape::Path | Shape::UrlPath => "path".into(),
+        Shape::Egress => "destination".into(),
         Shape::True => "`true`".into(),
         Shape::Integer(least, most) if least == most => format!("{least}"),
         Shape::Integer(least, most) => format!("number, {least} to {most}"),
@@ -65,6 +66,7 @@ fn kind(shape: &Shape) -> String {
             let all: Vec<_> = can.chain(not_yet.iter().map(|one| format!("`{one}` (not yet)"))).collect();
             all.join(", ")
         }
+        Shape::List(_, Shape::Egress) => "list of destinations".into(),
         Shape::List(..) => "list".into(),
         Shape::Map(..) | Shape::Table(_) | Shape::Part(_) => "table".into(),
         Shape::Either(..) => "text or table".into(),

@@ -31,9 +31,13 @@ pub(super) fn resolve(file: &Node, env: &str, report: &mut Report<'_>) -> Fields
     for (name, process) in base {
         whole(process, targets.get(name), report);
     }
+    ordered(base, report);
     let mut wanted = base.clone();
     for (name, node) in file.get("env").and_then(Node::fields).into_iter().flatten() {
         let over = overridden(node, base, report);
+        let mut all = base.clone();
+        all.extend(over.iter().map(|(process, merged)| ((*process).clone(), merged.clone())));
+        ordered(&all, report);
         for (process, merged) in over {
             whole(&merged, targets.get(process), report);
             if name == env {
@@ -100,6 +104,50 @@ fn distinct_ports(endpoints: &[Node], report: &mut Report<'_>) {
     }
 }
 
+/// Whether what processes start `after` exists, and is no circle.
+fn ordered(processes: &Fields, report: &mut Report<'_>) {
+    for (name, process) in processes {
+        for before in process.list("after") {
+            let Data::Text(other) = &before.data else { continue };
+            if !processes.contains_key(other) {
+                let rule = "`after` names processes of this file";
+                unknown_process(&before.span, other, processes, rule, report);
+            } else if let Some(circle) = circle(name, other, processes) {
+                let message = format!("nothing of this circle can start first: {circle}");
+                report.error(&before.span, message, "remove one `after` of the circle");
+            }
+        }
+    }
+}
+
+/// `web → db → web`, if `first` must start after `next`, and that, in the end, after `first`.
+fn circle(first: &str, next: &str, processes: &Fields) -> Option<String> {
+    let mut from: BTreeMap<&str, &str> = BTreeMap::from([(next, first)]);
+    let mut open = vec![next];
+    while let Some(name) = open.pop() {
+        if name == first {
+            let mut path = vec![first];
+            let mut at = from[first];
+            while at != first {
+                path.push(at);
+                at = from[at];
+            }
+            path.push(first);
+            path.reverse();
+            return Some(path.join(" → "));
+        }
+        for before in processes.get(name).map(|process| process.list("after")).unwrap_or_default() {
+            if let Data::Text(other) = &before.data
+                && !from.contains_key(other.as_str())
+            {
+                from.insert(other, name);
+                open.push(other);
+            }
+        }
+    }
+    None
+}
+
 /// Whether a process, with everything merged, can be run.
 fn whole(process: &Node, target: Option<&(i64, bool)>, report: &mut Report<'_>) {
     for node in [process.get("command"), process.get("check").and_then(|check| check.get("command"))] {
@@ -109,6 +157,13 @@ fn whole(process: &Node, target: Option<&(i64, bool)>, report: &mut Report<'_>) 
         {
             report.error(span, "the program's name is empty", None);
         }
+    }
+    if let (Some(egress), Some("process")) = (process.get("egress"), process.text("driver"))
+        && !process.list("egress").is_empty()
+    {
+        let help =
+            "a process without isolation reaches whatever its node reaches: remove `egress`, or the `driver`";
+        report.error(&egress.key, "egress cannot be enforced for `driver = \"process\"`", help);
     }
     if let Some(check @ Node { data: Data::Table(fields), .. }) = process.get("check") {
         one_probe(check, fields, target, report);

@@ -1,6 +1,6 @@
 //! Single values: whether one is of the kind its key wants, and within its bounds.
 
-use super::{image, report::clip, shape::Shape, tree::Data};
+use super::{Egress, EgressError, image, report::clip, shape::Shape, tree::Data};
 use crate::{Bytes, Millicores, Millis, Name, units::UnitError};
 use std::{fmt::Display, str::FromStr};
 use toml::de::DeValue;
@@ -50,6 +50,11 @@ pub(super) fn text(shape: &Shape, text: &str) -> Result<(), Fault> {
         Shape::Millicores(least, most) => bounded::<Millicores>(text, least, most),
         Shape::Millis(least, most) => bounded::<Millis>(text, least, most),
         Shape::Choice { can, not_yet } => choice(text, can, not_yet),
+        Shape::Egress => match text.parse::<Egress>() {
+            Ok(_) => Ok(()),
+            Err(EgressError::Invalid(message, help)) => Err(fault(message, help)),
+            Err(not_yet) => Err(Fault { message: not_yet.to_string(), help: None, not_yet: true }),
+        },
         _ if text.contains('\0') => Err(fault("text cannot hold a NUL character", None)),
         Shape::Variable if text.is_empty() => Err(fault("a variable's name cannot be empty", None)),
         Shape::Variable if text.contains('=') => {

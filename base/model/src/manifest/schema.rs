@@ -55,6 +55,7 @@ fn of(shape: &Shape, complete: bool) -> Value {
         Shape::Name => unit::<Name>(),
         Shape::Image => json!({ "type": "string", "minLength": 1 }),
         Shape::Text => json!({ "type": "string" }),
+        Shape::Egress => json!({ "type": "string", "minLength": 1 }),
         Shape::Variable => json!({ "type": "string", "pattern": "^[^=\\u0000]+$" }),
         Shape::Path => json!({ "type": "string", "pattern": "^/" }),
         Shape::UrlPath => json!({ "type": "string", "pattern": "^/\\S*$" }),

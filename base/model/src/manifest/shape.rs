@@ -38,6 +38,8 @@ pub(super) enum Shape {
     Text,
     /// An environment variable's name.
     Variable,
+    /// An [`Egress`](super::Egress).
+    Egress,
     /// An absolute path in the instance.
     Path,
     /// The path of an HTTP request.

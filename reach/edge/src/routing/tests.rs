@@ -33,6 +33,8 @@ fn instance(n: u128, process: &str) -> Instance {
         memory: Bytes(1 << 20),
         check: None,
         stop_timeout: Millis(1000),
+        pids: 512,
+        egress: vec![],
         revision: 0,
     };
     let spec = InstanceSpec {
@@ -44,6 +46,7 @@ fn instance(n: u128, process: &str) -> Instance {
         address: Ipv4Addr::new(10, 210, 0, 2),
         desired: Desired::Running,
         serving: true,
+        after: vec![],
     };
     let id = InstanceId(Ulid::from_parts(0, n));
     let mut instance = Instance::new(id, format!("web-{n}"), Some(env(1)), spec, Timestamp::UNIX_EPOCH);

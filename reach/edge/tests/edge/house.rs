@@ -85,6 +85,8 @@ impl House {
             memory: Bytes(1 << 20),
             check: None,
             stop_timeout: Millis(1000),
+            pids: 512,
+            egress: vec![],
             revision: 0,
         };
         let spec = InstanceSpec {
@@ -96,6 +98,7 @@ impl House {
             address,
             desired: Desired::Running,
             serving: false,
+            after: vec![],
         };
         let mut instance = Instance::new(id, format!("web-{n}"), Some(ENV.into()), spec, SystemClock.now());
         instance.status =

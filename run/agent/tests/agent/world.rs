@@ -86,6 +86,8 @@ impl World {
             memory: Bytes(1 << 20),
             check: None,
             stop_timeout: Millis(10_000),
+            pids: 512,
+            egress: vec![],
             revision: 0,
         };
         let spec = InstanceSpec {
@@ -97,6 +99,7 @@ impl World {
             address: Ipv4Addr::new(10, 210, 0, 2),
             desired: Desired::Running,
             serving: false,
+            after: vec![],
         };
         Instance::new(
             InstanceId(Ulid::from_parts(1, n)),

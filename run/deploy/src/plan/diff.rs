@@ -1,9 +1,12 @@
 //! What differs between two releases, process by process and endpoint by endpoint, for people.
 
-use crate::{claims, templates::count};
+use crate::{
+    claims,
+    templates::{self, count},
+};
 use freehold_model::{
     Name, ReleaseSpec, Template,
-    manifest::{Check, Driver, Endpoint, Probe},
+    manifest::{self, Check, Driver, Endpoint, Probe},
     plan::{Action, Change, Field},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,8 +33,12 @@ fn process(name: &Name, current: Option<&ReleaseSpec>, wanted: Option<&ReleaseSp
     let (before, after) = (template(current), template(wanted));
     let (old, new) = (counted(current), counted(wanted));
     let keep = if before == after { old.min(new) } else { 0 };
-    let described = |template: Option<Template>, count| template.map(|it| process_fields(&it, count));
-    let mut change = compare("process", name.to_string(), described(before, old), described(after, new));
+    let described = |template: Option<Template>, release: Option<&ReleaseSpec>, count| {
+        let after = release.map_or(&[][..], |it| templates::after(it, name));
+        template.map(|it| process_fields(&it, count, after))
+    };
+    let (was, will) = (described(before, current, old), described(after, wanted, new));
+    let mut change = compare("process", name.to_string(), was, will);
     (change.start, change.keep, change.stop) = (new - keep, keep, old - keep);
     change
 }
@@ -71,7 +78,7 @@ fn compare(kind: &str, name: String, before: Option<Fields>, after: Option<Field
     Change { action, kind: kind.into(), name, start: 0, keep: 0, stop: 0, fields }
 }
 
-fn process_fields(template: &Template, count: u32) -> Fields {
+fn process_fields(template: &Template, count: u32, after: &[Name]) -> Fields {
     let mut fields = Fields::new();
     let mut set = |path: &str, value: String| fields.insert(path.to_owned(), value);
     set("image", format!("{} ({})", template.image.reference, template.image.digest.short()));
@@ -84,6 +91,15 @@ fn process_fields(template: &Template, count: u32) -> Fields {
     set("cpu", template.cpu.to_string());
     set("memory", template.memory.to_string());
     set("stop_timeout", template.stop_timeout.to_string());
+    if template.pids != manifest::DEFAULT_PIDS {
+        set("pids", template.pids.to_string());
+    }
+    if !template.egress.is_empty() {
+        set("egress", joined(&template.egress));
+    }
+    if !after.is_empty() {
+        set("after", joined(after));
+    }
     if let Some(command) = &template.command {
         set("command", command.join(" "));
     }
@@ -97,6 +113,10 @@ fn process_fields(template: &Template, count: u32) -> Fields {
         fields.extend(check_fields(check));
     }
     fields
+}
+
+fn joined(list: &[impl ToString]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn check_fields(check: &Check) -> [(String, String); 5] {

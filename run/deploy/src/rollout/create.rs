@@ -61,6 +61,7 @@ impl Creator {
                 address,
                 desired: Desired::Running,
                 serving: self.serving,
+                after: wanted.after.to_vec(),
             };
             let instance = Instance::new(id, name(wanted, id), Some(self.env.into()), spec, self.now);
             txn.put(&instance).claim(claims::ADDRESS, address, id);

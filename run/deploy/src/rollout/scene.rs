@@ -1,7 +1,10 @@
 //! Everything that one decision about a rollout looks at, and the transaction that it fills.
 
 use super::steps;
-use crate::{claims, templates::count};
+use crate::{
+    claims,
+    templates::{after, count},
+};
 use freehold_model::{
     Actor, Desired, Digest, Endpoint, EndpointSpec, Env, Instance, InstanceSpec, Name, ObservedInstance,
     Phase, Receipt, ReceiptSpec, Release, ReleaseSpec, Rollout, RolloutPhase, Template, Txn, Verdict,
@@ -33,6 +36,8 @@ pub(super) struct Wanted<'a> {
     pub(super) template: &'a Template,
     pub(super) hash: Digest,
     pub(super) count: usize,
+    /// What it starts after.
+    pub(super) after: &'a [Name],
 }
 
 /// The instances of an env that should run, sorted by what a rollout does with them.
@@ -154,6 +159,7 @@ pub(super) fn wanted(release: &ReleaseSpec) -> impl Iterator<Item = Wanted<'_>> 
         template,
         hash: template.hash(),
         count: count(release, process) as usize,
+        after: after(release, process),
     })
 }
 

@@ -2,7 +2,7 @@
 //! endpoints. From here on the new release runs.
 
 use super::{scene::Scene, steps};
-use crate::claims;
+use crate::{claims, templates::after};
 use freehold_model::{
     Endpoint, EndpointId, EndpointSpec, Instance, InstanceSpec, RolloutPhase, Txn, manifest,
 };
@@ -37,7 +37,8 @@ pub(super) fn decide(mut scene: Scene<'_>, ids: &mut dyn Ids) -> Decision {
 }
 
 fn activate(txn: &mut Txn, scene: &Scene<'_>, instance: &Instance) {
-    let spec = InstanceSpec { serving: true, release: scene.target.id, ..instance.spec.clone() };
+    let after = after(&scene.target.spec, &instance.spec.process).to_vec();
+    let spec = InstanceSpec { serving: true, release: scene.target.id, after, ..instance.spec.clone() };
     if spec != instance.spec {
         txn.put_spec(&Instance { spec, ..instance.clone() });
     }

@@ -4,13 +4,14 @@ use super::{
     create::Creator,
     judge::{self, Judgement},
     restore,
-    scene::Scene,
+    scene::{Scene, Wanted, is_healthy},
     shift, steps,
 };
 use crate::{claims, plan::blockers::other_owner};
-use freehold_model::{Instance, InstanceId, Txn};
+use freehold_model::{Instance, InstanceId, Name, Txn};
 use freehold_reconcile::{Decision, Ids, StoreError};
 use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
 
 /// Why the release is given up: a sentence, and the instance that shows it.
 pub(super) struct Failure {
@@ -35,7 +36,7 @@ pub(super) fn decide(scene: Scene<'_>, ids: &mut dyn Ids) -> Result<Decision, St
     if let Some(failure) = taken_port(&scene)? {
         return Ok(restore::begin(scene, failure));
     }
-    if !scene.sets().missing.is_empty() {
+    if !startable(&scene).is_empty() {
         return create(scene, ids);
     }
     Ok(match progress(&scene) {
@@ -76,7 +77,7 @@ fn fill(
 ) -> Result<String, String> {
     let sets = scene.sets();
     let mut made = vec![];
-    for (wanted, count) in &sets.missing {
+    for (wanted, count) in &startable(scene) {
         let refused =
             |why| format!("{}: {} cannot be placed: {why}", wanted.process, steps::instances(*count));
         creator.create(txn, wanted, *count, ids).map_err(refused)?;
@@ -86,6 +87,17 @@ fn fill(
         made.push(format!("{} kept", steps::instances(sets.kept.len())));
     }
     Ok(made.join(", "))
+}
+
+/// What is missing and comes after nothing that is not healthy yet.
+fn startable<'a>(scene: &'a Scene<'_>) -> Vec<(Wanted<'a>, usize)> {
+    let sets = scene.sets();
+    let lacking: BTreeSet<&Name> = sets.missing.iter().map(|(wanted, _)| wanted.process).collect();
+    let ready = |process: &Name| {
+        let mut all = sets.kept.iter().chain(&sets.fresh).filter(|it| it.spec.process == *process);
+        !lacking.contains(process) && all.all(|instance| is_healthy(instance))
+    };
+    sets.missing.into_iter().filter(|(wanted, _)| wanted.after.iter().all(ready)).collect()
 }
 
 /// A port may have been taken by another app since the plan.
@@ -126,7 +138,7 @@ fn progress(scene: &Scene<'_>) -> Progress {
 fn late(scene: &Scene<'_>, first: &str) -> Failure {
     let allowed: SignedDuration = scene.rollout.spec.deadline.duration_since(scene.rollout.created);
     let sets = scene.sets();
-    let waits = |instance: &&&Instance| !super::scene::is_healthy(instance);
+    let waits = |instance: &&&Instance| !is_healthy(instance);
     let instance = sets.fresh.iter().chain(&sets.kept).find(waits).map(|instance| instance.id);
     Failure { reason: format!("not healthy within {allowed:#}: {first}"), instance }
 }

@@ -48,9 +48,12 @@ pub(crate) fn manifest(count: u32) -> Manifest {
         count,
         cpu: Millicores(250),
         memory: Bytes(64 << 20),
+        pids: 512,
         env: BTreeMap::new(),
         stop_timeout: Millis(10_000),
         check: Some(check),
+        egress: vec![],
+        after: vec![],
     };
     let endpoint = manifest::Endpoint {
         process: name("web"),

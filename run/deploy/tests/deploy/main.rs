@@ -2,6 +2,7 @@
 
 mod failing;
 mod house;
+mod ordering;
 mod planning;
 mod removing;
 mod rolling;

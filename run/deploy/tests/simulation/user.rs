@@ -132,6 +132,9 @@ fn manifest(context: &mut Context, app: Name) -> Manifest {
     let mut process = BTreeMap::from([(name("web"), a_process(context))]);
     if context.random.one_in(4) {
         process.insert(name("worker"), a_process(context));
+        if context.random.one_in(2) {
+            process.entry(name("web")).and_modify(|web| web.after = vec![name("worker")]);
+        }
     }
     let own = if app.as_str() == "alpha" { 8000 } else { 8001 };
     let listen = if context.random.one_in(6) { 8002 } else { own };
@@ -165,8 +168,11 @@ fn a_process(context: &mut Context) -> Process {
         cpu: Millicores(250),
         memory: Bytes(*context.random.pick(&[64, 64, 64, 512]) << 20),
         env: BTreeMap::from([("VERSION".into(), version)]),
+        pids: 512,
         stop_timeout: Millis(10_000),
         check: Some(check),
+        egress: vec![],
+        after: vec![],
     }
 }
 

@@ -74,7 +74,7 @@ impl Entry {
     fn become_instance(&self) -> io::Result<()> {
         setsid()?;
         // Limits are a bonus for this driver: a node without cgroups runs it all the same.
-        let _ = Cgroup::enter_limited(self.launch.instance, self.launch.cpu, self.launch.memory);
+        let _ = Cgroup::enter_limited(&self.launch);
         chroot(&self.root)?;
         let workdir = spec::workdir(&self.launch);
         fs::create_dir_all(workdir)?;

@@ -2,7 +2,7 @@
 //! `config.json`): what libcontainer is given.
 
 use crate::{
-    cgroup::{self, CPU_PERIOD, PIDS_LIMIT},
+    cgroup::{self, CPU_PERIOD},
     launch::Launch,
     seccomp,
     user::User,
@@ -124,7 +124,7 @@ fn mounts() -> Value {
 fn resources(launch: &Launch) -> Value {
     let mut resources = json!({
         "devices": [{ "allow": false, "access": "rwm" }],
-        "pids": { "limit": PIDS_LIMIT },
+        "pids": { "limit": launch.pids },
     });
     if launch.cpu.0 > 0 {
         let shares = (u64::from(launch.cpu.0) * 1024 / 1000).max(2);

@@ -115,6 +115,7 @@ impl World {
             user: None,
             cpu: Millicores(1000),
             memory: Bytes(64 << 20),
+            pids: 512,
             address: Ipv4Addr::new(10, 128 | b, c, d.clamp(2, 254)),
             gateway: Ipv4Addr::new(10, 127, 255, 1),
             image: Digest::of(b"image"),
