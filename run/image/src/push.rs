@@ -3,8 +3,9 @@
 //! Called by the command line. A blob that the registry has already is not sent again.
 
 use crate::{
-    ImageError,
+    ImageError, Reference,
     archive::Archive,
+    build::BASE_NAME,
     files::blocking,
     manifest::{Manifest, digest_of},
     reference::{is_repository, is_tag},
@@ -87,7 +88,10 @@ impl Push {
         for part in manifest.needs() {
             let wanted = digest_of(part).map_err(wrong)?;
             match manifest {
-                Manifest::Image(_) => self.blob(part, &wanted).await?,
+                Manifest::Image(ref image) => {
+                    let base = image.annotations().as_ref().and_then(|all| all.get(BASE_NAME));
+                    self.blob(part, &wanted, base.map(String::as_str)).await?;
+                }
                 Manifest::Index(_) if depth > 3 => return Err(wrong("indexes are nested too deeply".into())),
                 Manifest::Index(_) => {
                     let child = self.archive.read(&wanted)?.ok_or_else(|| self.missing(&wanted))?;
@@ -103,17 +107,37 @@ impl Push {
         Ok(digest)
     }
 
-    async fn blob(&self, descriptor: &Descriptor, digest: &Digest) -> Result<(), ImageError> {
+    /// Pushes a blob; one that is not in the archive must be over there, in the base that it came from.
+    async fn blob(
+        &self,
+        descriptor: &Descriptor,
+        digest: &Digest,
+        base: Option<&str>,
+    ) -> Result<(), ImageError> {
         (self.progress)(Progress::Begin(digest.clone(), descriptor.size()));
         let url = self.registry.url(&format!("/v2/{}/blobs/{digest}", self.name))?;
         let head = self.registry.request(Method::HEAD, url.clone());
         let there =
             send(head, &url, &[StatusCode::OK, StatusCode::NOT_FOUND]).await?.status() == StatusCode::OK;
-        if !there {
+        if !there && !self.mount(digest, base).await? {
             self.upload(digest).await?;
         }
         (self.progress)(Progress::Done(digest.clone(), there));
         Ok(())
+    }
+
+    /// Has the registry take a blob from the repository of the image's base (distribution spec 1.1,
+    /// "Mounting a blob from another repository"); whether it did.
+    async fn mount(&self, digest: &Digest, base: Option<&str>) -> Result<bool, ImageError> {
+        let Some(base) = base.and_then(|base| base.parse::<Reference>().ok()) else { return Ok(false) };
+        if self.archive.blob(digest)?.is_some() {
+            return Ok(false);
+        }
+        let mut url = self.registry.url(&format!("/v2/{}/blobs/uploads/", self.name))?;
+        url.query_pairs_mut().append_pair("mount", digest.as_str()).append_pair("from", &base.name());
+        let request = self.registry.request(Method::POST, url.clone()).header(header::CONTENT_LENGTH, 0);
+        let answer = send(request, &url, &[StatusCode::CREATED, StatusCode::ACCEPTED]).await?;
+        Ok(answer.status() == StatusCode::CREATED)
     }
 
     async fn upload(&self, digest: &Digest) -> Result<(), ImageError> {

@@ -7,7 +7,7 @@ use crate::{
 };
 use freehold_image::{
     ImageError,
-    build::{BuildOptions, build_folder},
+    build::{Base, BuildOptions, base_of, build_folder},
     fetch::save_archive,
     push::{self, OnProgress, push_layout},
 };
@@ -41,8 +41,9 @@ pub(crate) enum Command {
 /// Flags of `image build`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Everything in the folder becomes the image's root. How it is run stands in freehold-image.toml there.
-The same folder gives the same digest; SOURCE_DATE_EPOCH sets the time of its files.
+Everything in the folder becomes the image's root. What it is built upon, what is left out and how it is
+run stand in freehold-image.toml there (docs/image.md). The same folder gives the same digest;
+SOURCE_DATE_EPOCH sets the time of its files.
 
 Example:
   freehold image build ./site -t site:1")]
@@ -135,9 +136,29 @@ async fn build(args: BuildArgs, session: &Session) -> Outcome {
     let space = tempfile::tempdir().map_err(|error| Failure::local("make a temporary folder", error))?;
     let layout = space.path().join("layout");
     session.progress.now(format!("packing {}", args.dir.display()));
-    let built = build_folder(&args.dir, &layout, &BuildOptions::from_env())?;
+    let base = base(&args.dir, session).await?;
+    let built = build_folder(&args.dir, &layout, &BuildOptions { base, ..BuildOptions::from_env() })?;
     send(&layout, &args.tag, session).await?;
     tell(Made { reference: args.tag, digest: built.digest, size: Some(Bytes(built.size)) }, session)
+}
+
+/// The image that the folder's is built upon. The server fetches it, where it is in another registry;
+/// when that cannot be asked, the copy that the server has is used.
+async fn base(dir: &Path, session: &Session) -> Outcome<Option<Base>> {
+    let Some(from) = base_of(dir)? else { return Ok(None) };
+    let reference: freehold_image::Reference = from.parse()?;
+    let mut details = session.client.image(&from).await;
+    if reference.host().is_some() {
+        session.progress.now(format!("the server fetches {from}"));
+        let pulled = session.client.pull_image(&from).await;
+        details = match (pulled, details) {
+            (Ok(_), _) => session.client.image(&from).await,
+            (Err(_), Ok(held)) => Ok(held),
+            (Err(error), Err(_)) => Err(error),
+        };
+    }
+    let image = details?;
+    Ok(Some(Base { reference: from, digest: image.digest, manifest: image.manifest, config: image.config }))
 }
 
 async fn send(path: &Path, tag: &str, session: &Session) -> Outcome<Digest> {
