@@ -38,8 +38,7 @@ pub(crate) fn launch(
 ) -> Result<Launch, LaunchError> {
     let (template, config) = (&spec.template, image.config);
     let reference = || template.image.reference.clone();
-    let own = || [config.entrypoint, config.cmd].concat();
-    let args = template.command.clone().unwrap_or_else(own);
+    let args = words_of(template.command.clone(), template.args.clone(), config.entrypoint, config.cmd);
     if args.is_empty() {
         return Err(LaunchError::NoCommand(reference()));
     }
@@ -69,6 +68,17 @@ pub(crate) fn launch(
         stop_signal: signal_number(&signal).ok_or_else(no_signal)?,
         log_dir,
     })
+}
+
+/// What is run: the manifest's command; else the image's entrypoint and, if it names some, the manifest's
+/// arguments instead of the image's own.
+fn words_of(
+    command: Option<Vec<String>>,
+    args: Option<Vec<String>>,
+    entrypoint: Vec<String>,
+    cmd: Vec<String>,
+) -> Vec<String> {
+    command.unwrap_or_else(|| [entrypoint, args.unwrap_or(cmd)].concat())
 }
 
 /// `<process>-<last six of the id>`, at most the 63 characters of a host name.
@@ -127,6 +137,17 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(signal_number(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn arguments_keep_the_images_entrypoint_and_a_command_does_not() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let run = |command: Option<&str>, args: Option<&str>| {
+            words_of(command.map(words), args.map(words), words("/entry -x"), words("serve"))
+        };
+        assert_eq!(run(None, None), words("/entry -x serve"));
+        assert_eq!(run(None, Some("check all")), words("/entry -x check all"));
+        assert_eq!(run(Some("/other"), None), words("/other"));
     }
 
     #[test]

@@ -26,6 +26,7 @@ fn template(process: &Process, image: ImageRef, revision: u32) -> Template {
         image,
         driver: process.driver,
         command: process.command.clone(),
+        args: process.args.clone(),
         env: process.env.clone(),
         cpu: process.cpu,
         memory: process.memory,

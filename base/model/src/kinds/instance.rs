@@ -63,6 +63,9 @@ pub struct Template {
     /// Replaces the image's entrypoint and command when given.
     #[serde(default)]
     pub command: Option<Vec<String>>,
+    /// Replaces the image's command and keeps its entrypoint; never beside `command`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<String>>,
     /// Environment variables beside the image's own.
     #[serde(default)]
     pub env: BTreeMap<String, String>,

@@ -123,6 +123,7 @@ fn processes() {
 
 #[test]
 fn checks() {
+    in_process("command = [\"/a\"]\n«args» = [\"-v\"]", "put the arguments into `command`");
     in_process("«check» = {}", "the check tries nothing");
     in_process("check = { tcp = true, «http» = \"/\", port = 1 }", "one more");
     check(
@@ -242,7 +243,7 @@ freehold.toml:5:2: unknown key `memroy`
   |
 5 |  memroy = \"64MiB\"
   |  ^^^^^^
-  = help: did you mean `memory`? the keys here are `image`, `command`, `count`, `cpu`, `memory`, `pids`, `env`, \
+  = help: did you mean `memory`? the keys here are `image`, `command`, `args`, `count`, `cpu`, `memory`, `pids`, `env`, \
 `stop_timeout`, `driver`, `check`, `secrets`, `affinity`, `egress`, `after`
 
 freehold.toml:6:9: `5000` is out of range: it may be 0 to 1000

@@ -27,6 +27,12 @@ pub(super) const PROCESS: &[Key] = &[
     )
     .required(),
     key("command", List(1, &Text), "[\"/guestbook\"]", "Replaces the image's own entrypoint and command."),
+    key(
+        "args",
+        List(0, &Text),
+        "[\"--verbose\"]",
+        "Replaces the image's own command, and keeps its entrypoint. Not beside `command`.",
+    ),
     key("count", Integer(0, 1000), "2", "How many instances.").or(Number(1)),
     key(
         "cpu",

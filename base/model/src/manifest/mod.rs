@@ -56,6 +56,9 @@ pub struct Process {
     /// Replaces the image's entrypoint and command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
+    /// Replaces the image's command and keeps its entrypoint; never beside `command`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<String>>,
     /// How many instances; 0 to 1000.
     pub count: u32,
     /// At most this much processor time, per instance.

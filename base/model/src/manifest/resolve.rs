@@ -165,6 +165,9 @@ fn whole(process: &Node, target: Option<&(i64, bool)>, report: &mut Report<'_>) 
             "a process without isolation reaches whatever its node reaches: remove `egress`, or the `driver`";
         report.error(&egress.key, "egress cannot be enforced for `driver = \"process\"`", help);
     }
+    if let (Some(_), Some(args)) = (process.get("command"), process.get("args")) {
+        report.error(&args.key, "`command` and `args` are both given", "put the arguments into `command`");
+    }
     if let Some(check @ Node { data: Data::Table(fields), .. }) = process.get("check") {
         one_probe(check, fields, target, report);
     }

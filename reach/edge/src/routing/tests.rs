@@ -28,6 +28,7 @@ fn instance(n: u128, process: &str) -> Instance {
         image: ImageRef { reference: "web:1".into(), digest: Digest::of(b"web") },
         driver: Driver::Container,
         command: None,
+        args: None,
         env: BTreeMap::new(),
         cpu: Millicores(100),
         memory: Bytes(1 << 20),

@@ -80,6 +80,7 @@ impl House {
             image: ImageRef { reference: "web:1".into(), digest: Digest::of(b"web") },
             driver: Driver::Container,
             command: None,
+            args: None,
             env: BTreeMap::new(),
             cpu: Millicores(100),
             memory: Bytes(1 << 20),

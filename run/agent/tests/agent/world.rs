@@ -81,6 +81,7 @@ impl World {
             image: ImageRef { reference: "web:1".into(), digest: Digest::of(b"web") },
             driver: Driver::Process,
             command: None,
+            args: None,
             env: BTreeMap::new(),
             cpu: Millicores(100),
             memory: Bytes(1 << 20),

@@ -103,6 +103,9 @@ fn process_fields(template: &Template, count: u32, after: &[Name]) -> Fields {
     if let Some(command) = &template.command {
         set("command", command.join(" "));
     }
+    if let Some(args) = &template.args {
+        set("args", args.join(" "));
+    }
     if template.revision > 0 {
         set("restarts", template.revision.to_string());
     }

@@ -45,6 +45,7 @@ pub(crate) fn manifest(count: u32) -> Manifest {
         image: "guestbook:1".into(),
         driver: Driver::Container,
         command: None,
+        args: None,
         count,
         cpu: Millicores(250),
         memory: Bytes(64 << 20),
