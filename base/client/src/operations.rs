@@ -71,6 +71,16 @@ impl Client {
         }
     }
 
+    /// Calls an operation off; answers with its receipt, which has no verdict yet if it is being taken back.
+    ///
+    /// # Errors
+    /// When there is no such receipt, it has ended, or it is too late.
+    pub async fn cancel(&self, id: ReceiptId) -> Result<Receipt, ClientError> {
+        let request = self.request(Method::POST, &format!("/v1/receipts/{id}/cancel"));
+        let any: AnyResource = self.read(self.send(request).await?).await?;
+        self.as_typed(any)
+    }
+
     async fn apply_once(&self, apply: &Apply, key: Option<&str>) -> Result<Receipt, ClientError> {
         let mut request = self.request(Method::POST, "/v1/operations").json(apply);
         if let Some(key) = key {

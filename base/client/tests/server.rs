@@ -71,6 +71,7 @@ fn receipt(verdict: Option<Verdict>) -> Receipt {
         previous_number: None,
         images: Default::default(),
         accepted: time(0),
+        queued: None,
     };
     let mut receipt = Receipt::new(ReceiptId(Default::default()), "r", None, spec, time(0));
     receipt.status.verdict = verdict;

@@ -1,7 +1,7 @@
 //! Bodies of the HTTP API that are not resources: requests, summaries, what a machine can do.
 
 use crate::manifest::Driver;
-use crate::{AnyResource, Bytes, Digest, Event, Name, Phase, id::*};
+use crate::{AnyResource, Bytes, Digest, Event, Name, Phase, Step, id::*};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +98,13 @@ pub struct EnvSummary {
     /// The receipt of the rollout under way, or of the last operation.
     #[schema(value_type = Option<String>)]
     pub receipt: Option<ReceiptId>,
+    /// What the rollout under way is at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<Step>,
+    /// The receipt of the operation that waits for its turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub queued: Option<ReceiptId>,
     /// Its instances.
     pub instances: Vec<InstanceSummary>,
     /// Its endpoints.

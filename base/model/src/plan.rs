@@ -1,6 +1,9 @@
 //! A plan: what an operation would change, before it is done; sent to people and hashed into receipts.
 
-use crate::{Bytes, Digest, ImageRef, Manifest, Millicores, Name, Operation, Problem, id::NodeId};
+use crate::{
+    Bytes, Digest, ImageRef, Manifest, Millicores, Name, Operation, Problem,
+    id::{NodeId, ReceiptId},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -18,7 +21,7 @@ pub struct Plan {
     pub env: Name,
     /// The number of the release that would run; for a removal, of the one that runs.
     pub release: Option<u32>,
-    /// The number of the release that runs now.
+    /// The number of the release that runs now, or will once what is under way has ended.
     pub current: Option<u32>,
     /// The manifest that would run, the env's overrides merged.
     #[schema(value_type = Option<Object>)]
@@ -40,8 +43,20 @@ pub struct Plan {
     pub cost: Cost,
     /// What stops it. Empty: it can be applied.
     pub blockers: Vec<Problem>,
+    /// Whether every instance is replaced, even those that could stay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restart: bool,
     /// The hash of everything above.
     pub hash: Digest,
+    /// The operation under way that it would wait for. The plan is then made as if that one had ended
+    /// well, and is made again when its turn comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub behind: Option<ReceiptId>,
+    /// The waiting operation whose place it would take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub supersedes: Option<ReceiptId>,
 }
 
 impl Plan {

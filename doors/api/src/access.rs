@@ -21,6 +21,7 @@ const TABLE: &[(Method, &str, Action)] = &[
     (Method::GET, "/v1/instances/{id}/exec", Action::Exec),
     (Method::POST, "/v1/plans", Action::Plan),
     (Method::POST, "/v1/operations", Action::Deploy),
+    (Method::POST, "/v1/receipts/{id}/cancel", Action::Deploy),
     (Method::GET, "/v1/images", Action::PullImage),
     (Method::GET, "/v1/images/inspect", Action::PullImage),
     (Method::POST, "/v1/images/pull", Action::PushImage),

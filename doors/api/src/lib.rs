@@ -62,6 +62,7 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::operations::plan))
         .routes(routes!(routes::operations::apply))
         .routes(routes!(routes::receipts::get))
+        .routes(routes!(routes::receipts::cancel))
         .routes(routes!(routes::summaries::list))
         .routes(routes!(routes::logs::read))
         .routes(routes!(routes::exec::exec))

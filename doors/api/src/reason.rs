@@ -94,6 +94,13 @@ fn receipt(receipt: &Receipt) -> Option<String> {
     match receipt.status.verdict {
         Some(Verdict::Succeeded) => None,
         Some(Verdict::Failed) => Some(why.unwrap_or("The operation failed.").to_owned()),
+        Some(Verdict::Superseded | Verdict::Cancelled) => {
+            Some(why.unwrap_or("The operation did not go on.").to_owned())
+        }
+        None if receipt.status.behind.is_some() => receipt
+            .status
+            .behind
+            .map(|front| format!("It waits for its turn: {front} is under way in the same env.")),
         None => Some(why.unwrap_or("The operation is under way.").to_owned()),
     }
 }

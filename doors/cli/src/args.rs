@@ -2,8 +2,8 @@
 
 use crate::{
     commands::{
-        completions, deploy, describe, doctor, events, exec, image, logs, noun, plan, receipt, rollback,
-        status, up,
+        cancel, completions, deploy, describe, doctor, events, exec, image, logs, noun, plan, receipt,
+        rollback, status, up,
     },
     failure::Outcome,
     output::Out,
@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Deploy(deploy::Args),
     /// Makes an earlier release run again.
     Rollback(rollback::Args),
+    /// Calls a deploy or a rollback off, while it waits or starts.
+    Cancel(cancel::Args),
     /// Lists the releases of an env, the newest first.
     Releases,
     /// Shows what runs: releases, instances, endpoints.

@@ -1,18 +1,22 @@
 //! Turns a plan into the one transaction that sets it going, with the receipt that will tell how it went.
 //!
-//! Called by the API, which commits it. Invariant: the transaction expects every resource that the plan
+//! Called by the API, which commits it, and by the queue when the turn of a waiting operation has come.
+//! Invariant: the transaction expects every resource that the plan
 //! was made from, so it commits as planned or not at all.
 
 use crate::{
     claims,
     error::PlanError,
     lookup::{Place, place},
+    queue,
+    rollout::steps,
     templates::templates,
+    verdict::conclude,
 };
 use freehold_model::{
     Actor, AnyId, App, AppId, AppSpec, Env, EnvId, EnvSpec, Operation, Plan, Receipt, ReceiptId, ReceiptSpec,
-    ReceiptStatus, Release, ReleaseId, ReleaseSpec, Rollout, RolloutId, RolloutPhase, RolloutSpec,
-    RolloutStatus, Txn, Verdict,
+    Release, ReleaseId, ReleaseSpec, Rollout, RolloutId, RolloutPhase, RolloutSpec, RolloutStatus, Txn,
+    Verdict,
 };
 use freehold_reconcile::{Ids, View, ViewExt};
 use jiff::{SignedDuration, Timestamp};
@@ -20,28 +24,61 @@ use jiff::{SignedDuration, Timestamp};
 /// A rollout fails if it is not done by then. Pulling images may take long.
 pub(crate) const DEADLINE: SignedDuration = SignedDuration::from_mins(5);
 
-/// The transaction that sets `plan` going, and the receipt it makes.
+/// Who asks for an operation.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking<'a> {
+    /// Who.
+    pub actor: &'a Actor,
+    /// By which request.
+    pub request: &'a str,
+    /// When.
+    pub now: Timestamp,
+    /// Whether exactly this plan is wanted: if it waits, its hash must still be the same when its turn
+    /// comes.
+    pub pinned: bool,
+}
+
+/// The transaction that sets `plan` going, or makes it wait for what is under way, and the receipt it makes.
 ///
 /// # Errors
 /// When the plan has blockers, no longer fits what is there, or the view fails.
 pub fn apply(
     view: &dyn View,
     plan: &Plan,
-    actor: &Actor,
-    request_id: &str,
-    now: Timestamp,
+    asking: &Asking<'_>,
     ids: &mut dyn Ids,
 ) -> Result<(Txn, ReceiptId), PlanError> {
     if !plan.blockers.is_empty() {
         return Err(PlanError::Blocked(plan.blockers.clone()));
     }
     let place = place(view, &plan.project, &plan.app, &plan.env)?;
-    let txn = Txn::new(actor.clone(), reason(plan), request_id);
-    let applying = Applying { view, plan, place, now, ids, txn };
-    match plan.operation {
-        Operation::Remove => applying.remove(),
-        Operation::Deploy | Operation::Rollback => applying.release(),
+    let txn = Txn::new(asking.actor.clone(), reason(plan), asking.request);
+    let waited = None;
+    let applying = Applying { view, plan, place, now: asking.now, ids, txn, waited };
+    match (plan.operation, applying.place.rollout.as_ref().map(|rollout| rollout.spec.receipt)) {
+        (Operation::Remove, _) => applying.remove(),
+        (_, Some(front)) => applying.wait(front, asking.pinned),
+        (_, None) => applying.release(),
     }
+}
+
+/// The transaction that sets the plan of the waiting `receipt` going, added to `txn`.
+pub(crate) fn resume(
+    view: &dyn View,
+    plan: &Plan,
+    receipt: Receipt,
+    now: Timestamp,
+    ids: &mut dyn Ids,
+    mut txn: Txn,
+) -> Result<Txn, PlanError> {
+    if !plan.blockers.is_empty() {
+        return Err(PlanError::Blocked(plan.blockers.clone()));
+    }
+    let mut place = place(view, &plan.project, &plan.app, &plan.env)?;
+    place.waiting = None;
+    txn.reason = reason(plan);
+    let applying = Applying { view, plan, place, now, ids, txn, waited: Some(receipt) };
+    applying.release().map(|(txn, _)| txn)
 }
 
 fn reason(plan: &Plan) -> String {
@@ -60,12 +97,14 @@ struct Applying<'a> {
     now: Timestamp,
     ids: &'a mut dyn Ids,
     txn: Txn,
+    /// The receipt, if the operation waited until now.
+    waited: Option<Receipt>,
 }
 
 impl Applying<'_> {
     fn release(mut self) -> Result<(Txn, ReceiptId), PlanError> {
         if let Some(env) = self.place.env.clone().filter(|_| self.plan.is_noop()) {
-            return Ok(self.nothing(&env));
+            return Ok(self.nothing(env));
         }
         let app = self.app();
         let env = self.env(&app);
@@ -73,25 +112,53 @@ impl Applying<'_> {
             Operation::Rollback => self.earlier(&env)?,
             _ => self.new_release(&env)?,
         };
-        let receipt = self.receipt(env.id.into(), Some(&release));
+        let mut receipt = self.receipt(env.id.into(), Some(&release));
         let id = receipt.id;
-        self.txn.put(&receipt);
+        self.supersede(&env, &mut receipt);
+        self.write(&receipt);
         self.rollout(&env, &release, id);
         Ok((self.txn, id))
     }
 
     /// Everything runs already as wanted: a receipt says so.
-    fn nothing(mut self, env: &Env) -> (Txn, ReceiptId) {
+    fn nothing(mut self, env: Env) -> (Txn, ReceiptId) {
         let current = self.place.current.clone();
         let mut receipt = self.receipt(env.id.into(), current.as_ref());
-        receipt.status = ReceiptStatus {
-            verdict: Some(Verdict::Succeeded),
-            reason: Some("nothing to change".into()),
-            finished: Some(self.now),
-            ..ReceiptStatus::default()
-        };
-        self.txn.expect(env.id, env.version).put(&receipt);
+        self.supersede(&env, &mut receipt);
+        conclude(&mut receipt, Verdict::Succeeded, None, "nothing to change", self.now);
+        self.txn.expect(env.id, env.version);
+        self.write(&receipt);
         (self.txn, receipt.id)
+    }
+
+    /// Another rollout is under way: a receipt waits until it has ended.
+    fn wait(mut self, front: ReceiptId, pinned: bool) -> Result<(Txn, ReceiptId), PlanError> {
+        let (Some(app), Some(env)) = (self.place.app.clone(), self.place.env.clone()) else {
+            return Err(PlanError::Stale);
+        };
+        let mut receipt = self.receipt(env.id.into(), None);
+        queue::enter(&mut receipt, self.plan, front, pinned, self.now)?;
+        self.txn.expect(app.id, app.version).expect(env.id, env.version);
+        self.supersede(&env, &mut receipt);
+        self.write(&receipt);
+        self.txn.claim(claims::WAITING, env.id, receipt.id);
+        Ok((self.txn, receipt.id))
+    }
+
+    /// Takes the place of what waits.
+    fn supersede(&mut self, env: &Env, receipt: &mut Receipt) {
+        if let Some(old) = self.place.waiting.take() {
+            self.txn.expect(env.id, env.version);
+            queue::supersede(&mut self.txn, old, receipt, self.now);
+        }
+    }
+
+    /// Creates the receipt, or replaces what was known of it while it waited.
+    fn write(&mut self, receipt: &Receipt) {
+        match self.waited {
+            Some(_) => self.txn.put_spec(receipt).put_status(receipt),
+            None => self.txn.put(receipt),
+        };
     }
 
     fn remove(mut self) -> Result<(Txn, ReceiptId), PlanError> {
@@ -149,11 +216,12 @@ impl Applying<'_> {
 
     fn receipt(&mut self, parent: AnyId, release: Option<&Release>) -> Receipt {
         let (plan, current) = (self.plan, self.place.current.as_ref());
-        let id = ReceiptId(self.ids.ulid());
+        let waited = self.waited.clone();
+        let id = waited.as_ref().map_or_else(|| ReceiptId(self.ids.ulid()), |receipt| receipt.id);
         let images = plan.images.iter().map(|(name, image)| (name.clone(), image.digest.clone()));
         let spec = ReceiptSpec {
             operation: plan.operation,
-            actor: self.txn.actor.clone(),
+            actor: waited.as_ref().map_or(&self.txn.actor, |receipt| &receipt.spec.actor).clone(),
             app: plan.app.clone(),
             env: plan.env.clone(),
             plan_hash: plan.hash.clone(),
@@ -163,8 +231,15 @@ impl Applying<'_> {
             previous: current.map(|release| release.id),
             previous_number: current.map(|release| release.spec.number),
             images: images.collect(),
-            accepted: self.now,
+            accepted: waited.as_ref().map_or(self.now, |receipt| receipt.spec.accepted),
+            queued: None,
         };
+        if let Some(mut receipt) = waited {
+            receipt.spec = spec;
+            receipt.status.behind = None;
+            steps::close(&mut receipt, self.now);
+            return receipt;
+        }
         Receipt::new(id, id.to_string(), Some(parent), spec, self.now)
     }
 
@@ -175,6 +250,7 @@ impl Applying<'_> {
             previous: env.spec.release,
             receipt,
             deadline: self.now.saturating_add(DEADLINE).unwrap_or(Timestamp::MAX),
+            cancelled_by: None,
         };
         let mut rollout = Rollout::new(id, id.to_string(), Some(env.id.into()), spec, self.now);
         rollout.status =

@@ -1,20 +1,24 @@
 //! Plans, releases, rollouts and receipts.
 //!
 //! A change is planned ([`plan_deploy`], [`plan_rollback`], [`plan_remove`]), applied as one transaction
-//! ([`apply()`]), and then carried out by two reconcilers: [`RolloutReconciler`] moves an env from one
+//! ([`apply()`]; while another is under way, it waits), called off ([`cancel()`]), and carried out by two reconcilers: [`RolloutReconciler`] moves an env from one
 //! release to another and keeps it there, [`TeardownReconciler`] removes apps. Nothing here does IO.
 
 pub mod address;
 mod apply;
+mod cancel;
 mod claims;
 mod error;
 mod lookup;
 mod plan;
+mod queue;
 mod rollout;
 mod teardown;
 mod templates;
+mod verdict;
 
-pub use apply::apply;
+pub use apply::{Asking, apply};
+pub use cancel::{CancelError, cancel};
 pub use error::{PlanError, check_fresh, commit_problem};
 pub use plan::{Request, plan_deploy, plan_remove, plan_rollback};
 pub use rollout::RolloutReconciler;

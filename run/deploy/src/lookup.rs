@@ -1,8 +1,9 @@
-//! Finds what a request names: project, app, env and the release that runs.
+//! Finds what a request names: project, app, env, the release that runs, and what is under way.
 
-use crate::error::PlanError;
+use crate::{claims, error::PlanError};
 use freehold_model::{
-    AnyId, App, AppSpec, Env, EnvSpec, Kind, Name, Project, ProjectSpec, Release, ReleaseSpec, Resource, Spec,
+    AnyId, App, AppSpec, Env, EnvSpec, Kind, Name, Project, ProjectSpec, Receipt, Release, ReleaseSpec,
+    Resource, Rollout, RolloutPhase, Spec,
 };
 use freehold_reconcile::{StoreError, View, ViewExt};
 
@@ -14,8 +15,12 @@ pub(crate) struct Place {
     pub(crate) app: Option<App>,
     /// Made by the first deploy.
     pub(crate) env: Option<Env>,
-    /// What runs when no rollout is active.
+    /// What runs, or will once the rollout under way has ended well: what plans start from.
     pub(crate) current: Option<Release>,
+    /// The rollout under way.
+    pub(crate) rollout: Option<Rollout>,
+    /// The operation that waits for it.
+    pub(crate) waiting: Option<Receipt>,
 }
 
 /// Finds `project`, and `app` and `env` in it if they exist.
@@ -26,11 +31,32 @@ pub(crate) fn place(view: &dyn View, project: &Name, app: &Name, env: &Name) -> 
         Some(app) => view.named::<EnvSpec>(Some(app.id.into()), env.as_str())?,
         None => None,
     };
-    let current = match &env {
-        Some(env) => current_release(view, env)?,
-        None => None,
+    Ok(occupied(view, project, app, env)?)
+}
+
+/// The same, when project, app and env are found already.
+pub(crate) fn occupied(
+    view: &dyn View,
+    project: Project,
+    app: Option<App>,
+    env: Option<Env>,
+) -> Result<Place, StoreError> {
+    let Some(found) = &env else {
+        return Ok(Place { project, app, env, current: None, rollout: None, waiting: None });
     };
-    Ok(Place { project, app, env, current })
+    let rollout = claims::active_rollout(view, found.id)?;
+    let waiting = claims::waiting(view, found.id)?;
+    let current = match rollout.as_ref().filter(|rollout| goes_forward(rollout)) {
+        Some(rollout) => view.find::<ReleaseSpec>(rollout.spec.release)?,
+        None => current_release(view, found)?,
+    };
+    Ok(Place { project, app, env, current, rollout, waiting })
+}
+
+/// Whether a rollout still means to reach its release.
+fn goes_forward(rollout: &Rollout) -> bool {
+    let phase = rollout.status.phase;
+    rollout.spec.cancelled_by.is_none() && phase != RolloutPhase::Restoring && phase != RolloutPhase::Failed
 }
 
 /// The release that runs in `env` when no rollout is active.

@@ -3,10 +3,11 @@
 //! First, in one transaction, its rollouts fail, its endpoints go and its instances are told to stop;
 //! when all are gone from their nodes, the rest goes too. Receipts stay: they outlive what they tell of.
 
-use crate::{claims, rollout::steps};
+use crate::{claims, queue, rollout::steps, verdict::conclude};
 use freehold_model::{
-    Actor, AnyId, App, AppId, AppSpec, Desired, EndpointSpec, Env, EnvSpec, Event, Instance, InstanceSpec,
-    Kind, Operation, Phase, Receipt, ReceiptSpec, ReleaseSpec, RolloutPhase, RolloutSpec, Spec, Txn, Verdict,
+    Actor, AnyId, App, AppId, AppSpec, Code, Desired, EndpointSpec, Env, EnvSpec, Event, Instance,
+    InstanceSpec, Kind, Operation, Phase, Receipt, ReceiptSpec, ReleaseSpec, RolloutPhase, RolloutSpec, Spec,
+    Txn, Verdict,
 };
 use freehold_reconcile::{Decision, Ids, Reconciler, StoreError, View, ViewExt};
 use jiff::Timestamp;
@@ -121,8 +122,11 @@ impl<'a> Removal<'a> {
         Ok(left)
     }
 
-    /// Ends the rollout that is under way.
+    /// Ends what waits, and the rollout that is under way.
     fn cancel(&mut self, env: &Env) -> Result<(), StoreError> {
+        if let Some(mut waiting) = claims::waiting(self.view, env.id)? {
+            queue::call_off(&mut self.txn, &mut waiting, "the app was removed", self.now);
+        }
         let Some(mut rollout) = claims::active_rollout(self.view, env.id)? else { return Ok(()) };
         let reason = "the app was removed";
         rollout.status.phase = RolloutPhase::Failed;
@@ -130,7 +134,7 @@ impl<'a> Removal<'a> {
         rollout.status.failure = Some(reason.into());
         self.txn.put_status(&rollout).release(claims::ROLLOUT, env.id);
         if let Some(mut receipt) = self.view.find::<ReceiptSpec>(rollout.spec.receipt)? {
-            end(&mut receipt, Verdict::Failed, reason, self.now);
+            conclude(&mut receipt, Verdict::Failed, Some(Code::Conflict), reason, self.now);
             self.txn.put_status(&receipt);
         }
         Ok(())
@@ -154,7 +158,7 @@ impl<'a> Removal<'a> {
         self.txn.delete(self.app.id);
         if let Some(receipt) = &mut self.receipt {
             steps::open(receipt, "delete", format!("{} and all of it", self.app.name), self.now);
-            end(receipt, Verdict::Succeeded, "nothing of it is left", self.now);
+            conclude(receipt, Verdict::Succeeded, None, "nothing of it is left", self.now);
             self.txn.put_status(receipt);
         }
         Ok(self.commit())
@@ -170,11 +174,4 @@ impl<'a> Removal<'a> {
     fn commit(self) -> Decision {
         Decision { txn: Some(self.txn).filter(|txn| !txn.is_empty()), wake: None }
     }
-}
-
-fn end(receipt: &mut Receipt, verdict: Verdict, reason: &str, now: Timestamp) {
-    steps::close(receipt, now);
-    receipt.status.verdict = Some(verdict);
-    receipt.status.reason = Some(reason.into());
-    receipt.status.finished = Some(now);
 }

@@ -21,7 +21,9 @@ pub use endpoint::{Endpoint, EndpointSpec, EndpointStatus};
 pub use env::{Env, EnvSpec, EnvStatus};
 pub use instance::{Desired, Exit, ImageRef, Instance, InstanceSpec, InstanceStatus, Phase, Template};
 pub use node::{Capacity, Node, NodeSpec, NodeStatus};
-pub use receipt::{ObservedInstance, Operation, Receipt, ReceiptSpec, ReceiptStatus, Step, Verdict};
+pub use receipt::{
+    ObservedInstance, Operation, Queued, Receipt, ReceiptSpec, ReceiptStatus, Step, Verdict, Waiting, Wish,
+};
 pub use release::{Release, ReleaseSpec, ReleaseStatus};
 pub use rollout::{Rollout, RolloutPhase, RolloutSpec, RolloutStatus};
 pub use secret::{Secret, SecretSpec, SecretStatus};

@@ -3,8 +3,8 @@
 
 use super::kind;
 use crate::{
-    Actor, Digest, Name, Resource,
-    id::{InstanceId, NodeId, ReleaseId},
+    Actor, Code, Digest, ImageRef, Manifest, Name, Resource,
+    id::{InstanceId, NodeId, ReceiptId, ReleaseId},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,45 @@ pub struct ReceiptSpec {
     /// When it was asked for.
     #[schema(value_type = String, format = DateTime)]
     pub accepted: Timestamp,
+    /// What is planned again when its turn comes; only of an operation that waits, or ended waiting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<Box<Queued>>,
+}
+
+/// What an operation that waits for another one of its env asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Queued {
+    /// The project's name.
+    pub project: Name,
+    /// What is to be done.
+    pub wish: Wish,
+    /// The plan must have this hash when its turn comes; `None`: whatever the plan is then.
+    pub plan_hash: Option<Digest>,
+    /// It is given up if its turn has not come by then.
+    #[schema(value_type = String, format = DateTime)]
+    pub deadline: Timestamp,
+}
+
+/// What a waiting operation wants, with everything resolved that must not change while it waits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Wish {
+    /// Make a manifest run.
+    Deploy {
+        /// The env's overrides merged.
+        #[schema(value_type = Object)]
+        manifest: Box<Manifest>,
+        /// The image of each process, tags resolved to digests.
+        #[schema(value_type = Object)]
+        images: BTreeMap<Name, ImageRef>,
+        /// Replace every instance.
+        restart: bool,
+    },
+    /// Make an earlier release run again.
+    Rollback {
+        /// Its number.
+        to: u32,
+    },
 }
 
 /// The operations that leave a receipt.
@@ -66,6 +105,21 @@ pub struct ReceiptStatus {
     pub verdict: Option<Verdict>,
     /// Why, in a sentence or two.
     pub reason: Option<String>,
+    /// The class of the failure; only of a verdict that is not `succeeded`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+    /// The receipt it waits for; `None` once its turn has come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub behind: Option<ReceiptId>,
+    /// The waiting operation whose place it took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub supersedes: Option<ReceiptId>,
+    /// The newer operation that took its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub superseded_by: Option<ReceiptId>,
     /// When it ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub finished: Option<Timestamp>,
@@ -85,12 +139,40 @@ pub enum Verdict {
     Succeeded,
     /// Not as asked; what ran before was kept.
     Failed,
+    /// A newer operation took its place while it waited; it changed nothing.
+    Superseded,
+    /// Somebody called it off; what ran before was kept.
+    Cancelled,
+}
+
+impl Verdict {
+    /// Every verdict.
+    pub const ALL: &'static [Verdict] =
+        &[Verdict::Succeeded, Verdict::Failed, Verdict::Superseded, Verdict::Cancelled];
+
+    /// As it is written everywhere: `succeeded`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Succeeded => "succeeded",
+            Verdict::Failed => "failed",
+            Verdict::Superseded => "superseded",
+            Verdict::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl std::str::FromStr for Verdict {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Verdict, String> {
+        let found = Verdict::ALL.iter().find(|verdict| verdict.word() == text);
+        found.copied().ok_or_else(|| "must be succeeded, failed, superseded or cancelled".into())
+    }
 }
 
 /// One step of an operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Step {
-    /// `start`, `shift`, `drain`, `stop`, `restore`.
+    /// `queue`, `start`, `shift`, `drain`, `stop`, `restore`, `delete`.
     pub name: String,
     /// What exactly, for people.
     pub detail: String,
@@ -100,6 +182,22 @@ pub struct Step {
     /// When it ended; `None` while it runs.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub finished: Option<Timestamp>,
+    /// What it waits for, or waited for last, when it takes long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
+}
+
+/// What a step that takes long waits for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Waiting {
+    /// A sentence: which instance or node, and what it is at.
+    pub on: String,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// When it is given up.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub deadline: Option<Timestamp>,
 }
 
 /// An instance as its node reported it when the operation ended.

@@ -1,7 +1,11 @@
 //! A release: an immutable record of what was to run. Its parent is an env; its name is `v<number>`.
 
 use super::kind;
-use crate::{Digest, Manifest, Name, Resource, kinds::instance::Template};
+use crate::{
+    Digest, Manifest, Name, Resource,
+    id::ReceiptId,
+    kinds::{instance::Template, receipt::Verdict},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -26,6 +30,14 @@ pub struct ReleaseSpec {
 /// Observed of a release.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
-pub struct ReleaseStatus {}
+pub struct ReleaseStatus {
+    /// How its last rollout ended; `None` before that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// The evidence of that rollout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub receipt: Option<ReceiptId>,
+}
 
 kind!(ReleaseSpec, ReleaseStatus, ReleaseId, Release);

@@ -4,7 +4,7 @@
 
 use super::kind;
 use crate::{
-    Resource,
+    Actor, Resource,
     id::{ReceiptId, ReleaseId},
 };
 use jiff::Timestamp;
@@ -28,6 +28,9 @@ pub struct RolloutSpec {
     /// When it fails, if it is not done by then.
     #[schema(value_type = String, format = DateTime)]
     pub deadline: Timestamp,
+    /// Who wants it to be called off; heeded while it starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_by: Option<Actor>,
 }
 
 /// Observed of a rollout.

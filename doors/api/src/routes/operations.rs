@@ -18,7 +18,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
 };
-use freehold_deploy::PlanError;
+use freehold_deploy::{Asking, PlanError};
 use freehold_model::{
     AnyResource, Code, Digest, Plan, Problem, ReceiptId, ReceiptSpec, Txn,
     api::{Apply, Change},
@@ -41,7 +41,8 @@ pub(crate) async fn plan(
     Ok(Sent(plan))
 }
 
-/// Does an operation. Wait for its verdict on the receipt.
+/// Does an operation, or has it wait while another one of its env is under way. Wait for its verdict on
+/// the receipt.
 #[utoipa::path(post, path = "/v1/operations", operation_id = "apply_operation", tag = "run", request_body = Apply,
     params(("Idempotency-Key" = Option<String>, Header, description = "Repeating the request with the same key answers \
         as the first time and does nothing more")),
@@ -90,17 +91,20 @@ async fn decide(
 ) -> Answer<(Txn, ReceiptId)> {
     let (prepared, now) = (prepared.clone(), api.clock.now());
     let (actor, request) = (caller.actor.clone(), caller.request.clone());
+    let pinned = seen.is_some();
     api.read(move |view| {
         let plan = prepared.plan(view).map_err(failure)?;
         if seen.is_some_and(|seen| seen != plan.hash) {
             return Err(stale(&plan).into());
         }
-        freehold_deploy::apply(view, &plan, &actor, &request, now, &mut SystemIds).map_err(failure)
+        let asking = Asking { actor: &actor, request: &request, now, pinned };
+        freehold_deploy::apply(view, &plan, &asking, &mut SystemIds).map_err(failure)
     })
     .await
 }
 
-async fn answer(api: &Api, id: ReceiptId) -> Answer<(StatusCode, Sent<AnyResource>)> {
+/// The receipt: 202 while it has no verdict.
+pub(crate) async fn answer(api: &Api, id: ReceiptId) -> Answer<(StatusCode, Sent<AnyResource>)> {
     let found = api.read(move |view| Ok(view.get(id.into())?)).await?;
     let receipt = found.ok_or_else(|| super::resources::missing(id))?;
     let status = receipt.clone().typed::<ReceiptSpec>().map_err(Failure::internal)?.status;

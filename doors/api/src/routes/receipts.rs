@@ -1,19 +1,23 @@
-//! Reading a receipt, and waiting for its verdict.
+//! Reading a receipt, waiting for its verdict, and calling its operation off.
 
 use super::resources::missing;
 use crate::{
-    error::Answer,
+    auth::Caller,
+    error::{Answer, Failure},
     extract::Id,
-    params::{FromParams, Keys, Params},
+    params::{FromParams, Keys, NoParams, Params},
     state::Api,
 };
-use axum::{Json, extract::State};
-use freehold_model::{AnyResource, ReceiptId, ReceiptSpec};
+use axum::{Json, extract::State, http::StatusCode};
+use freehold_deploy::CancelError;
+use freehold_model::{AnyResource, Code, Problem, ReceiptId, ReceiptSpec};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
 
 const MAX_WAIT_MS: u64 = 60_000;
+/// How often a cancellation is decided again when its rollout moves on in between.
+const ATTEMPTS: usize = 8;
 
 /// How long to wait.
 #[derive(IntoParams)]
@@ -47,8 +51,7 @@ pub(crate) async fn get(
         // Seen before the read, so that what is committed during it wakes the wait below.
         head.borrow_and_update();
         let receipt = read(&api, id).await?;
-        let verdict =
-            receipt.clone().typed::<ReceiptSpec>().map_err(crate::error::Failure::internal)?.status.verdict;
+        let verdict = receipt.clone().typed::<ReceiptSpec>().map_err(Failure::internal)?.status.verdict;
         if verdict.is_some() {
             return Ok(Json(receipt));
         }
@@ -59,6 +62,41 @@ pub(crate) async fn get(
             () = &mut stopping => return Ok(Json(receipt)),
         }
     }
+}
+
+/// Calls an operation off: one that waits ends at once, one that starts is taken back. One that serves
+/// already is not: it is refused as a conflict.
+#[utoipa::path(post, path = "/v1/receipts/{id}/cancel", operation_id = "cancel_operation", tag = "run",
+    params(("id" = String, Path, description = "The id of its receipt")),
+    responses(
+        (status = 202, description = "It is being taken back: the receipt, without a verdict yet", body = AnyResource),
+        (status = 200, description = "It is called off: the receipt with its verdict", body = AnyResource)))]
+pub(crate) async fn cancel(
+    State(api): State<Api>,
+    Id(id): Id<ReceiptId>,
+    _: Params<NoParams>,
+    caller: Caller,
+) -> Answer<(StatusCode, Json<AnyResource>)> {
+    for _ in 0..ATTEMPTS {
+        let (actor, request, now) = (caller.actor.clone(), caller.request.clone(), api.clock.now());
+        let txn = api
+            .read(move |view| freehold_deploy::cancel(view, id, &actor, &request, now).map_err(refused))
+            .await?;
+        let Some(txn) = txn else { return super::operations::answer(&api, id).await };
+        match api.store.commit(txn).await {
+            Ok(_) => return super::operations::answer(&api, id).await,
+            Err(conflict) if conflict.is_conflict() => tracing::debug!(%conflict, "deciding again"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Problem::new(Code::Conflict, "Its operation keeps changing.")
+        .hint("Nothing was changed. Try again in a moment.")
+        .into())
+}
+
+fn refused(error: CancelError) -> Failure {
+    let problem = error.problem();
+    if problem.code == Code::Internal { Failure::internal(error) } else { Failure(problem) }
 }
 
 async fn read(api: &Api, id: ReceiptId) -> Answer<AnyResource> {

@@ -9,7 +9,8 @@ use crate::{
 };
 use axum::{Json, extract::State};
 use freehold_model::{
-    AnyId, Endpoint, EndpointSpec, Instance, InstanceSpec, Kind, Query, ReceiptId, ReleaseId, ReleaseSpec,
+    AnyId, Endpoint, EndpointSpec, Instance, InstanceSpec, Kind, Query, ReceiptId, ReceiptSpec, ReleaseId,
+    ReleaseSpec,
     api::{EndpointSummary, EnvSummary, InstanceSummary},
 };
 use freehold_reconcile::{StoreError, View, ViewExt as _};
@@ -58,6 +59,9 @@ fn summary(view: &dyn View, place: &Place) -> Result<EnvSummary, StoreError> {
         Some(rollout) => Some(rollout.spec.receipt),
         None => last_receipt(view, id)?,
     };
+    let under_way = rollout.as_ref().and(receipt).map(|id| view.find::<ReceiptSpec>(id)).transpose()?;
+    let steps = under_way.flatten().map(|receipt| receipt.status.steps).unwrap_or_default();
+    let queued = view.claim("waiting", &id.to_string())?.and_then(|id| ReceiptId::try_from(id).ok());
     let mut numbers = Numbers::default();
     let mut instances = vec![];
     for one in view.all::<InstanceSpec>(Some(id))? {
@@ -76,6 +80,8 @@ fn summary(view: &dyn View, place: &Place) -> Result<EnvSummary, StoreError> {
         release,
         rollout: rollout.map(|rollout| rollout.id),
         receipt,
+        step: steps.into_iter().find(|step| step.finished.is_none()),
+        queued,
         instances,
         endpoints: endpoints.into_iter().map(|one| endpoint(place, one)).collect(),
     })

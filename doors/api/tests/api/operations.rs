@@ -112,10 +112,37 @@ async fn a_second_operation_waits_for_the_first() {
         StatusCode::ACCEPTED
     );
     let wider = json!({"change": deploy(&MANIFEST.replace("count = 2", "count = 3"))});
-    let (status, problem) = world.post("/v1/operations", &wider).await;
-    assert_eq!((status, problem["code"].as_str()), (StatusCode::CONFLICT, Some("conflict")), "{problem}");
-    finish(&world);
-    assert_eq!(world.post("/v1/operations", &wider).await.0, StatusCode::ACCEPTED);
+    let front = receipts(&world)[0].id.to_string();
+    let (_, plan) = world.post("/v1/plans", &wider["change"]).await;
+    assert_eq!(plan["behind"], json!(front), "{plan}");
+    let (status, second) = world.post("/v1/operations", &wider).await;
+    assert_eq!((status, &second["status"]["behind"]), (StatusCode::ACCEPTED, &json!(front)), "{second}");
+    let (_, third) = world.post("/v1/operations", &wider).await;
+    assert_eq!(third["status"]["supersedes"], second["id"]);
+    let path = |receipt: &Value| format!("/v1/receipts/{}", receipt["id"].as_str().unwrap());
+    let (_, second) = world.get(&path(&second)).await;
+    assert_eq!(second["status"]["verdict"], "superseded");
+    let (_, why) = world.get(&format!("{}/description", path(&third).replace("receipts", "resources"))).await;
+    assert!(why["reason"].as_str().unwrap().contains(&front), "{why}");
+}
+
+#[tokio::test]
+async fn what_waits_or_starts_can_be_called_off() {
+    let world = world().await;
+    let (_, first) = world.post("/v1/operations", &json!({"change": deploy(MANIFEST)})).await;
+    let wider = json!({"change": deploy(&MANIFEST.replace("count = 2", "count = 3"))});
+    let (_, second) = world.post("/v1/operations", &wider).await;
+    let cancel = |receipt: &Value| format!("/v1/receipts/{}/cancel", receipt["id"].as_str().unwrap());
+    let (status, second) = world.post(&cancel(&second), &json!({})).await;
+    assert_eq!((status, &second["status"]["verdict"]), (StatusCode::OK, &json!("cancelled")), "{second}");
+    let (status, problem) = world.post(&cancel(&second), &json!({})).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("conflict")), "{problem}");
+    let (status, first) = world.post(&cancel(&first), &json!({})).await;
+    assert_eq!((status, &first["status"]["verdict"]), (StatusCode::ACCEPTED, &json!(null)), "{first}");
+    let rollouts = world.store.view_now().all::<RolloutSpec>(None).unwrap();
+    assert_eq!(rollouts[0].spec.cancelled_by, Some(freehold_model::Actor::User("admin".into())));
+    let (status, _) = world.post("/v1/receipts/rcp_00000000000000000000000001/cancel", &json!({})).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
@@ -124,10 +151,11 @@ async fn the_same_key_makes_one_operation_even_when_the_world_moved_on() {
     let body = json!({"change": deploy(MANIFEST)});
     let (status, first) = keyed(&world, "k-1", &body).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{first}");
-    // A rollout is under way: the same request under another key would be a conflict.
+    // A rollout is under way: the same request under another key waits for it.
     let (status, again) = keyed(&world, "k-1", &body).await;
     assert_eq!((status, &again["id"]), (StatusCode::ACCEPTED, &first["id"]));
-    assert_eq!(keyed(&world, "k-2", &body).await.0, StatusCode::CONFLICT);
+    let (status, second) = keyed(&world, "k-2", &body).await;
+    assert_eq!((status, &second["status"]["behind"]), (StatusCode::ACCEPTED, &first["id"]));
     finish(&world);
     let (status, decided) = keyed(&world, "k-1", &body).await;
     assert_eq!((status, &decided["id"]), (StatusCode::OK, &first["id"]));
@@ -137,7 +165,7 @@ async fn the_same_key_makes_one_operation_even_when_the_world_moved_on() {
     let (status, problem) = keyed(&world, "k-1", &other).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(problem["title"].as_str().unwrap().contains("another request"), "{problem}");
-    assert_eq!(receipts(&world).len(), 1);
+    assert_eq!(receipts(&world).len(), 2);
 }
 
 #[tokio::test]
@@ -151,7 +179,7 @@ async fn keys_that_cannot_be_keys_are_refused() {
 }
 
 #[tokio::test]
-async fn of_many_callers_at_once_one_wins_and_the_same_request_is_one() {
+async fn of_many_callers_at_once_one_begins_one_waits_and_the_same_request_is_one() {
     let world = world().await;
     let body = json!({"change": deploy(MANIFEST)});
     let same = futures::future::join_all((0..16).map(|_| keyed(&world, "same", &body))).await;
@@ -161,10 +189,15 @@ async fn of_many_callers_at_once_one_wins_and_the_same_request_is_one() {
     finish(&world);
     let wider = json!({"change": deploy(&MANIFEST.replace("count = 2", "count = 3"))});
     let race = futures::future::join_all((0..16).map(|_| world.post("/v1/operations", &wider))).await;
-    let won = race.iter().filter(|(status, _)| *status == StatusCode::ACCEPTED).count();
-    let lost = race.iter().filter(|(status, _)| *status == StatusCode::CONFLICT).count();
-    assert_eq!((won, lost), (1, 15));
-    assert_eq!(receipts(&world).len(), 2);
+    let accepted = race.iter().filter(|(status, _)| *status == StatusCode::ACCEPTED).count();
+    let refused = race.iter().filter(|(status, _)| *status == StatusCode::CONFLICT).count();
+    assert_eq!(accepted + refused, 16);
+    let all = receipts(&world);
+    let count = |fits: fn(&Receipt) -> bool| all.iter().filter(|receipt| fits(receipt)).count();
+    let begun = count(|it| it.spec.release_number == Some(2));
+    let waiting = count(|it| it.status.behind.is_some());
+    let superseded = count(|it| it.status.verdict == Some(Verdict::Superseded));
+    assert_eq!((begun, waiting, superseded), (1, 1, accepted - 2));
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ fn receipt(world: &World) -> Receipt {
         previous_number: None,
         images: Default::default(),
         accepted: SystemClock.now(),
+        queued: None,
     };
     world.put("r1", Some(env.any_id()), spec)
 }

@@ -1,5 +1,6 @@
 //! The commands, one file each. Every file holds the flags of its command and what it does.
 
+pub(crate) mod cancel;
 pub(crate) mod completions;
 pub(crate) mod deploy;
 pub(crate) mod describe;
@@ -54,6 +55,7 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Exec(args) => return exec::run(args, session).await,
         Command::Deploy(args) => deploy::run(args, session).await,
         Command::Rollback(args) => rollback::run(args, session).await,
+        Command::Cancel(args) => cancel::run(args, session).await,
         Command::Releases => releases::run(session).await,
         Command::Status(args) => status::run(args, session).await,
         Command::Describe(args) => describe::run(args, session).await,

@@ -15,6 +15,7 @@ use freehold_model::{
     api::{Apply, Change},
     kinds::Verdict,
 };
+use jiff::Timestamp;
 use std::time::Duration;
 
 /// How often the steps are looked at.
@@ -49,7 +50,12 @@ pub(crate) async fn perform(session: &Session, change: Change, options: Options)
     let receipt = begin(session, change, options.plan).await?;
     if options.wait.detach {
         return session.out.show(&receipt.to_any(), |_| {
-            format!("Begun. `freehold receipt {} --wait` waits for the verdict.", receipt.id)
+            let begun = match receipt.status.behind {
+                Some(front) => format!("It waits behind {front}."),
+                None => "Begun.".into(),
+            };
+            let id = receipt.id;
+            format!("{begun} `freehold receipt {id} --wait` waits for the verdict; `freehold cancel {id}` calls it off.")
         });
     }
     let receipt = follow(session, receipt.id, options.wait.wait_timeout).await?;
@@ -71,8 +77,9 @@ async fn begin(session: &Session, change: Change, wanted: Option<Digest>) -> Out
         if let Some(problem) = blocked(&plan) {
             return Err(problem.clone().into());
         }
-        let hash = wanted.clone().unwrap_or_else(|| plan.hash.clone());
-        let apply = Apply { change: change.clone(), plan_hash: Some(hash) };
+        // What waits is planned again when its turn comes, unless this very plan is wanted.
+        let seen = (plan.behind.is_none() || wanted.is_some()).then(|| plan.hash.clone());
+        let apply = Apply { change: change.clone(), plan_hash: wanted.clone().or(seen) };
         let key = format!("{key}-{attempt}");
         match session.client.apply(&apply, Some(&key), PATIENCE).await {
             Err(error) if error.code() == Code::StalePlan && wanted.is_none() && attempt < PLANS => {
@@ -92,14 +99,16 @@ pub(crate) fn blocked(plan: &Plan) -> Option<&Problem> {
 /// Shows the steps as they happen until there is a verdict.
 pub(crate) async fn follow(session: &Session, id: ReceiptId, limit: Millis) -> Outcome<Receipt> {
     let wait = Wait::for_verdict(limit.duration()).polling(GLANCE);
-    let mut steps = Steps { progress: session.progress.clone(), done: 0, begun: 0 };
+    let mut steps = Steps { progress: session.progress.clone(), done: 0, begun: 0, waits: String::new() };
     let receipt =
         interrupt::or_interrupted(session.client.wait_receipt(id, wait, |now| steps.show(now))).await;
     session.progress.clear();
     match receipt {
         Some(receipt) => finished(receipt?, limit),
         None => {
-            session.progress.line(&format!("It goes on. `freehold receipt {id} --wait` waits for it."));
+            session.progress.line(&format!(
+                "It goes on. `freehold receipt {id} --wait` waits for it; `freehold cancel {id}` calls it off."
+            ));
             Err(Failure::Said(interrupt::EXIT))
         }
     }
@@ -114,12 +123,12 @@ fn finished(receipt: Receipt, limit: Millis) -> Outcome<Receipt> {
     Err(Problem::new(Code::Timeout, title).hint(hint).into())
 }
 
-/// Tells how it ended: on standard output when well, as a failure with exit code 8 when not.
+/// Tells how it ended: on standard output when well; when not, as a failure with the exit code of its cause.
 pub(crate) async fn conclude(session: &Session, receipt: &Receipt) -> Outcome {
     if session.out.json {
         session.out.show(&receipt.to_any(), |_| String::new())?;
     }
-    if receipt.status.verdict == Some(Verdict::Failed) {
+    if receipt.status.verdict != Some(Verdict::Succeeded) {
         return Err(failure(receipt).into());
     }
     session.out.text(&success(session, receipt).await)
@@ -157,19 +166,32 @@ async fn addresses(session: &Session, receipt: &Receipt) -> Vec<String> {
 }
 
 /// A failed operation as a problem: why, the last lines, what serves now.
-fn failure(receipt: &Receipt) -> Problem {
+pub(crate) fn failure(receipt: &Receipt) -> Problem {
     let reason = receipt.status.reason.as_deref().unwrap_or("no reason was recorded");
-    let title = format!("{} failed: {reason}", show::headline(receipt));
+    let title = match receipt.status.verdict {
+        Some(Verdict::Superseded | Verdict::Cancelled) => format!("{}: {reason}", show::headline(receipt)),
+        _ => format!("{} failed: {reason}", show::headline(receipt)),
+    };
     let mut detail = show::log_tail(receipt, output::Paint::plain());
     if receipt.spec.operation != Operation::Remove {
-        detail.push(match receipt.spec.previous_number {
-            Some(number) => format!("v{number} serves as before."),
-            None => "Nothing ran before, and nothing runs now.".into(),
-        });
+        detail.push(what_serves(receipt));
     }
-    Problem::new(Code::Unhealthy, title)
-        .detail(detail.join("\n"))
-        .hint(format!("`freehold receipt {}` has all of it; `freehold logs` has more lines.", receipt.id))
+    let hint = match receipt.status.superseded_by {
+        Some(newer) => format!("`freehold receipt {newer} --wait` waits for the newer one."),
+        None if receipt.spec.queued.is_some() => format!("`freehold receipt {}` has all of it.", receipt.id),
+        None => format!("`freehold receipt {}` has all of it; `freehold logs` has more lines.", receipt.id),
+    };
+    let code = receipt.status.code.unwrap_or(Code::Unhealthy);
+    Problem::new(code, title).detail(detail.join("\n")).hint(hint)
+}
+
+/// What is so after an operation that did not succeed.
+pub(crate) fn what_serves(receipt: &Receipt) -> String {
+    match receipt.spec.previous_number {
+        _ if receipt.spec.queued.is_some() => "it never had its turn and has changed nothing.".into(),
+        Some(number) => format!("v{number} serves as before."),
+        None => "nothing ran before, and nothing runs now.".into(),
+    }
 }
 
 /// Prints each step once when it begins (where nobody watches live) and once when it is done.
@@ -177,6 +199,8 @@ struct Steps {
     progress: Progress,
     begun: usize,
     done: usize,
+    /// What was last said to be waited for.
+    waits: String,
 }
 
 impl Steps {
@@ -193,7 +217,18 @@ impl Steps {
             }
         }
         let running = receipt.status.steps.iter().find(|step| step.finished.is_none());
-        self.progress.now(running.map_or("waiting".into(), |step| format!("{} {}", step.name, step.detail)));
+        let waiting = running.and_then(|step| step.waiting.as_ref());
+        if let Some(waiting) = waiting.filter(|waiting| waiting.on != self.waits && !self.progress.is_live())
+        {
+            self.progress.line(&show::waiting_line(waiting, paint, Timestamp::now()));
+        }
+        self.waits = waiting.map(|waiting| waiting.on.clone()).unwrap_or_default();
+        let now = match (running, waiting) {
+            (Some(step), Some(waiting)) => format!("{} {}: {}", step.name, step.detail, waiting.on),
+            (Some(step), None) => format!("{} {}", step.name, step.detail),
+            _ => "waiting".into(),
+        };
+        self.progress.now(now);
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn render(plan: &Plan, paint: Paint) -> String {
         }));
     }
     lines.extend([String::new(), cost(plan, paint)]);
+    lines.extend(queue(plan, paint));
     for blocker in &plan.blockers {
         lines.extend(blocked(blocker, paint));
     }
@@ -86,6 +87,17 @@ fn cost(plan: &Plan, paint: Paint) -> String {
     let cpu = change(cost.cpu_before.to_string(), cost.cpu.to_string());
     let memory = change(cost.memory_before.to_string(), cost.memory.to_string());
     format!("{}  cpu {cpu}, memory {memory}", paint.bold("at most"))
+}
+
+/// What it would wait for, and whose place it would take.
+fn queue(plan: &Plan, paint: Paint) -> Vec<String> {
+    let waits = plan.behind.map(|front| {
+        format!("{} for {front}, and is planned again when its turn comes", paint.note("waits"))
+    });
+    let takes = plan
+        .supersedes
+        .map(|old| format!("{} of {old}, which waits and then never runs", paint.note("takes the place")));
+    waits.into_iter().chain(takes).collect()
 }
 
 fn blocked(problem: &Problem, paint: Paint) -> Vec<String> {
@@ -165,7 +177,10 @@ mod tests {
                 memory_before: Bytes(64 << 20),
             },
             blockers: vec![],
+            restart: false,
             hash: Digest::of(b"plan"),
+            behind: None,
+            supersedes: None,
         }
     }
 

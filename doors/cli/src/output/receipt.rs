@@ -1,7 +1,7 @@
 //! A receipt for people: what was asked, what was done, and how it ended.
 
 use super::{Paint, paint::Tone, plan::shorten, time};
-use freehold_model::{Operation, Receipt, Step, kinds::Verdict};
+use freehold_model::{Operation, Receipt, Step, Waiting, kinds::Verdict};
 use jiff::Timestamp;
 
 /// The whole receipt.
@@ -13,13 +13,18 @@ pub(crate) fn render(receipt: &Receipt, paint: Paint, now: Timestamp) -> String 
         format!("  asked by {} {}", spec.actor, time::ago(spec.accepted, now)),
         format!("  plan {}", spec.plan_hash.short()),
     ];
+    lines.extend(status.supersedes.map(|old| format!("  took the place of {old}, which waited")));
     lines.extend(spec.images.iter().map(|(process, digest)| format!("  image of {process}: {digest}")));
     if let Some(reason) = &status.reason {
         lines.push(format!("  {reason}"));
     }
     if !status.steps.is_empty() {
         lines.push(paint.bold("steps"));
-        lines.extend(status.steps.iter().map(|step| step_line(step, paint)));
+        for step in &status.steps {
+            lines.push(step_line(step, paint));
+            let waiting = step.waiting.as_ref().filter(|_| step.finished.is_none());
+            lines.extend(waiting.map(|waiting| waiting_line(waiting, paint, now)));
+        }
     }
     if !status.instances.is_empty() {
         lines.push(paint.bold("instances at the end"));
@@ -61,6 +66,8 @@ pub(crate) fn verdict_word(receipt: &Receipt) -> (&'static str, Tone) {
     match receipt.status.verdict {
         Some(Verdict::Succeeded) => ("succeeded", Tone::Good),
         Some(Verdict::Failed) => ("failed", Tone::Bad),
+        Some(verdict) => (verdict.word(), Tone::Dim),
+        None if receipt.status.behind.is_some() => ("queued", Tone::Note),
         None => ("running", Tone::Note),
     }
 }
@@ -72,6 +79,14 @@ pub(crate) fn step_line(step: &Step, paint: Paint) -> String {
         None => (paint.note("…"), String::new()),
     };
     format!("  {mark} {:<8} {}  {}", step.name, step.detail, paint.dim(&time)).trim_end().to_owned()
+}
+
+/// What a step waits for: `· web-1 is pulling its image, for 12 s, at most 5m`.
+pub(crate) fn waiting_line(waiting: &Waiting, paint: Paint, now: Timestamp) -> String {
+    let since = time::age(waiting.since, now);
+    let until = waiting.deadline.map(|deadline| format!(", given up in {}", time::age(now, deadline)));
+    let text = format!("{}, for {since}{}", waiting.on, until.unwrap_or_default());
+    format!("    {} {}", paint.note("·"), paint.dim(&text))
 }
 
 /// The last lines of the instance that failed.
@@ -124,6 +139,7 @@ pub(crate) mod tests {
             previous_number: Some(1),
             images: Default::default(),
             accepted: at(0),
+            queued: None,
         };
         let mut receipt = Receipt::new(ReceiptId(Default::default()), "r", None, spec, at(0));
         let step = |name: &str, detail: &str, from, to: Option<i64>| Step {
@@ -131,6 +147,7 @@ pub(crate) mod tests {
             detail: detail.into(),
             started: at(from),
             finished: to.map(at),
+            waiting: None,
         };
         receipt.status.steps =
             vec![step("start", "2 instances of web", 0, Some(3)), step("shift", "tcp/8000", 3, None)];

@@ -3,6 +3,7 @@
 use super::{
     Paint,
     paint::Tone,
+    receipt,
     table::{Cell, Table, cell},
     time,
 };
@@ -38,6 +39,7 @@ fn render_env(env: &EnvSummary, paint: Paint, now: Timestamp) -> String {
     }
     let mut lines = vec![headline(env, paint), instances.render(paint, 2, "no instances")];
     lines.extend(env.instances.iter().filter_map(|one| trouble(one, paint)));
+    lines.extend(under_way(env, paint, now));
     if !env.endpoints.is_empty() {
         lines.push(endpoints(&env.endpoints, paint, 2));
     }
@@ -62,6 +64,17 @@ fn headline(env: &EnvSummary, paint: Paint) -> String {
         _ => String::new(),
     };
     format!("{name}  {}  {health}{rollout}", release(env.release))
+}
+
+/// What the rollout is at, what it waits for, and what waits for it.
+fn under_way(env: &EnvSummary, paint: Paint, now: Timestamp) -> Vec<String> {
+    let mut lines = vec![];
+    if let Some(step) = &env.step {
+        lines.push(receipt::step_line(step, paint));
+        lines.extend(step.waiting.as_ref().map(|waiting| receipt::waiting_line(waiting, paint, now)));
+    }
+    lines.extend(env.queued.map(|queued| format!("  {} {queued} waits for its turn", paint.note("…"))));
+    lines
 }
 
 /// `v3`, or `-` where there is none.
@@ -149,6 +162,8 @@ mod tests {
             release: Some(2),
             rollout: None,
             receipt: None,
+            step: None,
+            queued: None,
             instances: vec![InstanceSummary {
                 id: InstanceId(Default::default()),
                 process: "web".parse().unwrap(),

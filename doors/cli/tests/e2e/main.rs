@@ -8,6 +8,7 @@ mod broken;
 mod cli;
 mod crash;
 mod nginx;
+mod queue;
 mod tour;
 mod traces;
 mod world;

@@ -1,9 +1,7 @@
-//! What stops a plan: a rollout under way, a port that is another's.
+//! What stops a plan: a port that is another's. A rollout under way does not: plans wait for it.
 
 use crate::{claims, lookup::Place};
-use freehold_model::{
-    AnyId, AnyResource, Code, EndpointId, EndpointSpec, EnvId, Problem, ReleaseSpec, Rollout,
-};
+use freehold_model::{AnyId, AnyResource, Code, EndpointId, EndpointSpec, EnvId, Problem, ReleaseSpec};
 use freehold_reconcile::{StoreError, View, ViewExt};
 
 /// Everything that stops `wanted` from being deployed at `place`, placement aside.
@@ -14,9 +12,6 @@ pub(super) fn blockers(
 ) -> Result<Vec<Problem>, StoreError> {
     let mut problems = vec![];
     let env = place.env.as_ref().map(|env| env.id);
-    if let Some(rollout) = env.map(|env| claims::active_rollout(view, env)).transpose()?.flatten() {
-        problems.push(under_way(&wanted.manifest.app, &rollout));
-    }
     for endpoint in &wanted.manifest.endpoint {
         let key = claims::port(endpoint.protocol, endpoint.listen);
         if let Some(owner) = other_owner(view, &key, env)? {
@@ -27,11 +22,6 @@ pub(super) fn blockers(
         }
     }
     Ok(problems)
-}
-
-fn under_way(app: &freehold_model::Name, rollout: &Rollout) -> Problem {
-    Problem::new(Code::Conflict, format!("a rollout of {app} is under way ({})", rollout.spec.receipt))
-        .hint(format!("wait for it: `freehold receipt {} --wait`", rollout.spec.receipt))
 }
 
 /// `<app>/<env>` of who holds the port `key`, unless it is `env` itself.

@@ -44,6 +44,7 @@ pub fn plan_deploy(view: &dyn View, request: &Request<'_>) -> Result<Plan, PlanE
     };
     let target = Target { operation: Operation::Deploy, project: request.project, env: request.env, wanted };
     let mut plan = plan_release(view, &place, target)?;
+    plan.restart = request.restart;
     if plan.is_noop() && plan.current.is_some() {
         plan.release = plan.current;
     }
@@ -63,7 +64,7 @@ pub(super) fn plan_release(view: &dyn View, place: &Place, target: Target<'_>) -
     let Target { operation, project, env, wanted } = target;
     let current = place.current.as_ref().map(|release| &release.spec);
     let changes = diff::changes(current, &wanted);
-    let (placement, unplaceable) = placing::placement(view, &wanted, &changes)?;
+    let (placement, unplaceable) = placing::placement(view, place, &wanted, &changes)?;
     let mut blockers = blockers::blockers(view, place, &wanted)?;
     blockers.extend(unplaceable);
     let revision = |(name, template): (&Name, &freehold_model::Template)| (name.clone(), template.revision);
@@ -82,6 +83,9 @@ pub(super) fn plan_release(view: &dyn View, place: &Place, target: Target<'_>) -
         cost: cost(current, Some(&wanted)),
         blockers,
         manifest: Some(wanted.manifest),
+        restart: false,
         hash: Digest::of(b""),
+        behind: place.rollout.as_ref().map(|rollout| rollout.spec.receipt),
+        supersedes: place.waiting.as_ref().map(|receipt| receipt.id),
     })
 }

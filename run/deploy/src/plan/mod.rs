@@ -16,11 +16,13 @@ pub use rollback::plan_rollback;
 
 use freehold_model::{Bytes, Digest, Millicores, Plan, ReleaseSpec, plan::Cost};
 
-/// Gives a plan its hash: over everything else in it.
+/// Gives a plan its hash: over everything else in it but what it waits for, which says when and not what.
 fn seal(plan: Plan) -> Plan {
     let mut body = serde_json::to_value(&plan).unwrap_or_default();
     if let Some(body) = body.as_object_mut() {
-        body.remove("hash");
+        for key in ["hash", "behind", "supersedes"] {
+            body.remove(key);
+        }
     }
     Plan { hash: Digest::of_json(&body), ..plan }
 }

@@ -1,7 +1,8 @@
 //! Where the new instances of a plan would run.
 
+use crate::lookup::Place;
 use freehold_model::{
-    Code, InstanceSpec, Name, NodeSpec, Problem, ReleaseSpec,
+    Code, Instance, InstanceSpec, Name, NodeSpec, Problem, ReleaseSpec,
     plan::{Change, Placement},
 };
 use freehold_reconcile::{StoreError, View, ViewExt};
@@ -10,10 +11,15 @@ use freehold_schedule::{Chosen, Request, candidates, place_all};
 /// The placement of everything that `changes` would start, and what cannot be placed.
 pub(super) fn placement(
     view: &dyn View,
+    place: &Place,
     wanted: &ReleaseSpec,
     changes: &[Change],
 ) -> Result<(Vec<Placement>, Vec<Problem>), StoreError> {
-    let mut nodes = candidates(&view.all::<NodeSpec>(None)?, &view.all::<InstanceSpec>(None)?);
+    let mut instances = view.all::<InstanceSpec>(None)?;
+    if place.rollout.is_some() {
+        instances.retain(|instance| stays(place, instance));
+    }
+    let mut nodes = candidates(&view.all::<NodeSpec>(None)?, &instances);
     let (mut placed, mut problems) = (vec![], vec![]);
     for (process, template) in &wanted.templates {
         let is_it = |change: &&Change| change.kind == "process" && change.name == process.as_str();
@@ -31,6 +37,14 @@ pub(super) fn placement(
         }
     }
     Ok((placed, problems))
+}
+
+/// Whether an instance will still be there once the rollout under way has ended.
+fn stays(place: &Place, instance: &Instance) -> bool {
+    let is_ours = place.env.as_ref().is_some_and(|env| instance.parent == Some(env.any_id()));
+    let template =
+        place.current.as_ref().and_then(|release| release.spec.templates.get(&instance.spec.process));
+    !is_ours || template.is_some_and(|template| template.hash() == instance.spec.template_hash)
 }
 
 /// One line per node, in the order in which they were chosen.

@@ -55,7 +55,10 @@ pub fn plan_remove(view: &dyn View, project: &Name, app: &Name) -> Result<Plan, 
         placement: vec![],
         cost: total,
         blockers: vec![],
+        restart: false,
         hash: Digest::of(b""),
+        behind: None,
+        supersedes: None,
     }))
 }
 

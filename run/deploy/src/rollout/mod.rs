@@ -17,11 +17,12 @@ mod steady;
 pub(crate) mod steps;
 mod stop;
 
-use crate::claims;
-use freehold_model::{AnyId, AnyResource, EnvId, EnvSpec, Event, Kind, RolloutPhase};
+use crate::{claims, queue};
+use freehold_model::{AnyId, AnyResource, Env, EnvId, EnvSpec, Event, Kind, Rollout, RolloutPhase};
 use freehold_reconcile::{Decision, Ids, Reconciler, StoreError, View, ViewExt};
 use jiff::Timestamp;
 use scene::Scene;
+pub(crate) use scene::controller;
 
 /// Makes each env run its release. A subject is an env.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,10 +38,11 @@ impl Reconciler for RolloutReconciler {
         let parent = |found: Option<AnyResource>| found.and_then(|found| found.parent);
         let env = match subject.kind {
             Kind::Env => Some(subject),
-            Kind::Instance | Kind::Rollout | Kind::Endpoint => parent(view.get(subject)?),
+            Kind::Instance | Kind::Rollout | Kind::Endpoint | Kind::Receipt => parent(view.get(subject)?),
             _ => None,
         };
-        Ok(env.into_iter().collect())
+        // A removal's receipt belongs to a project.
+        Ok(env.into_iter().filter(|id| id.kind == Kind::Env).collect())
     }
 
     fn subjects(&self, view: &dyn View) -> Result<Vec<AnyId>, StoreError> {
@@ -60,16 +62,36 @@ impl Reconciler for RolloutReconciler {
             Some(env) if env.deleting.is_none() => env,
             _ => return Ok(Decision::default()),
         };
-        let Some(rollout) = claims::active_rollout(view, id)? else {
-            return steady::decide(view, &env, now, ids);
-        };
-        let Some(scene) = Scene::load(view, env, rollout, now)? else { return Ok(Decision::default()) };
-        match scene.rollout.status.phase {
-            RolloutPhase::Starting => start::decide(scene, ids),
-            RolloutPhase::Draining => Ok(drain::decide(scene)),
-            RolloutPhase::Stopping => Ok(stop::decide(scene)),
-            RolloutPhase::Restoring => Ok(restore::decide(scene)),
-            RolloutPhase::Succeeded | RolloutPhase::Failed => Ok(scene.release_claim()),
+        let waiting = claims::waiting(view, id)?;
+        match (claims::active_rollout(view, id)?, waiting) {
+            (Some(rollout), None) => under_way(view, env, rollout, now, ids),
+            (Some(rollout), Some(receipt)) => match queue::while_waiting(&env, receipt, now) {
+                Ok(decision) => Ok(decision),
+                Err(late) => {
+                    let decision = under_way(view, env, rollout, now, ids)?;
+                    let wake = decision.wake.into_iter().chain(late).min();
+                    Ok(Decision { wake, ..decision })
+                }
+            },
+            (None, Some(receipt)) => queue::turn(view, &env, receipt, now, ids),
+            (None, None) => steady::decide(view, &env, now, ids),
         }
+    }
+}
+
+fn under_way(
+    view: &dyn View,
+    env: Env,
+    rollout: Rollout,
+    now: Timestamp,
+    ids: &mut dyn Ids,
+) -> Result<Decision, StoreError> {
+    let Some(scene) = Scene::load(view, env, rollout, now)? else { return Ok(Decision::default()) };
+    match scene.rollout.status.phase {
+        RolloutPhase::Starting => start::decide(scene, ids),
+        RolloutPhase::Draining => Ok(drain::decide(scene)),
+        RolloutPhase::Stopping => Ok(stop::decide(scene)),
+        RolloutPhase::Restoring => Ok(restore::decide(scene)),
+        RolloutPhase::Succeeded | RolloutPhase::Failed => Ok(scene.release_claim()),
     }
 }

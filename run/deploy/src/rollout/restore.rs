@@ -5,7 +5,8 @@ use super::{
     start::Failure,
     steps,
 };
-use freehold_model::{Instance, ReleaseSpec, RolloutPhase, Verdict};
+use crate::cancel;
+use freehold_model::{Code, Instance, ReleaseSpec, RolloutPhase, Verdict};
 use freehold_reconcile::{Decision, ViewExt};
 use jiff::SignedDuration;
 use serde_json::json;
@@ -21,6 +22,7 @@ pub(super) fn begin(mut scene: Scene<'_>, failure: Failure) -> Decision {
     }
     let shown = scene.instances.iter().find(|instance| Some(instance.id) == failure.instance);
     scene.receipt.status.log_tail = shown.map(|it| it.status.log_tail.clone()).unwrap_or_default();
+    scene.receipt.status.code = Some(failure.code);
     let before = match previous(&scene) {
         Some(number) => format!("v{number} goes on"),
         None => "nothing ran before".into(),
@@ -39,8 +41,12 @@ pub(super) fn decide(mut scene: Scene<'_>) -> Decision {
     if going > 0 && scene.now < late {
         return scene.wait(Some(late));
     }
-    let reason = scene.rollout.status.failure.clone();
-    scene.finish(Verdict::Failed, reason.unwrap_or_else(|| "the release failed".into()))
+    let reason = scene.rollout.status.failure.clone().unwrap_or_else(|| "the release failed".into());
+    // It is called off if that is why it is taken back, not if it failed before anybody asked.
+    let called_off = scene.rollout.spec.cancelled_by.as_ref().is_some_and(|by| reason == cancel::reason(by));
+    let verdict = if called_off { Verdict::Cancelled } else { Verdict::Failed };
+    let code = scene.receipt.status.code.unwrap_or(Code::Unhealthy);
+    scene.finish(verdict, Some(code), reason)
 }
 
 /// The number of the release that goes on.

@@ -1,20 +1,21 @@
 //! Everything that one decision about a rollout looks at, and the transaction that it fills.
 
-use super::steps;
 use crate::{
     claims,
     templates::{after, count},
+    verdict::conclude,
 };
 use freehold_model::{
-    Actor, Desired, Digest, Endpoint, EndpointSpec, Env, Instance, InstanceSpec, Name, ObservedInstance,
-    Phase, Receipt, ReceiptSpec, Release, ReleaseSpec, Rollout, RolloutPhase, Template, Txn, Verdict,
+    Actor, Code, Desired, Digest, Endpoint, EndpointSpec, Env, Instance, InstanceSpec, Name,
+    ObservedInstance, Phase, Receipt, ReceiptSpec, Release, ReleaseSpec, Rollout, RolloutPhase, Template,
+    Txn, Verdict,
 };
 use freehold_reconcile::{Decision, StoreError, View, ViewExt};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 /// Who signs the transactions of this reconciler.
-pub(super) fn controller() -> Actor {
+pub(crate) fn controller() -> Actor {
     Actor::Controller("rollout".into())
 }
 
@@ -106,19 +107,16 @@ impl<'a> Scene<'a> {
     }
 
     /// Ends the rollout, with the verdict that its receipt will bear for good.
-    pub(super) fn finish(mut self, verdict: Verdict, reason: String) -> Decision {
-        let phase = match verdict {
-            Verdict::Succeeded => RolloutPhase::Succeeded,
-            Verdict::Failed => RolloutPhase::Failed,
-        };
-        self.enter(phase);
-        steps::close(&mut self.receipt, self.now);
-        let observed = active(&self.instances).map(observed).collect();
-        let status = &mut self.receipt.status;
-        (status.verdict, status.finished) = (Some(verdict), Some(self.now));
-        (status.reason, status.instances) = (Some(reason.clone()), observed);
-        let what = if verdict == Verdict::Succeeded { "rollout.succeeded" } else { "rollout.failed" };
-        self.txn.event(self.rollout.id, what, json!({ "reason": reason, "receipt": self.receipt.id }));
+    pub(super) fn finish(mut self, verdict: Verdict, code: Option<Code>, reason: String) -> Decision {
+        let well = verdict == Verdict::Succeeded;
+        self.enter(if well { RolloutPhase::Succeeded } else { RolloutPhase::Failed });
+        conclude(&mut self.receipt, verdict, code, &reason, self.now);
+        self.receipt.status.instances = active(&self.instances).map(observed).collect();
+        let what = format!("rollout.{}", verdict.word());
+        self.txn.event(self.rollout.id, &what, json!({ "reason": reason, "receipt": self.receipt.id }));
+        self.target.status.verdict = Some(verdict);
+        self.target.status.receipt = Some(self.receipt.id);
+        self.txn.put_status(&self.target);
         self.txn.release(claims::ROLLOUT, self.env.id);
         self.commit(None)
     }

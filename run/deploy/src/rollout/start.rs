@@ -7,8 +7,8 @@ use super::{
     scene::{Scene, Wanted, is_healthy},
     shift, steps,
 };
-use crate::{claims, plan::blockers::other_owner};
-use freehold_model::{Instance, InstanceId, Name, Txn};
+use crate::{cancel, claims, plan::blockers::other_owner};
+use freehold_model::{Code, Instance, InstanceId, Name, Txn};
 use freehold_reconcile::{Decision, Ids, StoreError};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
@@ -17,11 +17,12 @@ use std::collections::BTreeSet;
 pub(super) struct Failure {
     pub(super) reason: String,
     pub(super) instance: Option<InstanceId>,
+    pub(super) code: Code,
 }
 
-impl From<String> for Failure {
-    fn from(reason: String) -> Failure {
-        Failure { reason, instance: None }
+impl Failure {
+    fn new(code: Code, reason: String) -> Failure {
+        Failure { reason, instance: None, code }
     }
 }
 
@@ -33,6 +34,10 @@ enum Progress {
 }
 
 pub(super) fn decide(scene: Scene<'_>, ids: &mut dyn Ids) -> Result<Decision, StoreError> {
+    if let Some(by) = &scene.rollout.spec.cancelled_by {
+        let failure = Failure::new(Code::Conflict, cancel::reason(by));
+        return Ok(restore::begin(scene, failure));
+    }
     if let Some(failure) = taken_port(&scene)? {
         return Ok(restore::begin(scene, failure));
     }
@@ -58,7 +63,7 @@ fn create(mut scene: Scene<'_>, ids: &mut dyn Ids) -> Result<Decision, StoreErro
     let mut creator = Creator::new(scene.view, env, release, false, scene.now)?;
     let mut txn = scene.txn.clone();
     match fill(&scene, &mut creator, &mut txn, ids) {
-        Err(reason) => Ok(restore::begin(scene, reason.into())),
+        Err(reason) => Ok(restore::begin(scene, Failure::new(Code::Unplaceable, reason))),
         Ok(detail) => {
             scene.txn = txn;
             steps::open(&mut scene.receipt, "start", detail, scene.now);
@@ -105,7 +110,8 @@ fn taken_port(scene: &Scene<'_>) -> Result<Option<Failure>, StoreError> {
     for endpoint in &scene.target.spec.manifest.endpoint {
         let key = claims::port(endpoint.protocol, endpoint.listen);
         if let Some(owner) = other_owner(scene.view, &key, Some(scene.env.id))? {
-            return Ok(Some(format!("port {key} was taken by {owner} meanwhile").into()));
+            let reason = format!("port {key} was taken by {owner} meanwhile");
+            return Ok(Some(Failure::new(Code::Conflict, reason)));
         }
     }
     Ok(None)
@@ -122,7 +128,8 @@ fn progress(scene: &Scene<'_>) -> Progress {
             Judgement::Healthy => {}
             Judgement::Waiting(wake) => waiting.push((instance, wake)),
             Judgement::Failed(reason) => {
-                return Progress::Failed(Failure { reason, instance: Some(instance.id) });
+                let instance = Some(instance.id);
+                return Progress::Failed(Failure { reason, instance, code: Code::Unhealthy });
             }
         }
     }
@@ -140,5 +147,5 @@ fn late(scene: &Scene<'_>, first: &str) -> Failure {
     let sets = scene.sets();
     let waits = |instance: &&&Instance| !is_healthy(instance);
     let instance = sets.fresh.iter().chain(&sets.kept).find(waits).map(|instance| instance.id);
-    Failure { reason: format!("not healthy within {allowed:#}: {first}"), instance }
+    Failure { reason: format!("not healthy within {allowed:#}: {first}"), instance, code: Code::Unhealthy }
 }

@@ -1,6 +1,6 @@
 //! The steps that a receipt tells, each with its times. At most one is open.
 
-use freehold_model::{Receipt, Step};
+use freehold_model::{Receipt, Step, Waiting};
 use jiff::Timestamp;
 
 /// Ends the open step, if there is one, and begins another.
@@ -11,7 +11,15 @@ pub(crate) fn open(receipt: &mut Receipt, name: &str, detail: impl Into<String>,
         detail: detail.into(),
         started: now,
         finished: None,
+        waiting: None,
     });
+}
+
+/// Says what the open step waits for.
+pub(crate) fn waits(receipt: &mut Receipt, waiting: Waiting) {
+    if let Some(step) = receipt.status.steps.last_mut().filter(|step| step.finished.is_none()) {
+        step.waiting = Some(waiting);
+    }
 }
 
 /// Ends the open step.

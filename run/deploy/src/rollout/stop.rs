@@ -17,7 +17,7 @@ pub(super) fn decide(mut scene: Scene<'_>) -> Decision {
     scene.env.spec.release = Some(scene.target.id);
     scene.txn.put_spec(&scene.env);
     let reason = reason(&scene, going);
-    scene.finish(Verdict::Succeeded, reason)
+    scene.finish(Verdict::Succeeded, None, reason)
 }
 
 /// `v3 runs: web 2 of 2 healthy`, and what is not as it should be.

@@ -1,7 +1,8 @@
 //! A house with one node, whose agent and edge are the test itself.
 
 use freehold_deploy::{
-    PlanError, Request, RolloutReconciler, TeardownReconciler, apply, plan_deploy, plan_remove, plan_rollback,
+    Asking, PlanError, Request, RolloutReconciler, TeardownReconciler, apply, cancel, plan_deploy,
+    plan_remove, plan_rollback,
 };
 use freehold_model::{
     Actor, AnyId, AppSpec, Bytes, Capacity, Digest, Endpoint, EndpointSpec, EndpointStatus, Env, EnvSpec,
@@ -116,10 +117,25 @@ impl House {
     }
 
     pub(crate) fn apply(&mut self, plan: &Plan) -> Result<ReceiptId, PlanError> {
-        let (view, actor, now) = (self.view(), Actor::User("admin".into()), self.clock.after(0));
-        let (txn, receipt) = apply(&view, plan, &actor, "req", now, &mut self.ids)?;
+        self.apply_by("admin", plan, false)
+    }
+
+    pub(crate) fn apply_by(&mut self, who: &str, plan: &Plan, pinned: bool) -> Result<ReceiptId, PlanError> {
+        let (view, actor) = (self.view(), Actor::User(who.into()));
+        let asking = Asking { actor: &actor, request: "req", now: self.clock.after(0), pinned };
+        let (txn, receipt) = apply(&view, plan, &asking, &mut self.ids)?;
         self.store.commit_now(txn).unwrap();
         Ok(receipt)
+    }
+
+    /// Cancels; the sentence of the refusal if it is refused.
+    pub(crate) fn cancel(&mut self, id: ReceiptId) -> Result<(), String> {
+        let (view, actor) = (self.view(), Actor::User("admin".into()));
+        let txn = cancel(&view, id, &actor, "req", self.clock.after(0)).map_err(|error| error.to_string())?;
+        if let Some(txn) = txn {
+            self.store.commit_now(txn).unwrap();
+        }
+        Ok(())
     }
 
     pub(crate) fn deploy(&mut self, manifest: &Manifest) -> ReceiptId {

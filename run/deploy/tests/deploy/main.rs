@@ -4,5 +4,6 @@ mod failing;
 mod house;
 mod ordering;
 mod planning;
+mod queueing;
 mod removing;
 mod rolling;

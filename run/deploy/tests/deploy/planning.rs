@@ -83,16 +83,6 @@ fn a_restart_replaces_everything_once() {
 }
 
 #[test]
-fn a_rollout_under_way_stops_the_next_and_names_its_receipt() {
-    let mut house = House::new();
-    let receipt = house.deploy(&manifest(1));
-    let plan = house.plan(&changed(1, "debug"), &image("one"), false).unwrap();
-    let problem = house.apply(&plan).unwrap_err().problem();
-    assert_eq!(problem.code, Code::Conflict);
-    assert!(problem.hint.unwrap().contains(&format!("freehold receipt {receipt} --wait")));
-}
-
-#[test]
 fn a_port_of_another_app_stops_it_and_names_the_app() {
     let mut house = House::new();
     house.occupy("tcp/8000");
@@ -141,6 +131,25 @@ fn a_rollback_goes_to_the_last_other_release_that_ran_well() {
     assert_eq!(receipt.spec.release_number, Some(2));
     assert_eq!(house.env().spec.last_number, 4, "no release was made");
     assert_eq!(house.instances()[0].spec.template.env["LOG"], "two");
+}
+
+#[test]
+fn rolling_back_again_goes_further_back_and_never_to_and_fro() {
+    let mut house = House::new();
+    for log in ["one", "two", "three"] {
+        house.deploy_well(&changed(1, log));
+    }
+    let back = |house: &mut House, to| {
+        let plan = house.plan_rollback(to).unwrap();
+        let receipt = house.apply(&plan).unwrap();
+        house.let_it_go_well(receipt).spec.release_number
+    };
+    assert_eq!([back(&mut house, None), back(&mut house, None)], [Some(2), Some(1)]);
+    assert_eq!(house.plan_rollback(None).unwrap_err().problem().code, Code::NotFound, "v1 was the first");
+    house.deploy_well(&changed(1, "four"));
+    assert_eq!(house.plan_rollback(None).unwrap().release, Some(1), "v2 and v3 were rolled away from");
+    assert_eq!(back(&mut house, Some(3)), Some(3), "by name it may be any");
+    assert_eq!(house.plan_rollback(None).unwrap().release, Some(4));
 }
 
 #[test]

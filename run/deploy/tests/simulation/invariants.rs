@@ -2,8 +2,9 @@
 
 use crate::user::Asked;
 use freehold_model::{
-    Actor, AnyId, AppSpec, Desired, EndpointSpec, Env, EnvSpec, Event, Instance, InstanceId, InstanceSpec,
-    Kind, Name, Phase, ReceiptSpec, ReleaseId, ReleaseSpec, RolloutPhase, RolloutSpec, Seq, Verdict,
+    Actor, AnyId, AppSpec, Code, Desired, EndpointSpec, Env, EnvSpec, Event, Instance, InstanceId,
+    InstanceSpec, Kind, Name, Phase, ReceiptId, ReceiptSpec, ReceiptStatus, ReleaseId, ReleaseSpec,
+    RolloutPhase, RolloutSpec, Seq, Verdict,
 };
 use freehold_reconcile::{
     View, ViewExt,
@@ -25,6 +26,8 @@ pub(crate) struct Invariants {
     asked: Rc<RefCell<Vec<Asked>>>,
     chaos: bool,
     seen: Seq,
+    /// The receipts that have their verdict, as they were then.
+    ended: BTreeMap<ReceiptId, ReceiptStatus>,
     /// The processes that had an available instance after the step before.
     available: BTreeSet<(AnyId, Name)>,
     /// The processes that had a healthy instance after the step before, serving or not.
@@ -50,6 +53,7 @@ impl Invariants {
             asked,
             chaos,
             seen: 0,
+            ended: BTreeMap::new(),
             available: BTreeSet::new(),
             healthy: BTreeSet::new(),
         }
@@ -63,9 +67,39 @@ impl Invariants {
         // Nodes neither claim nor create: what they report leaves the claims alone.
         if !by_nodes(&events) {
             claims_are_held(view, &instances)?;
+            self.receipts_are_true(view)?;
         }
         self.nobody_takes_the_last_one_away(view, &instances, &events)?;
         self.the_edge_keeps_someone_to_route_to(view, &instances, &events)
+    }
+
+    /// At most one operation waits in an env and it holds its place, a verdict is for good, and what ended
+    /// while it waited has changed nothing.
+    fn receipts_are_true(&mut self, view: &MemoryView) -> Check {
+        let receipts = view.all::<ReceiptSpec>(None).unwrap();
+        let rollouts = view.all::<RolloutSpec>(None).unwrap();
+        for receipt in &receipts {
+            let (id, status) = (receipt.id, &receipt.status);
+            if let Some(before) = self.ended.get(&id).filter(|before| *before != status) {
+                return Err(format!("{id} had the verdict {before:?}, now it says {status:?}"));
+            }
+            if status.verdict.is_some() {
+                self.ended.insert(id, status.clone());
+            }
+            let env = receipt.parent.map(|parent| parent.to_string()).unwrap_or_default();
+            let waits = status.behind.is_some();
+            if waits != (view.claim("waiting", &env).unwrap() == Some(receipt.any_id())) {
+                return Err(format!("{id} waits: {waits}, and its place in the queue says otherwise"));
+            }
+            let never_ran = waits || status.verdict == Some(Verdict::Superseded);
+            if never_ran && (status.steps.len() != 1 || receipt.spec.release.is_some()) {
+                return Err(format!("{id} never had its turn, but did {:?}", status.steps));
+            }
+            if never_ran && rollouts.iter().any(|rollout| rollout.spec.receipt == id) {
+                return Err(format!("{id} never had its turn, but has a rollout"));
+            }
+        }
+        Ok(())
     }
 
     /// Invariant 3: a process that should go on and had an available instance has one still, unless the
@@ -143,11 +177,12 @@ impl Invariants {
             let receipt = view.find::<ReceiptSpec>(id).unwrap().ok_or(format!("{id} was lost"))?;
             let (verdict, reason) = (receipt.status.verdict, receipt.status.reason.unwrap_or_default());
             let removed = reason == "the app was removed";
+            let stale = asked.pinned && receipt.status.code == Some(Code::StalePlan);
             let taken = reason.contains("was taken by") || reason.contains("cannot be placed");
             match verdict {
                 None => return Err(format!("{id} has no verdict")),
                 Some(Verdict::Succeeded) if asked.broken => return Err(format!("{id} succeeded: {reason}")),
-                Some(Verdict::Failed) if !asked.broken && !self.chaos && !removed && !taken => {
+                Some(Verdict::Failed) if !asked.broken && !self.chaos && !removed && !taken && !stale => {
                     return Err(format!("{id} failed: {reason}"));
                 }
                 Some(_) => {}
@@ -260,6 +295,9 @@ fn runs_its_release(view: &MemoryView, env: &Env, instances: &[Instance]) -> Che
 fn nothing_is_left_over(view: &MemoryView, instances: &[Instance]) -> Check {
     if view.claims("address").unwrap().len() != instances.len() {
         return Err("an address is held by nobody's instance".into());
+    }
+    if !view.claims("waiting").unwrap().is_empty() {
+        return Err("an operation still waits".into());
     }
     if !view.claims("rollout").unwrap().is_empty() {
         return Err("a rollout is still active".into());

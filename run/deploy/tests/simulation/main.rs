@@ -1,5 +1,5 @@
 //! Rollouts and removals over thousands of seeded worlds: people deploy good and broken releases, scale,
-//! roll back and remove, while controllers and agents crash, reports come late or twice, and nodes are
+//! roll back, remove, queue up and cancel, while controllers and agents crash, reports come late or twice, and nodes are
 //! cut off. After every step the invariants must hold; at the end everything must be as asked.
 
 mod invariants;
@@ -44,16 +44,29 @@ fn a_seed_replays_exactly() {
 #[test]
 fn the_worlds_are_eventful() {
     let seen = RefCell::new(BTreeSet::new());
-    for seed in 0..40 {
+    for seed in 0..60 {
         let mut tell = |view: &MemoryView| {
             let receipts = view.all::<ReceiptSpec>(None).unwrap();
-            let outcome = |it: Receipt| format!("{:?} {:?}", it.spec.operation, it.status.verdict.unwrap());
-            seen.borrow_mut().extend(receipts.into_iter().map(outcome));
+            let outcome = |it: &Receipt| format!("{:?} {:?}", it.spec.operation, it.status.verdict.unwrap());
+            seen.borrow_mut().extend(receipts.iter().map(outcome));
+            let waited = |it: &&Receipt| it.status.steps.iter().any(|step| step.name == "queue");
+            let outcome = |it: &Receipt| format!("waited, then {:?}", it.status.verdict.unwrap());
+            seen.borrow_mut().extend(receipts.iter().filter(waited).map(outcome));
         };
         world(seed, false, true, &mut tell).unwrap();
     }
     let seen = seen.into_inner();
-    for wanted in ["Deploy Succeeded", "Deploy Failed", "Rollback Succeeded", "Remove Succeeded"] {
+    for wanted in [
+        "Deploy Succeeded",
+        "Deploy Failed",
+        "Deploy Cancelled",
+        "Rollback Succeeded",
+        "Remove Succeeded",
+        "waited, then Succeeded",
+        "waited, then Failed",
+        "waited, then Cancelled",
+        "waited, then Superseded",
+    ] {
         assert!(seen.contains(wanted), "{wanted} does not happen: {seen:?}");
     }
 }

@@ -1,11 +1,16 @@
 //! A person at the command line: plans, thinks, applies; sometimes the plan is stale by then.
 
-use freehold_deploy::{PlanError, Request, apply, check_fresh, plan_deploy, plan_remove, plan_rollback};
+use freehold_deploy::{
+    Asking, PlanError, Request, apply, cancel, check_fresh, plan_deploy, plan_remove, plan_rollback,
+};
 use freehold_model::{
-    Actor, Bytes, Digest, ImageRef, Manifest, Millicores, Millis, Name, Plan, ReceiptId, Txn,
+    Actor, Bytes, Digest, ImageRef, Manifest, Millicores, Millis, Name, Plan, ReceiptId, ReceiptSpec, Txn,
     manifest::{Check, Driver, Endpoint, Probe, Process, Protocol, ProxyProtocol},
 };
-use freehold_reconcile::sim::{Context, Part};
+use freehold_reconcile::{
+    ViewExt,
+    sim::{Context, Part},
+};
 use jiff::Timestamp;
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
@@ -14,6 +19,8 @@ pub(crate) struct Asked {
     pub(crate) receipt: Option<ReceiptId>,
     /// Whether it starts instances that never become healthy.
     pub(crate) broken: bool,
+    /// Whether the plan that was looked at must still hold when its turn comes.
+    pub(crate) pinned: bool,
 }
 
 /// Does one operation after another.
@@ -28,7 +35,8 @@ pub(crate) struct User {
 enum State {
     Idle,
     Looking(Wish, Box<Plan>),
-    Sending(Box<Txn>, ReceiptId, bool),
+    Sending(Box<Txn>, Asked),
+    Cancelling(ReceiptId),
 }
 
 #[derive(Clone)]
@@ -36,6 +44,7 @@ enum Wish {
     Deploy(Manifest, bool),
     Rollback(Name, Option<u32>),
     Remove(Name),
+    Cancel(ReceiptId),
 }
 
 impl User {
@@ -43,16 +52,23 @@ impl User {
         User { left, next: None, state: State::Idle, asked }
     }
 
-    fn done(&mut self, receipt: Option<ReceiptId>, broken: bool) -> State {
+    fn done(&mut self, asked: Asked) -> State {
         self.left -= 1;
-        self.asked.borrow_mut().push(Asked { receipt, broken });
+        self.asked.borrow_mut().push(asked);
         State::Idle
+    }
+
+    fn nothing(&mut self) -> State {
+        self.done(Asked { receipt: None, broken: false, pinned: false })
     }
 
     fn act(&mut self, context: &mut Context) -> State {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle => {
                 let wish = wish(context);
+                if let Wish::Cancel(receipt) = wish {
+                    return State::Cancelling(receipt);
+                }
                 match plan(context, &wish) {
                     Ok(plan) => State::Looking(wish, Box::new(plan)),
                     Err(error) => self.refused(context, &error),
@@ -62,10 +78,21 @@ impl User {
                 Ok(state) => state,
                 Err(error) => self.refused(context, &error),
             },
-            State::Sending(txn, receipt, broken) => {
+            State::Sending(txn, asked) => {
                 let outcome = context.store.commit_now(*txn);
-                context.tell(format_args!("user: {receipt}: {outcome:?}"));
-                self.done(outcome.ok().map(|_| receipt), broken)
+                context.tell(format_args!("user: {:?}: {outcome:?}", asked.receipt));
+                let receipt = asked.receipt.filter(|_| outcome.is_ok());
+                self.done(Asked { receipt, ..asked })
+            }
+            State::Cancelling(receipt) => {
+                let (view, actor) = (context.store.view_now(), Actor::User("admin".into()));
+                let outcome = cancel(&view, receipt, &actor, "request", context.now());
+                context.tell(format_args!("user cancels {receipt}: {outcome:?}"));
+                if let Ok(Some(txn)) = outcome {
+                    // A conflict: it was too late.
+                    let _ = context.store.commit_now(txn);
+                }
+                self.nothing()
             }
         }
     }
@@ -74,14 +101,17 @@ impl User {
         let plan = plan(context, wish)?;
         check_fresh(&plan, Some(&seen.hash))?;
         let (actor, view, now) = (Actor::User("admin".into()), context.store.view_now(), context.now());
-        let (txn, receipt) = apply(&view, &plan, &actor, "request", now, &mut context.ids)?;
+        let pinned = context.random.one_in(4);
+        let asking = Asking { actor: &actor, request: "request", now, pinned };
+        let (txn, receipt) = apply(&view, &plan, &asking, &mut context.ids)?;
         context.tell(format_args!("user: {:?} {} to {:?}", plan.operation, plan.app, plan.release));
-        Ok(State::Sending(Box::new(txn), receipt, is_broken(&plan)))
+        let asked = Asked { receipt: Some(receipt), broken: is_broken(&plan), pinned };
+        Ok(State::Sending(Box::new(txn), asked))
     }
 
     fn refused(&mut self, context: &mut Context, error: &PlanError) -> State {
         context.tell(format_args!("user is refused: {}", error.problem()));
-        self.done(None, false)
+        self.nothing()
     }
 }
 
@@ -110,13 +140,18 @@ fn plan(context: &Context, wish: &Wish) -> Result<Plan, PlanError> {
         }
         Wish::Rollback(app, to) => plan_rollback(&view, &project, &app, &env, to),
         Wish::Remove(app) => plan_remove(&view, &project, &app),
+        Wish::Cancel(receipt) => unreachable!("{receipt}: a cancellation has no plan"),
     }
 }
 
 fn wish(context: &mut Context) -> Wish {
     let app = name(context.random.pick::<&str>(&["alpha", "alpha", "beta"]));
-    match context.random.between(0, 10) {
+    match context.random.between(0, 12) {
         0 => Wish::Remove(app),
+        3 | 4 => match last_receipt(context) {
+            Some(receipt) => Wish::Cancel(receipt),
+            None => Wish::Remove(app),
+        },
         1 | 2 => {
             let to = Some(context.random.between(1, 4) as u32).filter(|_| context.random.one_in(3));
             Wish::Rollback(app, to)
@@ -126,6 +161,12 @@ fn wish(context: &mut Context) -> Wish {
             Wish::Deploy(manifest(context, app), restart)
         }
     }
+}
+
+/// The newest receipt, whatever has become of it.
+fn last_receipt(context: &Context) -> Option<ReceiptId> {
+    let receipts = context.store.view_now().all::<ReceiptSpec>(None).unwrap_or_default();
+    receipts.iter().max_by_key(|receipt| (receipt.spec.accepted, receipt.id)).map(|receipt| receipt.id)
 }
 
 fn manifest(context: &mut Context, app: Name) -> Manifest {
