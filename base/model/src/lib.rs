@@ -16,6 +16,7 @@ pub mod plan;
 pub mod problem;
 pub mod query;
 pub mod resource;
+pub mod traffic;
 pub mod txn;
 pub mod units;
 

@@ -1,6 +1,8 @@
-//! What a first start makes: the org `home`, its project `default`, and this machine's node.
+//! What a first start makes: the org `home`, its project `default`, this machine's node, and the
+//! platform's IPv6 prefix.
 
 use anyhow::{Context, Result};
+use freehold_edge::own::{self, Prefix};
 use freehold_model::{
     Actor, Name, NodeId, NodeSpec, Org, OrgSpec, ProjectSpec, Resource, Spec, Txn,
     id::{OrgId, ProjectId},
@@ -33,6 +35,10 @@ fn plan(view: &dyn View, clock: &dyn Clock) -> Result<(Txn, NodeId), StoreError>
             org.id
         }
     };
+    // Unique among all platforms, most likely: two that meet one day need not be numbered anew.
+    if view.claims(own::PREFIX)?.is_empty() {
+        txn.claim(own::PREFIX, Prefix::random(ids.ulid().random()).address(), org);
+    }
     if view.named::<ProjectSpec>(Some(org.into()), "default")?.is_none() {
         let id = ProjectId(ids.ulid());
         txn.put(&Resource::new(id, "default", Some(org.into()), ProjectSpec {}, now));

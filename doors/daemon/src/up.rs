@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use freehold_agent::{Agent, AgentConfig};
 use freehold_api::ApiState;
 use freehold_deploy::{RolloutReconciler, TeardownReconciler, address};
-use freehold_edge::Edge;
+use freehold_edge::{Edge, EdgeConfig};
 use freehold_identity::{TokenFile, Tokens};
 use freehold_image::ImageStore;
 use freehold_model::NodeId;
@@ -116,7 +116,12 @@ impl House {
         );
 
         let shutdown = CancellationToken::new();
-        let edge = Edge::start(store.clone(), options.endpoints_on.clone(), shutdown.clone());
+        let config = EdgeConfig {
+            listen_on: options.endpoints_on.clone(),
+            access_log: Some(options.data.join("access")),
+            own_addresses: true,
+        };
+        let edge = Edge::start(store.clone(), config, shutdown.clone());
         let mut tasks = JoinSet::new();
         let reconcilers: [Arc<dyn Reconciler>; 2] =
             [Arc::new(RolloutReconciler), Arc::new(TeardownReconciler)];

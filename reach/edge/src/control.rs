@@ -4,17 +4,23 @@
 //! or a refused write costs another round and nothing else.
 
 use crate::{
+    access::{Access, Writing},
+    door::{Hall, OwnPorts},
+    observer::Observer,
+    own::{self, Network, Prefix},
     ports::Ports,
     proxy::{self, Connections},
+    relay::Pipes,
     routing::Routing,
     status,
+    workers::Workers,
 };
 use freehold_model::{
     Actor, CommitError, EndpointSpec, InstanceSpec, Kind, Rollout, RolloutId, RolloutSpec, Seq, Txn,
 };
 use freehold_reconcile::{Store, StoreError, View, ViewExt};
 use rustix::process::{Resource, getrlimit};
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::Notify,
     task::JoinHandle,
@@ -31,21 +37,52 @@ const RESYNC: Duration = Duration::from_secs(30);
 /// More events than this since the last round, and the round is made without looking at them.
 const EVENTS: usize = 1000;
 
+/// How to run.
+#[derive(Debug, Clone, Default)]
+pub struct EdgeConfig {
+    /// The addresses on which endpoints listen; all of the machine's, IPv6 and IPv4, if empty.
+    pub listen_on: Vec<IpAddr>,
+    /// Where access logs are kept; nowhere if not given.
+    pub access_log: Option<PathBuf>,
+    /// Whether each endpoint has an IPv6 address of its own, if the machine allows it.
+    pub own_addresses: bool,
+}
+
 /// The running proxy.
 pub struct Edge {
     control: JoinHandle<()>,
     connections: TaskTracker,
+    observer: Observer,
+    workers: Workers,
+    writing: Writing,
 }
 
 impl Edge {
-    /// Starts to carry connections for every endpoint in `store`, on each of `listen_on` (on all
-    /// addresses, IPv6 and IPv4, if it is empty), until `shutdown`: then it accepts no more at once.
-    pub fn start(store: Arc<dyn Store>, listen_on: Vec<IpAddr>, shutdown: CancellationToken) -> Edge {
-        let files = getrlimit(Resource::Nofile).current;
-        let (connections, drained) = (Connections::new(proxy::most(files)), Arc::new(Notify::new()));
-        let ports = Ports::new(listen_on, connections.clone(), Arc::clone(&drained));
-        let control = Control { store, ports, drained, seen: None };
-        Edge { control: tokio::spawn(control.run(shutdown)), connections: connections.tasks }
+    /// Starts to carry traffic for every endpoint in `store` until `shutdown`: then it accepts no more
+    /// at once.
+    pub fn start(store: Arc<dyn Store>, config: EdgeConfig, shutdown: CancellationToken) -> Edge {
+        let (most, pipes) = proxy::shares(getrlimit(Resource::Nofile).current);
+        let (connections, drained) = (Connections::new(most), Arc::new(Notify::new()));
+        let (access, writing) = Access::start(config.access_log.clone());
+        let hall = Hall {
+            connections: connections.clone(),
+            pipes: Pipes::new(pipes),
+            access,
+            own_ports: OwnPorts::default(),
+            drained: Arc::clone(&drained),
+        };
+        let workers = Workers::start();
+        let ports = Ports::new(config.listen_on, workers.handles().to_vec(), hall);
+        let observer = Observer { doors: ports.doors(), folder: config.access_log };
+        let network = if config.own_addresses { Own::Unknown } else { Own::None };
+        let control = Control { store, ports, drained, network, seen: None };
+        let control = tokio::spawn(control.run(shutdown));
+        Edge { control, connections: connections.tasks, observer, workers, writing }
+    }
+
+    /// Through which others see what it carries.
+    pub fn observer(&self) -> Observer {
+        self.observer.clone()
     }
 
     /// Waits, after `shutdown`, until the open connections have ended, at most `patience`.
@@ -55,6 +92,13 @@ impl Edge {
         if timeout(patience, self.connections.wait()).await.is_err() {
             tracing::info!(open = self.connections.len(), "connections were cut at shutdown");
         }
+        let (workers, writing) = (self.workers, self.writing);
+        // What is cut leaves its last lines in the log, which is written after that.
+        let ended = tokio::task::spawn_blocking(move || {
+            workers.stop();
+            drop(writing);
+        });
+        let _ = ended.await;
     }
 }
 
@@ -62,8 +106,18 @@ struct Control {
     store: Arc<dyn Store>,
     ports: Ports,
     drained: Arc<Notify>,
+    network: Own,
     /// The version of the view of the last round.
     seen: Option<Seq>,
+}
+
+/// Whether endpoints have addresses of their own.
+enum Own {
+    /// It was not tried yet.
+    Unknown,
+    /// They do not: not wanted, or not allowed.
+    None,
+    Network(Prefix, #[expect(dead_code, reason = "takes the route away when dropped")] Network),
 }
 
 impl Control {
@@ -96,9 +150,23 @@ impl Control {
 
     async fn round(&mut self) -> Result<(), RoundError> {
         let view = self.store.view().await?;
-        let routing = if self.is_concerned(&*view)? { Some(routing(&*view)?) } else { None };
+        let planned = match self.is_concerned(&*view)? {
+            true => {
+                let mut routing = routing(&*view)?;
+                let claims = self.give_addresses(&*view, &mut routing)?;
+                Some((routing, claims))
+            }
+            false => None,
+        };
         drop(view);
-        let Some(routing) = routing else { return Ok(()) };
+        let Some((routing, claims)) = planned else { return Ok(()) };
+        if !claims.is_empty() {
+            match self.store.commit(claims).await {
+                // An endpoint went meanwhile, which is an event: the next round thinks again.
+                Err(error) if error.is_conflict() => return Ok(()),
+                done => drop(done?),
+            }
+        }
         self.ports.apply(&routing).await;
         self.write(&routing).await
     }
@@ -110,6 +178,29 @@ impl Control {
         let events = view.events(seen, EVENTS, None)?;
         let ours = |kind| matches!(kind, Kind::Endpoint | Kind::Instance | Kind::Rollout);
         Ok(events.len() == EVENTS || events.iter().any(|event| ours(event.subject.kind)))
+    }
+
+    /// Gives each endpoint the address that is its own; answers with the claims that are new.
+    fn give_addresses(&mut self, view: &dyn View, routing: &mut Routing) -> Result<Txn, StoreError> {
+        let mut txn = Txn::new(Actor::Controller("edge".into()), "endpoints have addresses", "edge");
+        if matches!(self.network, Own::Unknown) {
+            self.network = match Prefix::claimed(&view.claims(own::PREFIX)?) {
+                Some(prefix) => own_network(prefix),
+                None => return Ok(txn),
+            };
+        }
+        let Own::Network(prefix, _) = &self.network else { return Ok(txn) };
+        let claims = view.claims(own::ADDRESS)?;
+        let addresses = own::addresses(*prefix, routing.routes.keys().copied(), &claims);
+        for (id, address) in addresses {
+            if !claims.iter().any(|claim| claim.owner == id.into()) {
+                txn.claim(own::ADDRESS, address, id);
+            }
+            if let Some(route) = routing.routes.get_mut(&id) {
+                route.own = Some(address);
+            }
+        }
+        Ok(txn)
     }
 
     async fn write(&self, routing: &Routing) -> Result<(), RoundError> {
@@ -127,6 +218,16 @@ impl Control {
             // An endpoint went meanwhile: that is an event, and the next round leaves it out.
             Err(error) if error.is_conflict() => Ok(()),
             done => Ok(done.map(drop)?),
+        }
+    }
+}
+
+fn own_network(prefix: Prefix) -> Own {
+    match Network::open(prefix.endpoints()) {
+        Ok(network) => Own::Network(prefix, network),
+        Err(error) => {
+            tracing::info!(%error, "endpoints have no addresses of their own: that needs IPv6 and CAP_NET_ADMIN");
+            Own::None
         }
     }
 }

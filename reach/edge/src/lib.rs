@@ -1,17 +1,30 @@
-//! Proxies TCP traffic to instances.
+//! Proxies TCP and UDP traffic to instances.
 //!
 //! The daemon starts one [`Edge`]. It watches the store: every endpoint becomes a listener, every
 //! healthy, serving instance of its process a backend, and what came of it is written back as the
-//! endpoint's status. Deciding ([`routing`], `status`, the choice within a `pool`) is apart from
-//! sockets (`bind`, `ports`, `proxy`); `control` joins the two.
+//! endpoint's status. Deciding ([`routing`], `status`, the choice within a `pool`, the addresses of
+//! `own`) is apart from sockets (`bind`, `ports`); `control` joins the two. Traffic itself (`proxy` and
+//! `relay` for TCP, `udp`) runs on threads of its own (`workers`); what it leaves behind is read through
+//! an [`Observer`].
 
+mod access;
 mod bind;
 mod control;
+mod counters;
+mod door;
+mod header;
 mod holder;
+mod observer;
+pub mod own;
 mod pool;
 mod ports;
 mod proxy;
+mod relay;
 pub mod routing;
 mod status;
+mod udp;
+mod workers;
 
-pub use control::Edge;
+pub use control::{Edge, EdgeConfig};
+pub use door::Settings;
+pub use observer::Observer;

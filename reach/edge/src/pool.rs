@@ -3,16 +3,21 @@
 //! Invariant: a connection is counted from the moment its backend is chosen, under the same lock that
 //! guards the set of backends. So once [`Pool::set`] has returned, [`Pool::draining`] misses nobody.
 
-use crate::routing::Backend;
-use freehold_model::InstanceId;
+use crate::{counters::Counters, routing::Backend};
+use freehold_model::{InstanceId, traffic::BackendTraffic};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
+    },
 };
 use tokio::sync::{Notify, watch};
 
 /// The shared state of an endpoint's connections.
 pub(crate) struct Pool {
+    /// What was carried, and what was not.
+    pub(crate) counters: Counters,
     state: Mutex<State>,
     changed: watch::Sender<()>,
     drained: Arc<Notify>,
@@ -20,25 +25,52 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct State {
-    backends: Vec<Backend>,
-    open: BTreeMap<InstanceId, u32>,
+    members: Vec<Arc<Member>>,
+    /// Those that were members and have connections still.
+    leaving: Vec<Arc<Member>>,
     turn: usize,
+}
+
+struct Member {
+    backend: Backend,
+    serves: AtomicBool,
+    open: AtomicU32,
+    total: AtomicU64,
+    failed: AtomicU64,
 }
 
 impl Pool {
     /// A pool without backends that notifies `drained` when a draining connection ends.
     pub(crate) fn new(drained: Arc<Notify>) -> Arc<Pool> {
         let (changed, _) = watch::channel(());
-        Arc::new(Pool { state: Mutex::default(), changed, drained })
+        Arc::new(Pool { counters: Counters::default(), state: Mutex::default(), changed, drained })
     }
 
     /// Replaces the backends: new connections go to these alone, open ones stay.
     pub(crate) fn set(&self, backends: &[Backend]) {
         let mut state = self.lock();
-        if state.backends != backends {
-            state.backends = backends.to_vec();
-            self.changed.send_replace(());
+        if state.members.iter().map(|member| &member.backend).eq(backends) {
+            return;
         }
+        let mut known: Vec<_> = std::mem::take(&mut state.members);
+        known.append(&mut state.leaving);
+        let mut known: BTreeMap<_, _> = known
+            .into_iter()
+            .map(|member| ((member.backend.instance, member.backend.address), member))
+            .collect();
+        for backend in backends {
+            let member = known.remove(&(backend.instance, backend.address));
+            let member = member.unwrap_or_else(|| Arc::new(Member::new(*backend)));
+            member.serves.store(true, SeqCst);
+            state.members.push(member);
+        }
+        for member in known.into_values() {
+            member.serves.store(false, SeqCst);
+            if member.open.load(SeqCst) > 0 {
+                state.leaving.push(member);
+            }
+        }
+        self.changed.send_replace(());
     }
 
     /// Tells when the set of backends changes.
@@ -49,29 +81,33 @@ impl Pool {
     /// Chooses a backend that is not among `tried`, and counts a connection to it.
     pub(crate) fn lease(self: &Arc<Self>, tried: &[InstanceId]) -> Option<Lease> {
         let mut state = self.lock();
-        let backend = pick(&state.backends, &state.open, tried, state.turn)?;
+        let member = pick(&state.members, tried, state.turn)?;
         state.turn = state.turn.wrapping_add(1);
-        *state.open.entry(backend.instance).or_default() += 1;
-        Some(Lease { pool: Arc::clone(self), backend })
+        member.open.fetch_add(1, SeqCst);
+        Some(Lease { pool: Arc::clone(self), backend: member.backend, member })
     }
 
     /// Open connections of each instance that gets no new ones.
     pub(crate) fn draining(&self) -> BTreeMap<InstanceId, u32> {
-        let state = self.lock();
-        let open = state.open.iter().map(|(instance, count)| (*instance, *count));
-        open.filter(|(instance, _)| !state.serves(*instance)).collect()
+        let mut state = self.lock();
+        state.leaving.retain(|member| member.open.load(SeqCst) > 0);
+        let mut draining = BTreeMap::new();
+        for member in &state.leaving {
+            let instance = member.backend.instance;
+            // One whose target has changed still gets new ones, there.
+            if state.members.iter().all(|member| member.backend.instance != instance) {
+                *draining.entry(instance).or_default() += member.open.load(SeqCst);
+            }
+        }
+        draining
     }
 
-    fn end(&self, instance: InstanceId) {
-        let mut state = self.lock();
-        let left = state.open.get(&instance).map_or(0, |count| count - 1);
-        match left {
-            0 => state.open.remove(&instance),
-            _ => state.open.insert(instance, left),
-        };
-        if !state.serves(instance) {
-            self.drained.notify_one();
-        }
+    /// What each backend has had.
+    pub(crate) fn traffic(&self) -> Vec<BackendTraffic> {
+        let state = self.lock();
+        let members = state.members.iter().map(|member| (true, member));
+        let leaving = state.leaving.iter().map(|member| (false, member));
+        members.chain(leaving).map(|(serves, member)| member.traffic(serves)).collect()
     }
 
     /// Nothing panics while it holds the lock, so a poisoned one is as good as any.
@@ -80,37 +116,64 @@ impl Pool {
     }
 }
 
-impl State {
-    fn serves(&self, instance: InstanceId) -> bool {
-        self.backends.iter().any(|backend| backend.instance == instance)
+impl Member {
+    fn new(backend: Backend) -> Member {
+        let (serves, open) = (AtomicBool::new(true), AtomicU32::new(0));
+        Member { backend, serves, open, total: AtomicU64::new(0), failed: AtomicU64::new(0) }
+    }
+
+    fn traffic(&self, serves: bool) -> BackendTraffic {
+        BackendTraffic {
+            instance: self.backend.instance,
+            serves,
+            active: self.open.load(Relaxed),
+            connections: self.total.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+        }
     }
 }
 
 /// A counted connection to a backend; ends when dropped.
 pub(crate) struct Lease {
     pool: Arc<Pool>,
+    member: Arc<Member>,
     /// The chosen one.
     pub(crate) backend: Backend,
 }
 
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.pool.end(self.backend.instance);
+impl Lease {
+    /// The backend answered.
+    pub(crate) fn succeeded(&self) {
+        self.member.total.fetch_add(1, Relaxed);
+    }
+
+    /// It did not.
+    pub(crate) fn failed(&self) {
+        self.member.failed.fetch_add(1, Relaxed);
+    }
+
+    /// Whether new connections still go there.
+    pub(crate) fn serves(&self) -> bool {
+        self.member.serves.load(SeqCst)
     }
 }
 
-/// The untried backend with the fewest connections; among equals, the `turn`-th in a circle.
-fn pick(
-    backends: &[Backend],
-    open: &BTreeMap<InstanceId, u32>,
-    tried: &[InstanceId],
-    turn: usize,
-) -> Option<Backend> {
-    let load = |backend: &Backend| open.get(&backend.instance).copied().unwrap_or(0);
-    let untried = || backends.iter().filter(|backend| !tried.contains(&backend.instance));
-    let least = untried().map(load).min()?;
-    let equals: Vec<_> = untried().filter(|backend| load(backend) == least).collect();
-    Some(*equals[turn % equals.len()])
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // In this order: whoever withdraws the backend meanwhile sees the count, or is told.
+        self.member.open.fetch_sub(1, SeqCst);
+        if !self.serves() {
+            self.pool.drained.notify_one();
+        }
+    }
+}
+
+/// The untried backend with the fewest connections; among equals, the one next in a circle.
+fn pick(members: &[Arc<Member>], tried: &[InstanceId], turn: usize) -> Option<Arc<Member>> {
+    let start = turn.checked_rem(members.len())?;
+    let circle = members[start..].iter().chain(&members[..start]);
+    let untried = circle.filter(|member| !tried.contains(&member.backend.instance));
+    untried.min_by_key(|member| member.open.load(SeqCst)).cloned()
 }
 
 #[cfg(test)]
@@ -152,12 +215,24 @@ mod tests {
         assert!(pool.draining().is_empty(), "it still serves");
         pool.set(&[]);
         assert_eq!(pool.draining(), [(backend(1).instance, 1)].into());
-        assert!(pool.lease(&[]).is_none());
+        assert!(pool.lease(&[]).is_none() && !lease.serves());
         drop(lease);
         assert!(pool.draining().is_empty());
         let told = std::pin::pin!(drained.notified());
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(told.poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn a_backend_that_comes_back_still_has_its_connections() {
+        let pool = Pool::new(Arc::default());
+        pool.set(&backends(1));
+        let _lease = pool.lease(&[]).unwrap();
+        pool.set(&[]);
+        pool.set(&backends(2));
+        assert!(pool.draining().is_empty());
+        let next = pool.lease(&[]).unwrap();
+        assert_eq!(next.backend, backend(2), "the first one is busier");
     }
 
     proptest! {
@@ -167,15 +242,16 @@ mod tests {
             tried in prop::collection::vec(1u8..9, 0..8),
             turn: usize,
         ) {
-            let backends = backends(loads.len() as u8);
+            let members: Vec<_> = backends(loads.len() as u8).into_iter().map(|b| Arc::new(Member::new(b))).collect();
+            members.iter().zip(loads).for_each(|(member, load)| member.open.store(load, SeqCst));
             let tried: Vec<_> = tried.into_iter().map(|n| backend(n).instance).collect();
-            let open: BTreeMap<_, _> = backends.iter().map(|b| b.instance).zip(loads).collect();
-            let left: Vec<_> = backends.iter().filter(|b| !tried.contains(&b.instance)).collect();
-            match pick(&backends, &open, &tried, turn) {
+            let left: Vec<_> = members.iter().filter(|m| !tried.contains(&m.backend.instance)).collect();
+            match pick(&members, &tried, turn) {
                 None => prop_assert!(left.is_empty()),
                 Some(chosen) => {
-                    prop_assert!(left.contains(&&chosen));
-                    prop_assert!(left.iter().all(|b| open[&b.instance] >= open[&chosen.instance]));
+                    prop_assert!(left.iter().any(|m| m.backend == chosen.backend));
+                    let load = |m: &Member| m.open.load(SeqCst);
+                    prop_assert!(left.iter().all(|m| load(m) >= load(&chosen)));
                 }
             }
         }

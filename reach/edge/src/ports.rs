@@ -1,70 +1,93 @@
 //! The open ports: follows the routing, opening and closing listeners as endpoints come and go.
 //!
-//! Invariant: an endpoint keeps its pool, and so the count of its connections, as long as it exists;
-//! its listener may come and go meanwhile. A closed port is free when [`Ports::apply`] goes on.
+//! Invariant: an endpoint keeps its door, and so the count of its connections, as long as it exists;
+//! its listeners may come and go meanwhile. A closed port is free when [`Ports::apply`] goes on.
 
 use crate::{
-    bind,
-    pool::Pool,
-    proxy::{self, Connections},
-    routing::Routing,
+    bind::{self, Wanted},
+    door::{Door, Hall},
+    proxy,
+    routing::{Route, Routing},
     status::Outcome,
+    udp,
 };
-use freehold_model::EndpointId;
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
-use tokio::{sync::Notify, task::JoinSet, time::Instant};
+use freehold_model::{EndpointId, manifest::Protocol};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{runtime::Handle, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The first wait before a port that could not be had is tried again; it doubles up to [`SLOWEST`].
 const SOONEST: Duration = Duration::from_millis(100);
 const SLOWEST: Duration = Duration::from_secs(5);
 
+/// The doors of all endpoints, to be looked at from outside.
+pub(crate) type Doors = Arc<Mutex<BTreeMap<EndpointId, Arc<Door>>>>;
+
 /// Every endpoint's port.
 pub(crate) struct Ports {
     listen_on: Vec<IpAddr>,
-    connections: Connections,
-    drained: Arc<Notify>,
+    workers: Vec<Handle>,
+    hall: Hall,
     ports: BTreeMap<EndpointId, Port>,
+    doors: Doors,
 }
 
 struct Port {
-    pool: Arc<Pool>,
+    door: Arc<Door>,
     state: State,
 }
 
 enum State {
     Closed(String),
-    Open { port: u16, addresses: Vec<IpAddr>, stop: CancellationToken, acceptors: JoinSet<()> },
-    Failed { port: u16, message: String, again: Instant, wait: Duration },
+    Open { at: At, addresses: Vec<IpAddr>, stop: CancellationToken, acceptors: Vec<JoinHandle<()>> },
+    Failed { at: At, message: String, again: Instant, wait: Duration },
 }
 
+/// Where an endpoint listens, its own address included.
+type At = (Protocol, u16, Option<Ipv6Addr>);
+
 impl Ports {
-    /// No ports yet; those to come listen on `listen_on`, and carry their connections as `connections`.
-    pub(crate) fn new(listen_on: Vec<IpAddr>, connections: Connections, drained: Arc<Notify>) -> Ports {
-        Ports { listen_on, connections, drained, ports: BTreeMap::new() }
+    /// No ports yet; those to come listen on `listen_on`, and are served by `workers`.
+    pub(crate) fn new(listen_on: Vec<IpAddr>, workers: Vec<Handle>, hall: Hall) -> Ports {
+        Ports { listen_on, workers, hall, ports: BTreeMap::new(), doors: Doors::default() }
+    }
+
+    /// The doors, as they come and go.
+    pub(crate) fn doors(&self) -> Doors {
+        Arc::clone(&self.doors)
     }
 
     /// Makes listeners and backends as `routing` says: first closes, then opens.
     pub(crate) async fn apply(&mut self, routing: &Routing) {
         let gone = self.ports.extract_if(.., |id, _| !routing.routes.contains_key(id));
-        for (_, mut port) in gone.collect::<Vec<_>>() {
-            port.pool.set(&[]);
+        for (id, mut port) in gone.collect::<Vec<_>>() {
+            self.doors.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            port.door.pool.set(&[]);
             port.close("its endpoint is gone").await;
         }
         for (id, route) in &routing.routes {
-            let new =
-                || Port { pool: Pool::new(Arc::clone(&self.drained)), state: State::Closed(String::new()) };
-            let port = self.ports.entry(*id).or_insert_with(new);
-            port.pool.set(&route.backends);
-            match &route.listen {
+            let port = self.ports.entry(*id).or_insert_with(|| {
+                let door = Door::new(*id, route.settings, &self.hall);
+                let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+                doors.insert(*id, Arc::clone(&door));
+                Port { door, state: State::Closed(String::new()) }
+            });
+            port.door.set(route.settings);
+            port.door.pool.set(&route.backends);
+            match at(route) {
                 Err(reason) => port.close(reason).await,
-                Ok(wanted) if port.state.port() != Some(*wanted) => port.close("it is about to open").await,
+                Ok(wanted) if port.state.at() != Some(wanted) => port.close("it is about to open").await,
                 Ok(_) => {}
             }
         }
         for (id, route) in &routing.routes {
-            if let (Ok(wanted), Some(port)) = (&route.listen, self.ports.get_mut(id)) {
-                port.open(*wanted, &self.listen_on, &self.connections);
+            if let (Ok(wanted), Some(port)) = (at(route), self.ports.get_mut(id)) {
+                port.open(wanted, &self.listen_on, &self.workers);
             }
         }
     }
@@ -77,7 +100,7 @@ impl Ports {
             State::Closed(reason) => Err(reason.clone()),
             State::Failed { message, .. } => Err(message.clone()),
         };
-        Some(Outcome { listening, draining: port.pool.draining() })
+        Some(Outcome { listening, draining: port.door.pool.draining() })
     }
 
     /// When a port that could not be had should be tried again.
@@ -97,52 +120,76 @@ impl Ports {
     }
 }
 
+fn at(route: &Route) -> Result<At, &str> {
+    let port = route.listen.as_ref().map_err(String::as_str)?;
+    Ok((route.protocol, *port, route.own))
+}
+
 impl Port {
     async fn close(&mut self, reason: &str) {
         let state = std::mem::replace(&mut self.state, State::Closed(reason.to_owned()));
         if let State::Open { stop, acceptors, .. } = state {
             stop.cancel();
-            acceptors.join_all().await;
+            for acceptor in acceptors {
+                let _ = acceptor.await;
+            }
         }
     }
 
-    fn open(&mut self, port: u16, listen_on: &[IpAddr], connections: &Connections) {
+    fn open(&mut self, at: At, listen_on: &[IpAddr], workers: &[Handle]) {
         let wait = match self.state {
             State::Open { .. } => return,
             State::Failed { again, .. } if again > Instant::now() => return,
             State::Failed { wait, .. } => (wait * 2).min(SLOWEST),
             State::Closed(_) => SOONEST,
         };
-        self.state = match bind::bind(listen_on, port) {
-            Ok(listeners) => self.accept(port, listeners, connections),
+        let (protocol, port, own) = at;
+        let wanted = Wanted { port, listen_on, own };
+        let opened = match protocol {
+            Protocol::Tcp => self.serve_tcp(wanted, workers),
+            Protocol::Udp => self.serve_udp(wanted, workers),
+        };
+        self.state = match opened {
+            Ok((addresses, stop, acceptors)) => State::Open { at, addresses, stop, acceptors },
             Err(error) => {
                 tracing::warn!(%error, "an endpoint cannot listen; trying again");
-                State::Failed { port, message: error.to_string(), again: Instant::now() + wait, wait }
+                State::Failed { at, message: error.to_string(), again: Instant::now() + wait, wait }
             }
         };
     }
 
-    fn accept(&self, port: u16, listeners: Vec<tokio::net::TcpListener>, connections: &Connections) -> State {
-        let stop = CancellationToken::new();
-        let (mut addresses, mut acceptors) = (vec![], JoinSet::new());
-        for listener in listeners {
-            addresses.extend(listener.local_addr().map(|address| address.ip()));
-            acceptors.spawn(proxy::accept(
-                listener,
-                Arc::clone(&self.pool),
-                stop.clone(),
-                connections.clone(),
-            ));
+    /// Every worker accepts on every address.
+    fn serve_tcp(&self, wanted: Wanted<'_>, workers: &[Handle]) -> Result<Served, bind::BindError> {
+        let (mut acceptors, stop) = (vec![], CancellationToken::new());
+        let listeners = bind::tcp(wanted, workers)?;
+        let addresses = listeners.iter().flat_map(|(_, all)| all).filter_map(|one| one.local_addr().ok());
+        let addresses = addresses.map(|address| address.ip()).collect();
+        for (worker, listeners) in listeners {
+            let accept =
+                |listener| worker.spawn(proxy::accept(listener, Arc::clone(&self.door), stop.clone()));
+            acceptors.extend(listeners.into_iter().map(accept));
         }
-        State::Open { port, addresses, stop, acceptors }
+        Ok((addresses, stop, acceptors))
+    }
+
+    /// Sessions of one endpoint know of each other, so one worker has them all; endpoints take turns.
+    fn serve_udp(&self, wanted: Wanted<'_>, workers: &[Handle]) -> Result<Served, bind::BindError> {
+        let turn = usize::from(wanted.port) % workers.len();
+        let (worker, stop) = (&workers[turn], CancellationToken::new());
+        let sockets = bind::udp(wanted, worker)?;
+        let addresses = sockets.iter().filter_map(|one| Some(one.local_addr().ok()?.ip())).collect();
+        let served = worker.spawn(udp::serve(sockets, Arc::clone(&self.door), stop.clone()));
+        Ok((addresses, stop, vec![served]))
     }
 }
 
+type Served = (Vec<IpAddr>, CancellationToken, Vec<JoinHandle<()>>);
+
 impl State {
-    fn port(&self) -> Option<u16> {
+    fn at(&self) -> Option<At> {
         match self {
             State::Closed(_) => None,
-            State::Open { port, .. } | State::Failed { port, .. } => Some(*port),
+            State::Open { at, .. } | State::Failed { at, .. } => Some(*at),
         }
     }
 }

@@ -1,16 +1,29 @@
-//! Carries connections: accepts them, finds each a backend, copies both ways until both sides are done.
+//! Carries TCP connections: accepts them, finds each a backend, relays until both sides are done.
 //!
 //! Invariant: a connection that was accepted is given to every backend once before it is given up, and
-//! waits [`HOLD`] for one to appear, so that a restart costs a moment and not a failure.
+//! waits [`HOLD`] for one to appear, so that a restart costs a moment and not a failure. Not a byte has
+//! been taken from the client by then, so a second attempt is as good as the first.
 
-use crate::pool::{Lease, Pool};
+use crate::{
+    door::{Door, Settings},
+    header::{header, plain},
+    pool::Lease,
+    relay::{Counted, End, Relay},
+};
+use freehold_model::traffic::{AccessEnd, AccessLine};
+use jiff::Timestamp;
 use rustix::{io::Errno, net::sockopt};
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
 use tokio::{
-    io::copy_bidirectional,
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -18,6 +31,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long a connection waits for a backend when there is none that answers.
 const HOLD: Duration = Duration::from_secs(3);
+/// How soon backends that did not answer are tried again.
+const AGAIN: Duration = Duration::from_millis(250);
 /// How long to wait before accepting again when file descriptors or memory ran out.
 const BREATHER: Duration = Duration::from_millis(100);
 /// A peer that vanished without a word is noticed after one such silence and three probes.
@@ -39,36 +54,35 @@ impl Connections {
     /// Waits for room: clients wait where the kernel keeps them, and the store, the API and the agent
     /// are left the files that they need.
     async fn room(&self) -> OwnedSemaphorePermit {
-        if self.room.available_permits() == 0 {
-            tracing::warn!("as many connections are open as may be; others wait");
+        if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
+            return room;
         }
+        tracing::warn!("as many connections are open as may be; others wait");
         Arc::clone(&self.room).acquire_owned().await.expect("it is never closed")
+    }
+
+    /// Room for one that would rather be turned away than wait.
+    pub(crate) fn room_now(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room).try_acquire_owned().ok()
     }
 }
 
-/// So many connections, of two descriptors each, as leave a quarter of `limit` descriptors to others.
-pub(crate) fn most(limit: Option<u64>) -> usize {
+/// How the `limit` of open files is shared out: so many connections, of two files each, and so many
+/// pipes, likewise, leave a quarter of the files to others.
+pub(crate) fn shares(limit: Option<u64>) -> (usize, usize) {
     let limit = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX).min(1 << 20);
-    (limit - limit / 4) / 2
+    let pipes = (limit / 16).min(512);
+    ((limit - limit / 4) / 2 - pipes, pipes)
 }
 
-/// Accepts connections and serves each from `pool`, until `stop`.
-pub(crate) async fn accept(
-    listener: TcpListener,
-    pool: Arc<Pool>,
-    stop: CancellationToken,
-    connections: Connections,
-) {
-    let next = async || (connections.room().await, listener.accept().await);
+/// Accepts connections at `door` and serves each, until `stop`.
+pub(crate) async fn accept(listener: TcpListener, door: Arc<Door>, stop: CancellationToken) {
+    // What is set here, accepted sockets inherit.
+    tune(&listener);
+    let next = async || (door.connections.room().await, listener.accept().await);
     while let Some((room, accepted)) = stop.run_until_cancelled(next()).await {
         match accepted {
-            Ok((client, _)) => {
-                let served = serve(client, Arc::clone(&pool));
-                connections.tasks.spawn(async move {
-                    served.await;
-                    drop(room);
-                });
-            }
+            Ok((client, from)) => welcome(&door, client, from, room),
             Err(error) if is_exhausted(&error) => {
                 tracing::warn!(%error, "cannot accept a connection now");
                 sleep(BREATHER).await;
@@ -77,6 +91,24 @@ pub(crate) async fn accept(
             Err(error) => tracing::debug!(%error, "a connection was lost before it was accepted"),
         }
     }
+    // Who was let in by the kernel alone is still served: closing the listener would reset it.
+    if let Ok(listener) = listener.into_std() {
+        while let (Ok((client, from)), Some(room)) = (listener.accept(), door.connections.room_now()) {
+            if client.set_nonblocking(true).is_ok()
+                && let Ok(client) = TcpStream::from_std(client)
+            {
+                welcome(&door, client, from, room);
+            }
+        }
+    }
+}
+
+fn welcome(door: &Arc<Door>, client: TcpStream, from: SocketAddr, room: OwnedSemaphorePermit) {
+    let served = serve(client, from, Arc::clone(door));
+    tokio::spawn(door.connections.tasks.track_future(async move {
+        served.await;
+        drop(room);
+    }));
 }
 
 fn is_exhausted(error: &io::Error) -> bool {
@@ -84,50 +116,132 @@ fn is_exhausted(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
-async fn serve(mut client: TcpStream, pool: Arc<Pool>) {
-    let Some((lease, mut backend)) = connect(&pool).await else { return };
-    tune(&client);
-    tune(&backend);
-    // Ends when both directions have: the end of one is passed on as a half-close.
-    if let Err(error) = copy_bidirectional(&mut client, &mut backend).await {
-        tracing::debug!(instance = %lease.backend.instance, %error, "a connection broke");
+async fn serve(client: TcpStream, from: SocketAddr, door: Arc<Door>) {
+    let settings = door.settings();
+    let mut visit = Visit::new(&door, from);
+    let counters = &door.pool.counters;
+    let Some(_inside) = door.enter(settings.max_connections) else {
+        visit.end = AccessEnd::Refused;
+        return reset(&client);
+    };
+    let Some((lease, backend)) = connect(&door, &client, from, &settings).await else {
+        counters.failed.fetch_add(1, Relaxed);
+        visit.end = AccessEnd::NoInstance;
+        return;
+    };
+    let counted = Counted { bytes_in: &counters.bytes_in, bytes_out: &counters.bytes_out };
+    visit.lease = Some(lease);
+    let relay = visit.relay.insert(Relay::new(client, backend, counted));
+    visit.end = match relay.run(settings.idle, &door.pipes).await {
+        End::Done => AccessEnd::Done,
+        End::Idle => AccessEnd::Idle,
+        End::Client => AccessEnd::ClientReset,
+        End::Backend => AccessEnd::InstanceReset,
+    };
+    match visit.end {
+        AccessEnd::Idle => counters.idled.fetch_add(1, Relaxed),
+        AccessEnd::ClientReset | AccessEnd::InstanceReset => counters.broken.fetch_add(1, Relaxed),
+        _ => 0,
+    };
+}
+
+/// What the access log will say of a connection, however it ends: cut, if nobody says otherwise.
+struct Visit<'a> {
+    door: &'a Door,
+    client: SocketAddr,
+    began: Instant,
+    /// Closed before the lease ends: whoever sees that an instance has drained may stop it.
+    relay: Option<Relay<'a>>,
+    lease: Option<Lease>,
+    end: AccessEnd,
+}
+
+impl<'a> Visit<'a> {
+    fn new(door: &'a Door, client: SocketAddr) -> Visit<'a> {
+        Visit { door, client, began: Instant::now(), relay: None, lease: None, end: AccessEnd::Cut }
     }
 }
 
-/// A connection to a backend; `None` when none answered within [`HOLD`].
-async fn connect(pool: &Arc<Pool>) -> Option<(Lease, TcpStream)> {
-    let deadline = Instant::now() + HOLD;
-    let mut changed = pool.changed();
-    loop {
-        changed.borrow_and_update();
-        if let Some(connected) = try_each(pool).await {
-            return Some(connected);
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        let (bytes_in, bytes_out) = self.relay.as_ref().map_or((0, 0), Relay::bytes);
+        self.door.access.note(AccessLine {
+            time: Timestamp::now(),
+            endpoint: self.door.endpoint,
+            client: plain(self.client),
+            instance: self.lease.as_ref().map(|lease| lease.backend.instance),
+            bytes_in,
+            bytes_out,
+            duration_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            end: self.end,
+        });
+    }
+}
+
+/// A connection to a backend, which knows by now whose it is; `None` when none answered within [`HOLD`].
+async fn connect(
+    door: &Door,
+    client: &TcpStream,
+    from: SocketAddr,
+    settings: &Settings,
+) -> Option<(Lease, TcpStream)> {
+    let greeting = client.local_addr().map(|here| header(settings.proxy_protocol, from, here)).ok()?;
+    let mut changed = None;
+    let patience = async {
+        loop {
+            if let Some(connected) = try_each(door, &greeting).await {
+                return connected;
+            }
+            // Looked at before the second attempt, so that no change is missed after it.
+            let changed = changed.get_or_insert_with(|| door.pool.changed());
+            let _ = timeout(AGAIN, changed.changed()).await;
         }
-        timeout_at(deadline, changed.changed()).await.ok()?.ok()?;
+    };
+    // The first attempt needs no timer.
+    if let Some(connected) = try_each(door, &greeting).await {
+        return Some(connected);
     }
+    timeout(HOLD, patience).await.ok()
 }
 
-async fn try_each(pool: &Arc<Pool>) -> Option<(Lease, TcpStream)> {
+async fn try_each(door: &Door, greeting: &[u8]) -> Option<(Lease, TcpStream)> {
     let mut tried = vec![];
-    while let Some(lease) = pool.lease(&tried) {
-        match timeout(CONNECT, TcpStream::connect(lease.backend.address)).await {
-            Ok(Ok(stream)) => return Some((lease, stream)),
+    while let Some(lease) = door.pool.lease(&tried) {
+        match timeout(CONNECT, greet(lease.backend.address, greeting)).await {
+            Ok(Ok(stream)) => {
+                lease.succeeded();
+                return Some((lease, stream));
+            }
             failed => tracing::debug!(backend = ?lease.backend, ?failed, "a backend does not answer"),
         }
+        lease.failed();
         tried.push(lease.backend.instance);
     }
     None
 }
 
+async fn greet(address: SocketAddr, greeting: &[u8]) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
+    tune(&stream);
+    if !greeting.is_empty() {
+        stream.write_all(greeting).await?;
+    }
+    Ok(stream)
+}
+
 /// Small writes go out at once; silent death is noticed. A socket that refuses is already broken, and
-/// the copy will say so.
-fn tune(stream: &TcpStream) {
+/// the relay will say so.
+fn tune(socket: &impl std::os::fd::AsFd) {
     let (idle, interval, probes) = KEEPALIVE;
-    let _ = stream.set_nodelay(true);
-    let _ = sockopt::set_socket_keepalive(stream, true);
-    let _ = sockopt::set_tcp_keepidle(stream, idle);
-    let _ = sockopt::set_tcp_keepintvl(stream, interval);
-    let _ = sockopt::set_tcp_keepcnt(stream, probes);
+    let _ = sockopt::set_tcp_nodelay(socket, true);
+    let _ = sockopt::set_socket_keepalive(socket, true);
+    let _ = sockopt::set_tcp_keepidle(socket, idle);
+    let _ = sockopt::set_tcp_keepintvl(socket, interval);
+    let _ = sockopt::set_tcp_keepcnt(socket, probes);
+}
+
+fn reset(client: &TcpStream) {
+    let _ = sockopt::set_socket_linger(client, Some(Duration::ZERO));
 }
 
 #[cfg(test)]
@@ -139,21 +253,24 @@ mod tests {
 
     #[test]
     fn a_quarter_of_the_files_is_left_to_others() {
-        assert_eq!(most(Some(20_000)), 7500);
-        assert_eq!(most(Some(1024)), 384);
-        assert!(most(None) < Semaphore::MAX_PERMITS);
+        for limit in [1024_u64, 20_000, 1 << 20] {
+            let (connections, pipes) = shares(Some(limit));
+            assert!(2 * (connections + pipes) as u64 <= limit - limit / 4, "{limit}");
+            assert!(connections as u64 > limit / 4 && pipes > 32, "{limit}: {connections}, {pipes}");
+        }
+        assert!(shares(None).0 < Semaphore::MAX_PERMITS);
     }
 
     #[tokio::test]
     async fn who_finds_no_room_waits_for_it() {
         let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let pool = Pool::new(Arc::default());
+        let door = Door::for_test(Connections::new(1));
         let instance = InstanceId(ulid::Ulid::nil());
-        pool.set(&[Backend { instance, address: backend.local_addr().unwrap() }]);
+        door.pool.set(&[Backend { instance, address: backend.local_addr().unwrap() }]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (stop, connections) = (CancellationToken::new(), Connections::new(1));
-        let edge = tokio::spawn(accept(listener, pool, stop.clone(), connections));
+        let stop = CancellationToken::new();
+        let edge = tokio::spawn(accept(listener, door, stop.clone()));
 
         let first = TcpStream::connect(address).await.unwrap();
         let (server, _) = backend.accept().await.unwrap();

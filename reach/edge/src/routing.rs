@@ -2,14 +2,15 @@
 //!
 //! Invariant: an instance is a backend only while it should run, runs, is healthy and serves.
 
+use crate::door::Settings;
 use freehold_model::{
-    AnyId, Desired, Endpoint, EndpointId, EndpointStatus, Instance, InstanceId, InstanceSpec, Phase, Rollout,
-    Seq,
-    manifest::{Driver, Protocol, ProxyProtocol},
+    AnyId, Desired, Endpoint, EndpointId, EndpointStatus, Instance, InstanceId, InstanceSpec, Name, Phase,
+    Rollout, Seq,
+    manifest::{Driver, Protocol},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 /// An instance that may be given connections.
@@ -37,6 +38,12 @@ pub struct Routing {
 pub struct Route {
     /// The port to listen on, or why there is none.
     pub listen: Result<u16, String>,
+    /// What is carried.
+    pub protocol: Protocol,
+    /// An IPv6 address that is nobody else's, where there are any.
+    pub own: Option<Ipv6Addr>,
+    /// How connections are treated.
+    pub settings: Settings,
     /// Who answers.
     pub backends: Vec<Backend>,
     /// The status that is stored now.
@@ -46,49 +53,62 @@ pub struct Route {
     pub awaited: Seq,
 }
 
+/// What is known of one env, gathered once for all its endpoints.
+#[derive(Default)]
+struct EnvState<'a> {
+    /// Those that may be given connections, by process.
+    ready: BTreeMap<&'a Name, Vec<&'a Instance>>,
+    newest: Seq,
+}
+
 impl Routing {
     /// The routing that `endpoints`, `instances` and the `rollouts` under way ask for at `version`.
     pub fn new(endpoints: Vec<Endpoint>, instances: &[Instance], rollouts: &[Rollout], version: Seq) -> Self {
-        let route = |endpoint: Endpoint| (endpoint.id, Route::new(endpoint, instances, rollouts));
+        let mut envs: BTreeMap<Option<AnyId>, EnvState<'_>> = BTreeMap::new();
+        for instance in instances {
+            let env = envs.entry(instance.parent).or_default();
+            env.newest = env.newest.max(instance.version);
+            if ready(instance) {
+                env.ready.entry(&instance.spec.process).or_default().push(instance);
+            }
+        }
+        for rollout in rollouts {
+            let env = envs.entry(rollout.parent).or_default();
+            env.newest = env.newest.max(rollout.version);
+        }
+        let none = EnvState::default();
+        let routes = endpoints.into_iter().map(|endpoint| {
+            let env = envs.get(&endpoint.parent).unwrap_or(&none);
+            (endpoint.id, Route::new(endpoint, env))
+        });
         Routing {
             version,
-            routes: endpoints.into_iter().map(route).collect(),
+            routes: routes.collect(),
             instances: instances.iter().map(|instance| instance.id).collect(),
         }
     }
 }
 
 impl Route {
-    fn new(endpoint: Endpoint, instances: &[Instance], rollouts: &[Rollout]) -> Route {
-        let of_env = |parent: Option<AnyId>| parent == endpoint.parent;
-        let siblings = || instances.iter().filter(|instance| of_env(instance.parent));
-        let answers =
-            |instance: &&Instance| instance.spec.process == endpoint.spec.process && ready(instance);
-        let backend = |instance: &Instance| Backend {
+    fn new(endpoint: Endpoint, env: &EnvState<'_>) -> Route {
+        let spec = &endpoint.spec;
+        let backend = |instance: &&Instance| Backend {
             instance: instance.id,
-            address: SocketAddr::new(host(&instance.spec), endpoint.spec.target),
+            address: SocketAddr::new(host(&instance.spec), spec.target),
         };
-        let rollouts =
-            rollouts.iter().filter(|rollout| of_env(rollout.parent)).map(|rollout| rollout.version);
-        let awaited = rollouts.chain(siblings().map(|instance| instance.version)).max().unwrap_or(0);
+        let listen = match endpoint.deleting {
+            Some(_) => Err("it is being removed".into()),
+            None => Ok(spec.listen),
+        };
         Route {
-            listen: port(&endpoint),
-            backends: siblings().filter(answers).map(backend).collect(),
-            awaited,
+            listen,
+            protocol: spec.protocol,
+            own: None,
+            settings: Settings::of(spec),
+            backends: env.ready.get(&spec.process).into_iter().flatten().map(backend).collect(),
+            awaited: env.newest,
             stored: endpoint.status,
         }
-    }
-}
-
-fn port(endpoint: &Endpoint) -> Result<u16, String> {
-    let spec = &endpoint.spec;
-    match (endpoint.deleting, spec.protocol, spec.proxy_protocol) {
-        (Some(_), ..) => Err("it is being removed".into()),
-        (_, Protocol::Udp, _) => Err("UDP is not carried yet: use protocol = \"tcp\"".into()),
-        (_, _, ProxyProtocol::V1 | ProxyProtocol::V2) => {
-            Err("the PROXY protocol is not spoken yet: use proxy_protocol = \"off\"".into())
-        }
-        _ => Ok(spec.listen),
     }
 }
 

@@ -63,9 +63,25 @@ fn reachable(bound: &[IpAddr], port: u16) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::door::Settings;
+    use freehold_model::manifest::{Protocol, ProxyProtocol};
+    use std::time::Duration;
 
     fn route(stored: EndpointStatus, awaited: u64) -> Route {
-        Route { listen: Ok(8000), backends: vec![], stored, awaited }
+        let settings = Settings {
+            idle: Duration::from_secs(1),
+            max_connections: None,
+            proxy_protocol: ProxyProtocol::Off,
+        };
+        Route {
+            listen: Ok(8000),
+            protocol: Protocol::Tcp,
+            own: None,
+            settings,
+            backends: vec![],
+            stored,
+            awaited,
+        }
     }
 
     fn outcome() -> Outcome {

@@ -4,7 +4,7 @@
 
 use super::kind;
 use crate::{
-    InstanceId, Name, Resource, Seq,
+    InstanceId, Millis, Name, Resource, Seq,
     manifest::{Protocol, ProxyProtocol},
 };
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,24 @@ pub struct EndpointSpec {
     pub protocol: Protocol,
     /// Whether instances are told the client's address.
     pub proxy_protocol: ProxyProtocol,
+    /// After so long without a byte either way a connection, or a UDP session, is ended. Not given: an
+    /// hour for TCP, a minute for UDP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Millis>,
+    /// At most so many connections, or UDP sessions, at a time. Not given: as many as the node's open
+    /// files allow, 4096 sessions for UDP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u32>,
+}
+
+impl EndpointSpec {
+    /// The idle timeout that holds.
+    pub fn idle(&self) -> Millis {
+        self.idle_timeout.unwrap_or(match self.protocol {
+            Protocol::Tcp => Millis(3_600_000),
+            Protocol::Udp => Millis(60_000),
+        })
+    }
 }
 
 /// Observed of an endpoint, by the edge.
@@ -36,7 +54,8 @@ pub struct EndpointStatus {
     pub listening: bool,
     /// Why not.
     pub message: Option<String>,
-    /// Where it can be reached: `127.0.0.1:8000`, `[::1]:8000`, the machine's own addresses.
+    /// Where it can be reached: `127.0.0.1:8000`, `[::1]:8000`, the machine's own addresses, and an IPv6
+    /// address that no other endpoint has, where the machine allows one.
     pub addresses: Vec<String>,
     /// How many instances answer now.
     pub backends: u32,

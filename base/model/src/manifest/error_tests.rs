@@ -157,6 +157,13 @@ fn endpoints() {
     with("[[endpoint]]\nprocess = \"web\"\nlisten = «-8»\ntarget = 1", &["1 to 65535"]);
     with(&format!("{ENDPOINT}{}", ENDPOINT.replace("80\nt", "«80»\nt")), &["listens on 80 already"]);
     with(&format!("{ENDPOINT}protocol = «\"http\"»"), &["is not one of `tcp`, `udp`"]);
+    with(&format!("{ENDPOINT}proxy_protocol = «\"v3\"»"), &["is not one of `off`, `v1`, `v2`"]);
+    with(&format!("{ENDPOINT}protocol = \"udp\"\nproxy_protocol = «\"v2\"»"), &["not spoken over UDP"]);
+    with(&format!("{ENDPOINT}idle_timeout = «\"10ms\"»"), &["out of range"]);
+    with(&format!("{ENDPOINT}max_connections = «0»"), &["it may be 1 to 1000000"]);
+    let udp = format!("{ENDPOINT}protocol = \"udp\"\n");
+    with(&format!("{udp}{}", udp.replace("80\nt", "«80»\nt")), &["listens on 80 already"]);
+    with(&format!("{udp}[process.web.«check»]\ntcp = true"), &["TCP endpoints, which could tell, are none"]);
     with(&format!("{ENDPOINT}«targt» = 1"), &["did you mean `target`?"]);
     check(&format!("{HEAD}endpoint = [«1»]\n{WEB}"), &["expected a table"]);
 }
@@ -203,8 +210,6 @@ fn not_yet() {
     with("«affinity» = { gpu = true }", "affinity");
     with("egress = [«\"[2001:db8::]/32:53/udp\"»]", "IPv6");
     with("[[«volume»]]\nname = \"d\"\nprocess = \"web\"\npath = \"/d\"", "volumes");
-    with(&format!("{ENDPOINT}protocol = «\"udp\"»"), "`udp`");
-    with(&format!("{ENDPOINT}proxy_protocol = «\"v2\"»"), "`v2`");
     with("[[env.prod.«endpoint»]]\nlisten = 81", "endpoints of one env alone");
     with("[[env.prod.«volume»]]\nname = \"d\"", "volumes of one env alone");
     // What is wrong beside it is said too.

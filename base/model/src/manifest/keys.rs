@@ -64,7 +64,7 @@ pub(super) const PROCESS: &[Key] = &[
         "check",
         Table(CHECK),
         "{ http = \"/healthz\" }",
-        "How to see that an instance is healthy. Without one, a process with an endpoint has a TCP check on its first endpoint's target, and a process without an endpoint is healthy while it runs.",
+        "How to see that an instance is healthy. Without one, a process with a TCP endpoint has a TCP check on the first one's target, and a process without such an endpoint is healthy while it runs.",
     ),
     key(
         "secrets",
@@ -97,7 +97,7 @@ pub(super) const CHECK: &[Key] = &[
         "port",
         PORT,
         "8080",
-        "The instance's port for `http` and `tcp`. Default: the target of the process's endpoint, if all its endpoints have the same.",
+        "The instance's port for `http` and `tcp`. Default: the target of the process's TCP endpoint, if all of them have the same.",
     ),
     key("every", Millis(Time(100), HOUR), "\"1s\"", "How often it is tried.").or(Words("1s")),
     key("timeout", Millis(MOMENT, HOUR), "\"500ms\"", "How long one try may take.").or(Words("1s")),
@@ -120,15 +120,32 @@ pub(super) const ENDPOINT: &[Key] = &[
     key("process", Name, "\"web\"", "The process that answers.").required(),
     key("listen", PORT, "8000", "The port on the node, on every address, IPv6 and IPv4.").required(),
     key("target", PORT, "8080", "The port of the instances.").required(),
-    key("protocol", Choice { can: &["tcp"], not_yet: &["udp"] }, "\"tcp\"", "What is carried.")
-        .or(Words("tcp")),
+    key(
+        "protocol",
+        Choice { can: &["tcp", "udp"], not_yet: &[] },
+        "\"tcp\"",
+        "What is carried. Ports of TCP and UDP are numbered apart.",
+    )
+    .or(Words("tcp")),
     key(
         "proxy_protocol",
-        Choice { can: &["off"], not_yet: &["v1", "v2"] },
+        Choice { can: &["off", "v1", "v2"], not_yet: &[] },
         "\"off\"",
-        "Whether instances are told the client's address by the PROXY protocol.",
+        "Whether instances are told the client's address by the PROXY protocol, as text (`v1`) or binary (`v2`). TCP only.",
     )
     .or(Words("off")),
+    key(
+        "idle_timeout",
+        Millis(Time(1_000), Time(7 * 24 * 3_600_000)),
+        "\"10m\"",
+        "After so long without a byte either way a connection is ended. Default: `1h` for TCP, `1m` for a UDP session.",
+    ),
+    key(
+        "max_connections",
+        Integer(1, 1_000_000),
+        "500",
+        "At most so many connections, or UDP sessions, at a time. A connection too many is reset and counted as refused; a session too many ends the one that was silent longest. Default: what the node's open files allow; 4096 sessions.",
+    ),
 ];
 
 /// `[[volume]]`

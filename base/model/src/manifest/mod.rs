@@ -170,6 +170,12 @@ pub struct Endpoint {
     pub protocol: Protocol,
     /// Whether instances are told the client's address.
     pub proxy_protocol: ProxyProtocol,
+    /// How long a connection may be silent; as the protocol has it when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Millis>,
+    /// How many connections there may be at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u32>,
 }
 
 /// What an endpoint carries.

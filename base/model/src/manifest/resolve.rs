@@ -10,12 +10,13 @@ use super::{
 };
 use std::collections::{BTreeMap, HashSet};
 
-/// The first endpoint's target of a process, and whether all its endpoints have the same.
+/// The first TCP endpoint's target of a process, and whether all its TCP endpoints have the same.
 pub(super) type Targets = BTreeMap<String, (i64, bool)>;
 
 /// Checks the whole file and answers with the processes as `env` has them.
 pub(super) fn resolve(file: &Node, env: &str, report: &mut Report<'_>) -> Fields {
     distinct_ports(file.list("endpoint"), report);
+    file.list("endpoint").iter().for_each(|endpoint| proxied_is_tcp(endpoint, report));
     let Some((at, base)) = file.get("process").and_then(|node| Some((&node.key, node.fields()?))) else {
         // Missing or broken, and reported: no name can be looked up.
         return Fields::new();
@@ -48,10 +49,10 @@ pub(super) fn resolve(file: &Node, env: &str, report: &mut Report<'_>) -> Fields
     wanted
 }
 
-/// The targets of the endpoints of each process.
+/// The targets of the TCP endpoints of each process: a check cannot connect to others.
 pub(super) fn targets(file: &Node) -> Targets {
     let mut targets = Targets::new();
-    for endpoint in file.list("endpoint") {
+    for endpoint in file.list("endpoint").iter().filter(|endpoint| !is_udp(endpoint)) {
         if let (Some(process), Some(target)) = (endpoint.text("process"), endpoint.integer("target")) {
             let (first, same) = targets.entry(process.to_owned()).or_insert((target, true));
             *same &= *first == target;
@@ -95,9 +96,9 @@ fn distinct_ports(endpoints: &[Node], report: &mut Report<'_>) {
     let mut seen = HashSet::new();
     for endpoint in endpoints {
         let (Some(node), Some(port)) = (endpoint.get("listen"), endpoint.integer("listen")) else { continue };
-        // UDP ports are numbered apart; so far an endpoint that is not TCP is broken.
-        let is_tcp = endpoint.get("protocol").is_none_or(|node| matches!(node.data, Data::Text(_)));
-        if is_tcp && !seen.insert(port) {
+        // What is neither is reported already, and its port is nobody's.
+        let is_known = endpoint.get("protocol").is_none_or(|node| matches!(node.data, Data::Text(_)));
+        if is_known && !seen.insert((is_udp(endpoint), port)) {
             let message = format!("another endpoint listens on {port} already");
             report.error(&node.span, message, "give each endpoint a port of its own");
         }
@@ -148,6 +149,20 @@ fn circle(first: &str, next: &str, processes: &Fields) -> Option<String> {
     None
 }
 
+fn is_udp(endpoint: &Node) -> bool {
+    endpoint.text("protocol") == Some("udp")
+}
+
+/// Datagrams have no connection at whose start a header could stand.
+fn proxied_is_tcp(endpoint: &Node, report: &mut Report<'_>) {
+    if let (true, Some(node), Some("v1" | "v2")) =
+        (is_udp(endpoint), endpoint.get("proxy_protocol"), endpoint.text("proxy_protocol"))
+    {
+        let help = "remove it; instances of a UDP endpoint see the node's address";
+        report.error(&node.span, "the PROXY protocol is not spoken over UDP", help);
+    }
+}
+
 /// Whether a process, with everything merged, can be run.
 fn whole(process: &Node, target: Option<&(i64, bool)>, report: &mut Report<'_>) {
     for node in [process.get("command"), process.get("check").and_then(|check| check.get("command"))] {
@@ -195,7 +210,8 @@ fn one_probe(check: &Node, fields: &Fields, target: Option<&(i64, bool)>, report
         }
         (None, None) if probes.len() == 1 && !matches!(target, Some((_, true))) => {
             let why = if target.is_some() { "have different targets" } else { "are none" };
-            let message = format!("`port` is missing, and the process's endpoints, which could tell, {why}");
+            let message =
+                format!("`port` is missing, and the process's TCP endpoints, which could tell, {why}");
             report.error(&check.key, message, "add a line like: port = 8080");
         }
         _ => {}

@@ -77,6 +77,20 @@ fn a_process_with_an_endpoint_is_checked_there() {
 }
 
 #[test]
+fn a_udp_endpoint_tells_no_check_where_to_connect() {
+    let udp = "[[endpoint]]\nprocess = \"web\"\nlisten = 53\ntarget = 5353\nprotocol = \"udp\"\nidle_timeout = \"5s\"\n";
+    assert_eq!(web(&format!("{SMALL}{udp}")).check, None);
+    // The same port of TCP is another port, and its target is the one to check.
+    let both = format!(
+        "{SMALL}{udp}[[endpoint]]\nprocess = \"web\"\nlisten = 53\ntarget = 80\nmax_connections = 9\n"
+    );
+    assert_eq!(web(&both).check.unwrap().probe, Probe::Tcp { port: 80 });
+    let endpoints = parse(&both).unwrap().endpoint;
+    assert_eq!((endpoints[0].idle_timeout, endpoints[0].max_connections), (Some(Millis(5000)), None));
+    assert_eq!((endpoints[1].idle_timeout, endpoints[1].max_connections), (None, Some(9)));
+}
+
+#[test]
 fn an_env_is_merged_key_by_key() {
     let text = r#"
         schema = 1

@@ -18,6 +18,8 @@ fn endpoint(process: &str) -> Endpoint {
         target: 8080,
         protocol: Protocol::Tcp,
         proxy_protocol: ProxyProtocol::Off,
+        idle_timeout: None,
+        max_connections: None,
     };
     let id = EndpointId(Ulid::from_parts(0, 1));
     Endpoint::new(id, "8000", Some(env(1)), spec, Timestamp::UNIX_EPOCH)
@@ -91,16 +93,18 @@ fn a_process_without_isolation_is_reached_on_loopback() {
 }
 
 #[test]
-fn what_cannot_be_carried_is_refused_with_the_way_out() {
-    let mut udp = endpoint("web");
-    udp.spec.protocol = Protocol::Udp;
-    assert!(route_of(udp, &[]).listen.unwrap_err().contains("not carried yet"));
-    let mut proxied = endpoint("web");
-    proxied.spec.proxy_protocol = ProxyProtocol::V2;
-    assert!(route_of(proxied, &[]).listen.unwrap_err().contains("not spoken yet"));
+fn an_endpoint_that_goes_has_no_port() {
     let mut going = endpoint("web");
     going.deleting = Some(Timestamp::UNIX_EPOCH);
     assert!(route_of(going, &[]).listen.is_err());
+}
+
+#[test]
+fn what_is_awaited_is_the_newest_of_the_own_env() {
+    let (mut near, mut far) = (instance(1, "worker"), instance(2, "web"));
+    (near.version, far.version) = (7, 9);
+    far.parent = Some(env(2));
+    assert_eq!(route_of(endpoint("web"), &[near, far]).awaited, 7);
 }
 
 proptest! {

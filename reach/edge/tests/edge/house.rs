@@ -1,14 +1,20 @@
 //! A house with one endpoint, backends on loopback addresses of their own, and an edge.
 
-use freehold_edge::Edge;
+use freehold_edge::{Edge, EdgeConfig};
 use freehold_model::{
     Actor, Bytes, Desired, Digest, Endpoint, EndpointId, EndpointSpec, EndpointStatus, EnvId, ImageRef,
     Instance, InstanceId, InstanceSpec, InstanceStatus, Millicores, Millis, NodeId, Phase, ReleaseId, Seq,
     Template, Txn,
     manifest::{Driver, Protocol, ProxyProtocol},
+    traffic::{AccessLine, AccessQuery, EndpointTraffic},
 };
 use freehold_reconcile::{Clock, MemoryStore, Store, SystemClock, ViewExt};
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddrV4},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -24,6 +30,7 @@ pub(crate) struct House {
     store: Arc<MemoryStore>,
     shutdown: CancellationToken,
     edge: Option<Edge>,
+    folder: tempfile::TempDir,
 }
 
 const ENDPOINT: EndpointId = EndpointId(Ulid(1));
@@ -53,27 +60,74 @@ impl House {
     }
 
     pub(crate) async fn on(port: u16) -> House {
+        House::with(port, |_| {}).await
+    }
+
+    /// An endpoint that listens on `port`, changed as it is wanted.
+    pub(crate) async fn with(port: u16, change: impl FnOnce(&mut EndpointSpec)) -> House {
+        let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
         let (shutdown, target) = (CancellationToken::new(), free_port());
-        let house = House { port, target, store: Arc::clone(&store), shutdown: shutdown.clone(), edge: None };
-        let spec = EndpointSpec {
+        let house =
+            House { port, target, store: Arc::clone(&store), shutdown: shutdown.clone(), edge: None, folder };
+        let mut spec = EndpointSpec {
             process: "web".parse().unwrap(),
             listen: port,
             target,
             protocol: Protocol::Tcp,
             proxy_protocol: ProxyProtocol::Off,
+            idle_timeout: None,
+            max_connections: None,
         };
+        change(&mut spec);
         let endpoint = Endpoint::new(ENDPOINT, port.to_string(), Some(ENV.into()), spec, SystemClock.now());
         house
             .commit(|txn| {
                 txn.put(&endpoint);
             })
             .await;
-        House { edge: Some(Edge::start(store, vec![], shutdown)), ..house }
+        let access_log = Some(house.folder.path().to_owned());
+        let config = EdgeConfig { access_log, ..EdgeConfig::default() };
+        House { edge: Some(Edge::start(store, config, shutdown)), ..house }
+    }
+
+    pub(crate) fn endpoint(&self) -> EndpointId {
+        ENDPOINT
+    }
+
+    pub(crate) fn traffic(&self) -> EndpointTraffic {
+        self.edge.as_ref().unwrap().observer().traffic(ENDPOINT).expect("the edge knows it")
+    }
+
+    /// The access log, once it has this many lines.
+    pub(crate) async fn access(&self, lines: usize) -> Vec<AccessLine> {
+        let query = AccessQuery { follow: true, ..AccessQuery::default() };
+        let mut chunks = self.edge.as_ref().unwrap().observer().access(ENDPOINT, query);
+        let mut found = vec![];
+        while found.len() < lines {
+            let chunk = timeout(Duration::from_secs(10), chunks.recv()).await;
+            found.extend(chunk.unwrap_or_else(|_| panic!("only {found:#?}")).unwrap().unwrap());
+        }
+        found
     }
 
     /// An instance that answers at 127.0.0.`n`: running and healthy, not serving.
     pub(crate) async fn backend(&self, n: u8) -> Backend {
+        let (id, address) = self.instance(n).await;
+        let backend = Backend {
+            id,
+            name: address.ip().to_string(),
+            open: watch::channel(false).0,
+            obeyed: Arc::default(),
+            connected: Arc::default(),
+        };
+        backend.run((*address.ip(), address.port()));
+        backend.accept().await;
+        backend
+    }
+
+    /// An instance at 127.0.0.`n`, and the address where it should answer.
+    pub(crate) async fn instance(&self, n: u8) -> (InstanceId, SocketAddrV4) {
         let address = Ipv4Addr::new(127, 0, 0, n);
         let id = InstanceId(Ulid(n.into()));
         let template = Template {
@@ -108,16 +162,7 @@ impl House {
             txn.put(&instance);
         })
         .await;
-        let backend = Backend {
-            id,
-            name: address.to_string(),
-            open: watch::channel(false).0,
-            obeyed: Arc::default(),
-            connected: Arc::default(),
-        };
-        backend.run((address, self.target));
-        backend.accept().await;
-        backend
+        (id, SocketAddrV4::new(address, self.target))
     }
 
     /// Shifts the endpoint to exactly these backends; answers the version to wait for.

@@ -1,6 +1,9 @@
 //! The edge with real sockets and a store in memory.
 
 mod house;
+mod limits;
+mod proxied;
+mod udp;
 
 use freehold_model::EndpointStatus;
 use house::{House, ask};

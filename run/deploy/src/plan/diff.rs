@@ -139,10 +139,15 @@ fn check_fields(check: &Check) -> [(String, String); 5] {
 
 fn endpoint_fields(endpoint: &Endpoint) -> Fields {
     let proxy = format!("{:?}", endpoint.proxy_protocol).to_lowercase();
-    let fields = [
+    let always = [
         ("process", endpoint.process.to_string()),
         ("target", endpoint.target.to_string()),
         ("proxy_protocol", proxy),
     ];
-    fields.map(|(path, value)| (path.to_owned(), value)).into()
+    let given = [
+        ("idle_timeout", endpoint.idle_timeout.map(|time| time.to_string())),
+        ("max_connections", endpoint.max_connections.map(|most| most.to_string())),
+    ];
+    let given = given.into_iter().filter_map(|(path, value)| Some((path, value?)));
+    always.into_iter().chain(given).map(|(path, value)| (path.to_owned(), value)).collect()
 }

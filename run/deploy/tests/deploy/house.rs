@@ -63,6 +63,8 @@ pub(crate) fn manifest(count: u32) -> Manifest {
         target: 8080,
         protocol: Protocol::Tcp,
         proxy_protocol: ProxyProtocol::Off,
+        idle_timeout: None,
+        max_connections: None,
     };
     let process = BTreeMap::from([(name("web"), web)]);
     Manifest { schema: 1, app: name("guestbook"), process, endpoint: vec![endpoint] }

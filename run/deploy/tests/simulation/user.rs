@@ -185,6 +185,8 @@ fn manifest(context: &mut Context, app: Name) -> Manifest {
         target: 80,
         protocol: Protocol::Tcp,
         proxy_protocol: ProxyProtocol::Off,
+        idle_timeout: None,
+        max_connections: None,
     };
     let endpoint = if context.random.one_in(6) { vec![] } else { vec![web] };
     Manifest { schema: 1, app, process, endpoint }

@@ -1,0 +1,141 @@
+//! Carries datagrams: those of one client, sent to one address, go to one instance until they cease.
+//!
+//! Invariants: an answer leaves from the address to which the client sent; the number of sessions is
+//! bounded, and the one that was silent longest makes room; what comes from a port of our own is never
+//! carried, so that two endpoints cannot be made to talk to each other for ever.
+
+mod message;
+mod session;
+mod table;
+
+use crate::{door::Door, pool::Lease};
+use freehold_model::InstanceId;
+use message::{Datagram, receive};
+use session::{Sent, Session};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+use table::Table;
+use tokio::net::UdpSocket;
+use tokio_util::sync::CancellationToken;
+
+/// So many sessions an endpoint may have when it does not say.
+const SESSIONS: u32 = 4096;
+/// An instance whose port was closed is passed over for so long, if there is another.
+const SHUNNED: Duration = Duration::from_secs(1);
+
+/// Who sent, and to which of our addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    client: SocketAddr,
+    here: IpAddr,
+}
+
+/// One endpoint's sessions.
+struct Endpoint {
+    door: Arc<Door>,
+    sessions: Mutex<Table>,
+    refused: Mutex<Option<(InstanceId, Instant)>>,
+    stop: CancellationToken,
+}
+
+/// Carries what comes in at `sockets` until `stop`; then the sessions end too.
+pub(crate) async fn serve(sockets: Vec<UdpSocket>, door: Arc<Door>, stop: CancellationToken) {
+    let port = sockets.first().and_then(|socket| socket.local_addr().ok()).map(|address| address.port());
+    door.own_ports.insert(port);
+    let endpoint = Arc::new(Endpoint {
+        door: Arc::clone(&door),
+        sessions: Mutex::default(),
+        refused: Mutex::default(),
+        stop: stop.clone(),
+    });
+    let receivers: Vec<_> = sockets
+        .into_iter()
+        .map(|socket| tokio::spawn(Arc::clone(&endpoint).receive(Arc::new(socket))))
+        .collect();
+    for receiver in receivers {
+        let _ = receiver.await;
+    }
+    door.own_ports.remove(port);
+}
+
+impl Endpoint {
+    async fn receive(self: Arc<Self>, socket: Arc<UdpSocket>) {
+        let mut buffer = vec![0; 64 << 10];
+        let stop = self.stop.clone();
+        while let Some(received) = stop.run_until_cancelled(receive(&socket, &mut buffer)).await {
+            match received {
+                Ok(datagram) => self.carry(&socket, &datagram),
+                // A datagram of ours that could not be delivered: its session learns of it, or ends idle.
+                Err(error) => tracing::debug!(%error, "no datagram"),
+            }
+        }
+    }
+
+    fn carry(self: &Arc<Self>, socket: &Arc<UdpSocket>, datagram: &Datagram<'_>) {
+        let key = Key { client: datagram.client, here: datagram.here.ip };
+        let known = self.sessions().touch(&key);
+        let session = match known {
+            Some(session) if session.lease.serves() => Some(session),
+            // Its instance leaves: another takes over, if there is one.
+            known => self.open(socket, datagram).or(known),
+        };
+        let sent = session.map(|session| match session.send(datagram.bytes) {
+            Sent::Refused => {
+                self.shun(session.lease.backend.instance);
+                self.open(socket, datagram).map_or(Sent::No, |next| next.send(datagram.bytes))
+            }
+            sent => sent,
+        });
+        if sent != Some(Sent::Yes) {
+            self.door.pool.counters.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn open(self: &Arc<Self>, socket: &Arc<UdpSocket>, datagram: &Datagram<'_>) -> Option<Arc<Session>> {
+        if self.is_ours(datagram) {
+            return None;
+        }
+        let most = self.door.settings().max_connections.unwrap_or(SESSIONS);
+        let key = Key { client: datagram.client, here: datagram.here.ip };
+        let lease = self.lease()?;
+        while self.sessions().len() >= most as usize
+            && let Some(oldest) = self.sessions().evict()
+        {
+            self.door.pool.counters.refused.fetch_add(1, Relaxed);
+            oldest.end.cancel();
+        }
+        let session = Session::open(self, lease, key)?;
+        if let Some(before) = self.sessions().insert(key, Arc::clone(&session)) {
+            before.end.cancel();
+        }
+        let carried =
+            session::answers(Arc::clone(self), Arc::clone(&session), Arc::clone(socket), datagram.here);
+        tokio::spawn(self.door.connections.tasks.track_future(carried));
+        Some(session)
+    }
+
+    fn lease(&self) -> Option<Lease> {
+        let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let shunned = refused.filter(|(_, at)| at.elapsed() < SHUNNED).map(|(instance, _)| instance);
+        self.door.pool.lease(shunned.as_slice()).or_else(|| self.door.pool.lease(&[]))
+    }
+
+    /// Whether one of our own sockets seems to have sent it: nobody else has that address.
+    fn is_ours(&self, datagram: &Datagram<'_>) -> bool {
+        let (ip, port) = (datagram.client.ip().to_canonical(), datagram.client.port());
+        let is_here = || ip == datagram.here.ip.to_canonical() || std::net::UdpSocket::bind((ip, 0)).is_ok();
+        port == 0 || (self.door.own_ports.contains(port) && is_here())
+    }
+
+    fn shun(&self, instance: InstanceId) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some((instance, Instant::now()));
+    }
+
+    /// Nothing panics while it holds the lock, and no await happens.
+    fn sessions(&self) -> std::sync::MutexGuard<'_, Table> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
