@@ -63,6 +63,31 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, ImageError> 
     }
 }
 
+/// Removes a file; whether there was one.
+pub(crate) fn remove_file(path: &Path) -> Result<bool, ImageError> {
+    match std::fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(ImageError::io("remove", path)(e)),
+    }
+}
+
+/// The names in a folder, sorted; none when it is not there.
+pub(crate) fn names(dir: &Path) -> Result<Vec<String>, ImageError> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(ImageError::io("list", dir)(e)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(ImageError::io("list", dir))?;
+        names.extend(entry.file_name().into_string().ok());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -83,6 +83,14 @@ impl Manifest {
         }
     }
 
+    /// Everything that it names: config and layers, or the manifests of an index.
+    pub(crate) fn names(&self) -> Vec<&Descriptor> {
+        match self {
+            Manifest::Image(image) => std::iter::once(image.config()).chain(image.layers()).collect(),
+            Manifest::Index(index) => index.manifests().iter().collect(),
+        }
+    }
+
     /// Everything that must be here before it: config and layers, or the manifests of an index.
     /// Layers that carry their own addresses may live elsewhere.
     pub(crate) fn needs(&self) -> Vec<&Descriptor> {

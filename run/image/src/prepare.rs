@@ -56,11 +56,11 @@ impl ImageStore {
 
     /// A part that is not here: the manifest itself, or something it needs.
     fn missing(&self, image: &ImageRef) -> Result<Option<Digest>, ImageError> {
-        if !self.blobs().has(&image.digest)? {
+        if !self.holds(&image.digest)? {
             return Ok(Some(image.digest.clone()));
         }
         for (digest, _) in self.parts(image)? {
-            if !self.blobs().has(&digest)? {
+            if !self.holds(&digest)? {
                 return Ok(Some(digest));
             }
         }
@@ -75,7 +75,7 @@ impl ImageStore {
     }
 
     async fn fetch(&self, reference: &Reference, image: &ImageRef) -> Result<(), ImageError> {
-        if !self.blobs().has(&image.digest)? {
+        if !self.holds(&image.digest)? {
             let (bytes, _) = self.remotes().manifest(&reference.at_digest(image.digest.clone())).await?;
             self.blobs().write(&bytes)?;
         }
@@ -88,7 +88,7 @@ impl ImageStore {
 
     async fn fetch_blob(&self, reference: &Reference, digest: &Digest, size: u64) -> Result<(), ImageError> {
         let _alone = self.flights().board(&format!("blob {digest}")).await;
-        if self.blobs().has(digest)? {
+        if self.holds(digest)? {
             return Ok(());
         }
         self.remotes().blob(reference, digest, size, self.blobs()).await

@@ -9,7 +9,9 @@ use crate::{
     blobs::Blobs,
     files::create_dirs,
     flight::Flights,
+    links::Links,
     manifest::{Manifest, choose, digest_of, platform},
+    recent::{Recent, Thing},
     registry::{self, Uploads},
     remote::Remotes,
     tags::{Record, Tags},
@@ -34,6 +36,8 @@ pub struct ImageStore(Arc<Inner>);
 struct Inner {
     blobs: Blobs,
     tags: Tags,
+    links: Links,
+    recent: Recent,
     layers: PathBuf,
     limits: Limits,
     remotes: Remotes,
@@ -69,15 +73,46 @@ impl ImageStore {
         std::fs::set_permissions(&layers, Permissions::from_mode(0o700))
             .map_err(ImageError::io("protect", &layers))?;
         unpack::discard_unfinished(&layers)?;
-        Ok(ImageStore(Arc::new(Inner {
+        let links = Links::new(tags.dir());
+        let store = ImageStore(Arc::new(Inner {
             blobs,
             tags,
+            links,
+            recent: Recent::default(),
             layers,
             limits,
             remotes: Remotes::default(),
             flights: Flights::default(),
             uploads: Uploads::default(),
-        })))
+        }));
+        store.link_what_manifests_name()?;
+        Ok(store)
+    }
+
+    /// Repositories of an earlier version have no links: there every blob was shown in every repository.
+    fn link_what_manifests_name(&self) -> Result<(), ImageError> {
+        for repository in self.0.tags.repositories()? {
+            if self.0.links.any(&repository) {
+                continue;
+            }
+            for digest in self.0.tags.manifests(&repository)? {
+                if let Ok(manifest) = self.manifest(&repository, &digest) {
+                    self.link(&repository, &manifest)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a repository show the blobs of one of its images, as far as they are here.
+    fn link(&self, repository: &str, manifest: &Manifest) -> Result<(), ImageError> {
+        let Manifest::Image(_) = manifest else { return Ok(()) };
+        for digest in manifest.names().into_iter().filter_map(|part| digest_of(part).ok()) {
+            if !self.0.links.has(repository, &digest)? && self.0.blobs.has(&digest)? {
+                self.0.links.put(repository, &digest)?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn blobs(&self) -> &Blobs {
@@ -86,6 +121,26 @@ impl ImageStore {
 
     pub(crate) fn tags(&self) -> &Tags {
         &self.0.tags
+    }
+
+    pub(crate) fn links(&self) -> &Links {
+        &self.0.links
+    }
+
+    pub(crate) fn recent(&self) -> &Recent {
+        &self.0.recent
+    }
+
+    /// Whether a blob is here. It stays for a while after this was asked.
+    pub(crate) fn holds(&self, digest: &Digest) -> Result<bool, ImageError> {
+        self.0.recent.touch(Thing::Blob(digest.clone()));
+        self.0.blobs.has(digest)
+    }
+
+    /// Whether a repository shows a blob that is here. It stays for a while after this was asked.
+    pub(crate) fn shows(&self, repository: &str, digest: &Digest) -> Result<bool, ImageError> {
+        self.0.recent.touch(Thing::Blob(digest.clone()));
+        Ok(self.0.links.has(repository, digest)? && self.0.blobs.has(digest)?)
     }
 
     pub(crate) fn uploads(&self) -> &Uploads {
@@ -156,7 +211,7 @@ impl ImageStore {
         let mut at = reference.clone();
         for _ in 0..4 {
             let (bytes, digest) = match at.digest() {
-                Some(digest) if self.0.blobs.has(digest)? => {
+                Some(digest) if self.holds(digest)? => {
                     (self.part(&reference.to_string(), digest)?, digest.clone())
                 }
                 _ => self.0.remotes.manifest(&at).await?,
@@ -199,6 +254,7 @@ impl ImageStore {
         let wrong = |reason| ImageError::Manifest { digest: digest.clone(), reason };
         let (manifest, media_type) = Manifest::parse(bytes, media_type).map_err(wrong)?;
         let subject = manifest.subject().map(digest_of).transpose().map_err(wrong)?;
+        self.link(repository, &manifest)?;
         self.0.tags.put_record(repository, digest, &Record { media_type, pushed: Timestamp::now(), subject })
     }
 

@@ -5,7 +5,7 @@
 
 use crate::{
     ImageError,
-    files::{create_dirs, read_if_there, write_atomically},
+    files::{create_dirs, names, read_if_there, remove_file, write_atomically},
     reference::is_repository,
 };
 use freehold_model::Digest;
@@ -106,21 +106,14 @@ impl Tags {
     /// Every repository, sorted.
     pub(crate) fn repositories(&self) -> Result<Vec<String>, ImageError> {
         let mut found = Vec::new();
-        self.walk("", &mut found)?;
+        walk(&self.dir, "", "_manifests", &mut found)?;
         found.sort_unstable();
         Ok(found)
     }
 
-    fn walk(&self, prefix: &str, found: &mut Vec<String>) -> Result<(), ImageError> {
-        for name in names(&self.dir.join(prefix))? {
-            if name == "_manifests" {
-                found.push(prefix.to_owned());
-            } else if !name.starts_with('_') {
-                let deeper = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-                self.walk(&deeper, found)?;
-            }
-        }
-        Ok(())
+    /// The folder of all repositories.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Removes the folders of a repository that has become empty. A folder that is not empty stays, so
@@ -160,34 +153,23 @@ impl Tags {
     }
 }
 
+/// Finds the repositories below `prefix` that have a folder `mark`.
+pub(crate) fn walk(dir: &Path, prefix: &str, mark: &str, found: &mut Vec<String>) -> Result<(), ImageError> {
+    for name in names(&dir.join(prefix))? {
+        if name == mark {
+            found.push(prefix.to_owned());
+        } else if !name.starts_with('_') {
+            let deeper = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+            walk(dir, &deeper, mark, found)?;
+        }
+    }
+    Ok(())
+}
+
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ImageError> {
     let Some(bytes) = read_if_there(path)? else { return Ok(None) };
     let value = serde_json::from_slice(&bytes);
     value.map(Some).map_err(|e| ImageError::io("read", path)(e.into()))
-}
-
-fn remove_file(path: &Path) -> Result<bool, ImageError> {
-    match std::fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(ImageError::io("remove", path)(e)),
-    }
-}
-
-/// The names in a folder, sorted; none when it is not there.
-fn names(dir: &Path) -> Result<Vec<String>, ImageError> {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(ImageError::io("list", dir)(e)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(ImageError::io("list", dir))?;
-        names.extend(entry.file_name().into_string().ok());
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Blobs, streamed from disk, whole or in part (distribution spec 1.1, "Pulling blobs").
 //!
-//! Blobs are shared by all repositories: one admin, one store.
+//! Bytes are shared by all repositories, but each shows only what was uploaded to it or mounted in it.
 
 use super::{CONTENT_DIGEST, errors::Fault};
 use crate::{ImageError, ImageStore};
@@ -18,9 +18,15 @@ use tokio::{
 };
 use tokio_util::io::ReaderStream;
 
-pub(super) async fn get(store: &ImageStore, digest: &Digest, request: Request) -> Result<Response, Fault> {
+pub(super) async fn get(
+    store: &ImageStore,
+    name: &str,
+    digest: &Digest,
+    request: Request,
+) -> Result<Response, Fault> {
     let (request, _) = request.into_parts();
-    let size = store.blobs().size(digest)?.ok_or_else(|| Fault::blob_unknown(digest))?;
+    let shown = store.shows(name, digest)?.then(|| store.blobs().size(digest)).transpose()?.flatten();
+    let size = shown.ok_or_else(|| Fault::blob_unknown(digest))?;
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::ACCEPT_RANGES, "bytes".to_owned()),
@@ -47,6 +53,14 @@ pub(super) async fn get(store: &ImageStore, digest: &Digest, request: Request) -
             let range = [(header::CONTENT_RANGE, format!("bytes */{size}"))];
             Ok((range, Fault::range("the blob has no such bytes")).into_response())
         }
+    }
+}
+
+/// Takes a blob out of a repository. Its bytes go once no image and no other repository needs them.
+pub(super) fn delete(store: &ImageStore, name: &str, digest: &Digest) -> Result<Response, Fault> {
+    match store.links().remove(name, digest)? {
+        true => Ok(StatusCode::ACCEPTED.into_response()),
+        false => Err(Fault::blob_unknown(digest)),
     }
 }
 

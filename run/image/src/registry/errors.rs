@@ -50,6 +50,13 @@ impl Fault {
         Fault::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", format!("`{name}` has no manifest {reference}"))
     }
 
+    /// Not 406: clients of registries know "none of that kind" as this, from the reference registry.
+    pub(super) fn not_acceptable(reference: &str, media_type: &str) -> Fault {
+        let message =
+            format!("{reference} is a {media_type}, which the Accept header of the request does not name");
+        Fault::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", message)
+    }
+
     pub(super) fn manifest_invalid(status: StatusCode, message: impl Into<String>) -> Fault {
         Fault::new(status, "MANIFEST_INVALID", message)
     }

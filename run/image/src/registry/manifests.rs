@@ -5,6 +5,7 @@ use crate::{
     ImageStore,
     files::blocking,
     manifest::{MANIFEST_LIMIT, Manifest, digest_of},
+    recent::Thing,
 };
 use axum::{
     body::Body,
@@ -14,13 +15,17 @@ use axum::{
 };
 use freehold_model::Digest;
 
-pub(super) fn get(store: &ImageStore, name: &str, which: &Which) -> Result<Response, Fault> {
+pub(super) fn get(store: &ImageStore, name: &str, which: &Which, accept: &Accept) -> Result<Response, Fault> {
     let unknown = || Fault::manifest_unknown(name, which.text());
     let digest = match which {
         Which::Digest(digest) => digest.clone(),
         Which::Tag(tag) => store.tags().get(name, tag)?.ok_or_else(unknown)?,
     };
+    store.recent().touch(Thing::Blob(digest.clone()));
     let record = store.tags().record(name, &digest)?.ok_or_else(unknown)?;
+    if !accept.allows(&record.media_type) {
+        return Err(Fault::not_acceptable(which.text(), &record.media_type));
+    }
     let bytes = store.blobs().read(&digest)?.ok_or_else(unknown)?;
     let headers = [
         (header::CONTENT_TYPE, record.media_type),
@@ -47,9 +52,14 @@ pub(super) async fn put(
     }
     let invalid = |reason| Fault::manifest_invalid(StatusCode::BAD_REQUEST, reason);
     let (manifest, _) = Manifest::parse(&bytes, media_type.as_deref()).map_err(invalid)?;
+    store.recent().touch(Thing::Blob(digest.clone()));
     for part in manifest.needs() {
         let part = digest_of(part).map_err(invalid)?;
-        if !store.blobs().has(&part)? {
+        let there = match &manifest {
+            Manifest::Image(_) => store.shows(name, &part)?,
+            Manifest::Index(_) => store.holds(&part)? && store.tags().record(name, &part)?.is_some(),
+        };
+        if !there {
             return Err(Fault::manifest_blob_unknown(part.as_str()));
         }
     }
@@ -82,6 +92,30 @@ pub(super) fn delete(store: &ImageStore, name: &str, which: &Which) -> Result<Re
         Ok(StatusCode::ACCEPTED.into_response())
     } else {
         Err(Fault::manifest_unknown(name, which.text()))
+    }
+}
+
+/// What kinds of manifest a client says that it understands (RFC 9110, 12.5.1).
+pub(super) struct Accept(Vec<String>);
+
+impl Accept {
+    pub(super) fn of(request: &Request) -> Accept {
+        let values = request.headers().get_all(header::ACCEPT).into_iter();
+        let ranges = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        // `q=0` would say "not this one": no client of registries does.
+        let kinds =
+            ranges.map(|range| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        Accept(kinds.filter(|kind| !kind.is_empty()).collect())
+    }
+
+    /// Whether it takes `media_type`; a client that says nothing takes everything.
+    fn allows(&self, media_type: &str) -> bool {
+        let fits = |range: &String| match range.strip_suffix('*') {
+            Some("*/") => true,
+            Some(major) => media_type.starts_with(major),
+            None => range == media_type || range == "application/json",
+        };
+        self.0.is_empty() || self.0.iter().any(fits)
     }
 }
 

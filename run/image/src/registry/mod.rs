@@ -112,7 +112,8 @@ async fn handle(store: &ImageStore, request: Request) -> Result<Response, Fault>
             let (name, which) = (repository(name)?.to_owned(), which(reference)?);
             match method {
                 Method::GET | Method::HEAD => {
-                    on_disk(store, uri, move |store, _| manifests::get(store, &name, &which)).await
+                    let accept = manifests::Accept::of(&request);
+                    on_disk(store, uri, move |store, _| manifests::get(store, &name, &which, &accept)).await
                 }
                 Method::PUT => manifests::put(store, &name, which, request).await,
                 Method::DELETE => {
@@ -122,11 +123,11 @@ async fn handle(store: &ImageStore, request: Request) -> Result<Response, Fault>
             }
         }
         (Place::Blob { name, digest: id }, "GET" | "HEAD") => {
-            repository(name)?;
-            blobs::get(store, &digest(id)?, request).await
+            blobs::get(store, repository(name)?, &digest(id)?, request).await
         }
-        (Place::Blob { .. }, "DELETE") => {
-            Err(Fault::method("deleting blobs, which stay until garbage collection"))
+        (Place::Blob { name, digest: id }, "DELETE") => {
+            let (name, id) = (repository(name)?.to_owned(), digest(id)?);
+            on_disk(store, uri, move |store, _| blobs::delete(store, &name, &id)).await
         }
         (Place::Uploads { name }, "POST") => uploads::begin(store, repository(name)?, request).await,
         (Place::Upload { name, id }, _) => {

@@ -4,7 +4,13 @@
 //! An upload lives in this process: after a restart a client is told that it is unknown, and begins anew.
 
 use super::{CONTENT_DIGEST, digest, errors::Fault};
-use crate::{ImageStore, blobs::Unfinished, files::random_name};
+use crate::{
+    ImageStore,
+    blobs::Unfinished,
+    files::{blocking, random_name},
+    recent::Thing,
+    reference::is_repository,
+};
 use axum::{
     body::Body,
     extract::{Query, Request},
@@ -46,6 +52,7 @@ struct Upload {
 struct Options {
     digest: Option<String>,
     mount: Option<String>,
+    from: Option<String>,
 }
 
 impl Uploads {
@@ -89,15 +96,18 @@ impl Uploads {
 /// POST: mounts a blob that is here, takes one whole (`?digest=`), or opens an upload.
 pub(super) async fn begin(store: &ImageStore, name: &str, request: Request) -> Result<Response, Fault> {
     let options = options(request.uri())?;
-    if let Some(mount) = options.mount.as_deref().map(digest).transpose()?
-        && store.blobs().has(&mount)?
-    {
-        return Ok(created(name, &mount));
+    // Without `from` a client would learn what repositories hold that it does not name: it uploads.
+    if let (Some(mount), Some(from)) = (options.mount.as_deref(), options.from.as_deref()) {
+        let mount = digest(mount)?;
+        if is_repository(from) && store.shows(from, &mount)? {
+            link(store, name, &mount).await?;
+            return Ok(created(name, &mount));
+        }
     }
     let mut blob = store.blobs().begin().await?;
     if let Some(expected) = options.digest.as_deref().map(digest).transpose()? {
         receive(request.into_body(), &mut blob).await?;
-        store.blobs().finish(blob, &expected, "the blob").await?;
+        keep(store, name, blob, &expected).await?;
         return Ok(created(name, &expected));
     }
     let id = store.uploads().enter(name, blob)?;
@@ -143,8 +153,20 @@ pub(super) async fn finish(
     received?;
     let blob = slot.take().ok_or_else(|| Fault::upload_unknown(id))?;
     store.uploads().forget(id);
-    store.blobs().finish(blob, &expected, "the blob").await?;
+    keep(store, name, blob, &expected).await?;
     Ok(created(name, &expected))
+}
+
+/// Gives a received blob its name and makes it part of the repository.
+async fn keep(store: &ImageStore, name: &str, blob: Unfinished, digest: &Digest) -> Result<(), Fault> {
+    store.recent().touch(Thing::Blob(digest.clone()));
+    store.blobs().finish(blob, digest, "the blob").await?;
+    link(store, name, digest).await
+}
+
+async fn link(store: &ImageStore, name: &str, digest: &Digest) -> Result<(), Fault> {
+    let (store, name, digest) = (store.clone(), name.to_owned(), digest.clone());
+    Ok(blocking(move || store.links().put(&name, &digest)).await?)
 }
 
 /// GET: how far an upload is.

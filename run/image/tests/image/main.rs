@@ -3,6 +3,7 @@
 
 mod build;
 mod clients;
+mod conformance;
 mod protocol;
 mod remote;
 mod support;

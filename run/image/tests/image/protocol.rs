@@ -103,7 +103,8 @@ async fn blobs_are_served_whole_and_in_part() {
     assert_eq!(outside.status(), 416);
     let absent = format!("/v2/app/blobs/{}", Digest::of(b"absent"));
     assert_eq!(code(get(store, &absent).await).await, (404, "BLOB_UNKNOWN".into()));
-    assert_eq!(ask(store, request(Method::DELETE, &path, Body::empty())).await.status(), 405);
+    let other = format!("/v2/other/blobs/{digest}");
+    assert_eq!(get(store, &other).await.status(), 404, "it is not in that repository");
 }
 
 #[tokio::test]
@@ -143,6 +144,82 @@ async fn manifests_are_checked_before_they_are_taken() {
     }
     let other = format!("/v2/other/manifests/{digest}");
     assert_eq!(get(store, &other).await.status(), 404, "it was not pushed there");
+}
+
+#[tokio::test]
+async fn a_manifest_is_given_to_those_who_take_its_kind() {
+    let home = home();
+    let store = &home.store;
+    put_image(store, &[]).await;
+    let oci = crate::support::MANIFEST;
+    for (accept, status) in [
+        (oci.to_owned(), 200),
+        (format!("{INDEX}, {oci};q=0.5"), 200),
+        ("*/*".into(), 200),
+        ("application/*".into(), 200),
+        ("application/json".into(), 200),
+        (INDEX.into(), 404),
+        ("text/html".into(), 404),
+    ] {
+        for method in [Method::GET, Method::HEAD] {
+            let asked = ranged(method, "/v2/app/manifests/1", "accept", &accept, Body::empty());
+            assert_eq!(ask(store, asked).await.status(), status, "{accept}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_names_only_blobs_of_its_own_repository() {
+    let home = home();
+    let store = &home.store;
+    let (_, manifest) = image_of(store, &[Layer::gzip(&Tar::default().end())], json!({})).await;
+    let kind = crate::support::MANIFEST;
+    let put =
+        ranged(Method::PUT, "/v2/other/manifests/1", "content-type", kind, manifest.to_string().into_bytes());
+    assert_eq!(code(ask(store, put).await).await, (404, "MANIFEST_BLOB_UNKNOWN".into()));
+}
+
+#[tokio::test]
+async fn many_pushes_of_one_layer_all_succeed_and_leave_one_blob() {
+    let home = home();
+    let layer = vec![7; 2 << 20];
+    let digest = Digest::of(&layer);
+    let pushes = (0..8).map(|number| {
+        let (store, layer, digest) = (home.store.clone(), layer.clone(), digest.clone());
+        tokio::spawn(async move {
+            let name = if number % 2 == 0 { "app" } else { "other" };
+            let path = format!("/v2/{name}/blobs/uploads/");
+            let begun = ask(&store, request(Method::POST, &path, Body::empty())).await;
+            let place = header(&begun, "location").to_owned();
+            let (first, second) = layer.split_at(1 << 20);
+            assert_eq!(ask(&store, request(Method::PATCH, &place, first.to_vec())).await.status(), 202);
+            let end = format!("{place}?digest={digest}");
+            ask(&store, request(Method::PUT, &end, second.to_vec())).await.status().as_u16()
+        })
+    });
+    for push in pushes.collect::<Vec<_>>() {
+        assert_eq!(push.await.unwrap(), 201);
+    }
+    let images = home.dir.path().join("images");
+    assert_eq!(std::fs::read_dir(images.join("blobs/sha256")).unwrap().count(), 1);
+    assert_eq!(std::fs::read_dir(images.join("uploads")).unwrap().count(), 0);
+    for name in ["app", "other"] {
+        let got = get(&home.store, &format!("/v2/{name}/blobs/{digest}")).await;
+        assert_eq!(Digest::of(&body_of(got).await), digest);
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_an_earlier_version_goes_on_showing_its_blobs() {
+    let home = home();
+    let image = put_image(&home.store, &[Layer::gzip(&Tar::default().end())]).await;
+    let images = home.dir.path().join("images");
+    let layer =
+        home.store.inspect("app:1").unwrap().manifest["layers"][0]["digest"].as_str().unwrap().to_owned();
+    std::fs::remove_dir_all(images.join("tags/app/_blobs")).unwrap();
+    let store = ImageStore::open(&images).unwrap();
+    assert_eq!(get(&store, &format!("/v2/app/blobs/{layer}")).await.status(), 200);
+    assert_eq!(store.resolve("app:1").await.unwrap(), image);
 }
 
 #[tokio::test]

@@ -69,10 +69,22 @@ pub(crate) async fn put_manifest(
     manifest: &Value,
 ) -> Response<Body> {
     let kind = if manifest.get("manifests").is_some() { INDEX } else { MANIFEST };
+    if name != "app" {
+        mount(store, name, manifest).await;
+    }
     let mut request =
         request(Method::PUT, &format!("/v2/{name}/manifests/{tag}"), manifest.to_string().into_bytes());
     request.headers_mut().insert("content-type", kind.parse().unwrap());
     ask(store, request).await
+}
+
+/// Mounts in `name` the blobs of a manifest, which tests upload to `app`.
+async fn mount(store: &ImageStore, name: &str, manifest: &Value) {
+    let layers = manifest["layers"].as_array().into_iter().flatten();
+    for part in layers.chain(manifest.get("config")) {
+        let path = format!("/v2/{name}/blobs/uploads/?mount={}&from=app", part["digest"].as_str().unwrap());
+        assert_eq!(ask(store, request(Method::POST, &path, Body::empty())).await.status(), 201);
+    }
 }
 
 /// A layer as it is stored and as it unpacks.
