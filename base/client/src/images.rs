@@ -3,7 +3,7 @@
 use crate::{Client, ClientError};
 use freehold_model::{
     Digest,
-    api::{ImageSummary, PullRequest},
+    api::{CollectRequest, Collected, ImageSummary, PullRequest},
 };
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,12 @@ impl Client {
     pub async fn pull_image(&self, reference: &str) -> Result<ImageSummary, ClientError> {
         let body = PullRequest { reference: reference.to_owned() };
         let request = self.request(Method::POST, "/v1/images/pull").json(&body).timeout(PULL_TIMEOUT);
+        self.read(self.send(request).await?).await
+    }
+
+    /// Removes what no image needs any more.
+    pub async fn collect_images(&self, how: &CollectRequest) -> Result<Collected, ClientError> {
+        let request = self.request(Method::POST, "/v1/images/collect").json(how).timeout(PULL_TIMEOUT);
         self.read(self.send(request).await?).await
     }
 

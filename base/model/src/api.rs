@@ -1,7 +1,7 @@
 //! Bodies of the HTTP API that are not resources: requests, summaries, what a machine can do.
 
 use crate::manifest::Driver;
-use crate::{AnyResource, Bytes, Digest, Event, Name, Phase, Step, id::*};
+use crate::{AnyResource, Bytes, Digest, Event, Millis, Name, Phase, Step, id::*};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -185,6 +185,53 @@ pub struct ImageSummary {
 pub struct PullRequest {
     /// With its registry's host: `registry.example/team/app:1`.
     pub reference: String,
+}
+
+/// How to collect what no image needs any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CollectRequest {
+    /// Whether to only say what would go.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// What was brought or used within this time stays, since a push in flight may need it; an hour if it
+    /// is not given.
+    #[serde(default)]
+    pub grace: Option<Millis>,
+}
+
+/// What a garbage collection of images removed, or would remove.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Collected {
+    /// Whether nothing was removed, only looked at.
+    pub dry_run: bool,
+    /// The room on disk that it made.
+    pub freed: Bytes,
+    /// Everything that went.
+    pub removed: Vec<CollectedItem>,
+}
+
+/// One thing that a garbage collection removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CollectedItem {
+    /// What it was.
+    pub kind: CollectedKind,
+    /// `name@digest` of a manifest, else a digest.
+    pub name: String,
+    /// The room that it took; 0 for a manifest, whose bytes are a blob.
+    pub size: Bytes,
+}
+
+/// The kinds of things that a garbage collection removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CollectedKind {
+    /// A manifest's name in a repository, without a tag.
+    Manifest,
+    /// Compressed bytes.
+    Blob,
+    /// An unpacked layer.
+    Layer,
 }
 
 /// What a machine can do.

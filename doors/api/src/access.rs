@@ -25,6 +25,7 @@ const TABLE: &[(Method, &str, Action)] = &[
     (Method::GET, "/v1/images", Action::PullImage),
     (Method::GET, "/v1/images/inspect", Action::PullImage),
     (Method::POST, "/v1/images/pull", Action::PushImage),
+    (Method::POST, "/v1/images/collect", Action::DeleteImage),
     (Method::DELETE, "/v1/images", Action::DeleteImage),
 ];
 

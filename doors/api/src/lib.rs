@@ -69,5 +69,6 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::images::list, routes::images::remove))
         .routes(routes!(routes::images::inspect))
         .routes(routes!(routes::images::pull))
+        .routes(routes!(routes::images::collect))
         .routes(routes!(routes::doctor::doctor))
 }

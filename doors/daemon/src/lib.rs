@@ -4,6 +4,7 @@
 //! part, says when all of them are ready, and on SIGTERM stops them in the reverse order.
 
 mod bootstrap;
+mod collect;
 mod control;
 mod node;
 mod serve;

@@ -1,6 +1,6 @@
 //! `freehold up`: starts every part in order, says when all are ready, stops them in reverse.
 
-use crate::{bootstrap, control::LocalControl, node, serve};
+use crate::{bootstrap, collect, control::LocalControl, node, serve};
 use anyhow::{Context, Result};
 use freehold_agent::{Agent, AgentConfig};
 use freehold_api::ApiState;
@@ -130,6 +130,7 @@ impl House {
             tasks.spawn(freehold_reconcile::run(reconciler, store, clock, shutdown.clone()));
         }
 
+        tasks.spawn(collect::run(store.clone(), images.clone(), shutdown.clone()));
         let (ready, is_ready) = watch::channel(false);
         let data = options.data.clone();
         let state = ApiState {

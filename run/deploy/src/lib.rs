@@ -12,6 +12,7 @@ mod error;
 mod lookup;
 mod plan;
 mod queue;
+pub mod retention;
 mod rollout;
 mod teardown;
 mod templates;

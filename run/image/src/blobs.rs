@@ -5,7 +5,7 @@
 
 use crate::{
     ImageError,
-    files::{blocking, create_dirs, random_name, read_if_there, rename_durably},
+    files::{blocking, create_dirs, names, random_name, read_if_there, rename_durably},
     manifest::MANIFEST_LIMIT,
 };
 use freehold_model::Digest;
@@ -53,6 +53,12 @@ impl Blobs {
     /// Whether a blob is here.
     pub(crate) fn has(&self, digest: &Digest) -> Result<bool, ImageError> {
         Ok(self.size(digest)?.is_some())
+    }
+
+    /// Every blob.
+    pub(crate) fn all(&self) -> Result<Vec<Digest>, ImageError> {
+        let named = names(&self.dir)?;
+        Ok(named.iter().filter_map(|hex| format!("sha256:{hex}").parse().ok()).collect())
     }
 
     /// The whole of a small blob: a manifest or a config.

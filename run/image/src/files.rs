@@ -2,8 +2,8 @@
 
 use crate::ImageError;
 use std::{
-    fs::File,
-    io::Write,
+    fs::{self, File},
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
@@ -48,6 +48,32 @@ pub(crate) fn rename_durably(from: &Path, to: &Path) -> Result<(), ImageError> {
 pub(crate) fn create_dirs(path: &Path) -> Result<PathBuf, ImageError> {
     std::fs::create_dir_all(path).map_err(ImageError::io("create", path))?;
     Ok(path.to_owned())
+}
+
+/// Does `work` in a folder that others remove whenever it is empty: made again as often as it takes.
+pub(crate) fn within<T>(dir: &Path, work: impl Fn() -> Result<T, ImageError>) -> Result<T, ImageError> {
+    let mut left = 100;
+    loop {
+        create_dirs_again(dir)?;
+        match work() {
+            Err(ImageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound && left > 0 => {
+                left -= 1
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Like [`create_dirs`], when a parent may vanish between two steps.
+fn create_dirs_again(path: &Path) -> Result<(), ImageError> {
+    let mut made = fs::create_dir_all(path);
+    for _ in 0..100 {
+        match &made {
+            Err(e) if e.kind() == ErrorKind::NotFound => made = fs::create_dir_all(path),
+            _ => break,
+        }
+    }
+    made.map_err(ImageError::io("create", path))
 }
 
 /// The whole of a small file; `None` when there is none.

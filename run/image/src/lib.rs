@@ -7,6 +7,7 @@
 mod archive;
 mod blobs;
 pub mod build;
+mod collect;
 mod error;
 pub mod fetch;
 mod files;
@@ -23,6 +24,7 @@ mod store;
 mod tags;
 mod unpack;
 
+pub use collect::{Began, Collect};
 pub use error::ImageError;
 pub use manifest::RunConfig;
 pub use prepare::PreparedImage;

@@ -6,7 +6,7 @@
 
 use crate::{
     ImageError,
-    files::{create_dirs, names, remove_file},
+    files::{names, remove_file, within},
 };
 use freehold_model::Digest;
 use std::{
@@ -39,7 +39,7 @@ impl Links {
     /// Makes `repository` show a blob, durably; if it does, notes that it is wanted still.
     pub(crate) fn put(&self, repository: &str, digest: &Digest) -> Result<(), ImageError> {
         let path = self.path(repository, digest);
-        let made = || match File::options().write(true).create_new(true).open(&path) {
+        let make = || match File::options().write(true).create_new(true).open(&path) {
             Ok(_) => File::open(path.parent().unwrap_or(&path))?.sync_all(),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 let now = FileTimes::new().set_modified(SystemTime::now());
@@ -47,11 +47,7 @@ impl Links {
             }
             Err(e) => Err(e),
         };
-        // A second try: the folder may not be there yet, or be pruned between the two steps.
-        made().or_else(|_| {
-            create_dirs(&self.folder(repository))?;
-            made().map_err(ImageError::io("write", &path))
-        })
+        within(&self.folder(repository), || make().map_err(ImageError::io("write", &path)))
     }
 
     /// Makes `repository` show a blob no more; whether it did.

@@ -6,6 +6,7 @@ use crate::{
     ImageError, ImageStore, Reference, RunConfig,
     files::blocking,
     manifest::Config,
+    recent::Thing,
     store::{digest_in, here},
     unpack,
 };
@@ -52,6 +53,16 @@ impl ImageStore {
         }
         self.fetch(&reference, image).await?;
         self.remember(&reference, &image.digest)
+    }
+
+    /// Whether an image is here, or its registry can be asked for what is not.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn can_be_had(&self, image: &ImageRef) -> Result<bool, ImageError> {
+        let elsewhere =
+            image.reference.parse::<Reference>().is_ok_and(|reference| reference.host().is_some());
+        Ok(elsewhere || self.missing(image)?.is_none())
     }
 
     /// A part that is not here: the manifest itself, or something it needs.
@@ -132,6 +143,7 @@ impl ImageStore {
 
     async fn unpack(&self, blob: Digest, diff_id: Digest) -> Result<PathBuf, ImageError> {
         let dir = self.layers().join(diff_id.hex());
+        self.recent().touch(Thing::Layer(diff_id.clone()));
         if dir.is_dir() {
             return Ok(dir);
         }
@@ -145,6 +157,8 @@ impl ImageStore {
             }
             let source = store.blobs().path(&blob);
             unpack::unpack(&source, &blob, &diff_id, &dir, &store.limits())?;
+            // Once more: it took a while.
+            store.recent().touch(Thing::Layer(diff_id));
             Ok(dir)
         };
         blocking(work).await

@@ -1,8 +1,7 @@
 //! The image store: what the control plane, the agent and the registry's handlers hold.
 //!
-//! `blobs/` and `layers/` are shared by every image; `tags/` says what is called what. Nothing is
-//! removed but tags and manifests' names: unreferenced blobs and layers stay until garbage collection,
-//! which does not exist yet.
+//! `blobs/` and `layers/` are shared by every image; `tags/` says what is called what and which repository
+//! shows which blob. Bytes are removed by garbage collection alone (`collect/`).
 
 use crate::{
     ImageError, Limits, Reference,
@@ -26,7 +25,7 @@ use std::{
     fs::Permissions,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 /// Images of one machine. Cheap to clone; clones share everything.
@@ -38,6 +37,8 @@ struct Inner {
     tags: Tags,
     links: Links,
     recent: Recent,
+    /// Held (for reading) from the look at what a manifest needs until its name is written.
+    committing: RwLock<()>,
     layers: PathBuf,
     limits: Limits,
     remotes: Remotes,
@@ -79,6 +80,7 @@ impl ImageStore {
             tags,
             links,
             recent: Recent::default(),
+            committing: RwLock::default(),
             layers,
             limits,
             remotes: Remotes::default(),
@@ -129,6 +131,10 @@ impl ImageStore {
 
     pub(crate) fn recent(&self) -> &Recent {
         &self.0.recent
+    }
+
+    pub(crate) fn committing(&self) -> &RwLock<()> {
+        &self.0.committing
     }
 
     /// Whether a blob is here. It stays for a while after this was asked.
@@ -192,7 +198,21 @@ impl ImageStore {
             Some(_) => return Err(unknown()),
             None => self.0.tags.get(&reference.name(), reference.tag())?.ok_or_else(unknown)?,
         };
-        self.platform_digest(&reference.to_string(), digest)
+        self.holds(&digest)?;
+        let digest = self.platform_digest(&reference.to_string(), digest)?;
+        self.touch_image(&digest)?;
+        Ok(digest)
+    }
+
+    /// Notes that an image is about to be used: nothing of it is collected for a while.
+    fn touch_image(&self, digest: &Digest) -> Result<(), ImageError> {
+        self.holds(digest)?;
+        if let Ok(manifest) = self.manifest("", digest) {
+            for part in manifest.names().into_iter().filter_map(|part| digest_of(part).ok()) {
+                self.holds(&part)?;
+            }
+        }
+        Ok(())
     }
 
     /// Follows indexes that are here down to the manifest of an image.
@@ -235,7 +255,14 @@ impl ImageStore {
 
     /// Enters a fetched image under its own name.
     pub(crate) fn remember(&self, reference: &Reference, digest: &Digest) -> Result<(), ImageError> {
+        let _committing = self.0.committing.read().unwrap_or_else(PoisonError::into_inner);
         let bytes = self.part(&reference.to_string(), digest)?;
+        for part in Manifest::stored(digest, &bytes)?.names() {
+            let part = digest_in(digest, part)?;
+            if !self.holds(&part)? {
+                return Err(ImageError::Incomplete { reference: reference.to_string(), digest: part });
+            }
+        }
         self.accept(&reference.name(), digest, &bytes, None)?;
         match reference.digest() {
             Some(_) => Ok(()),
@@ -351,7 +378,7 @@ impl ImageStore {
     /// Removes a tag; or, given a digest, a manifest with every tag that means it.
     ///
     /// A manifest that loses its last tag is no longer listed. Blobs and unpacked layers stay on disk
-    /// until garbage collection (a later version), so instances that run it are not disturbed.
+    /// until garbage collection, which spares what releases need, so instances that run it are not disturbed.
     pub fn remove(&self, reference: &str) -> Result<(), ImageError> {
         let parsed: Reference = reference.parse()?;
         let name = parsed.name();

@@ -5,7 +5,7 @@
 
 use crate::{
     ImageError,
-    files::{create_dirs, names, read_if_there, remove_file, write_atomically},
+    files::{create_dirs, names, read_if_there, remove_file, within, write_atomically},
     reference::is_repository,
 };
 use freehold_model::Digest;
@@ -118,7 +118,7 @@ impl Tags {
 
     /// Removes the folders of a repository that has become empty. A folder that is not empty stays, so
     /// a push that happens at the same time loses nothing (its write makes the folder again).
-    fn prune(&self, repository: &str) {
+    pub(crate) fn prune(&self, repository: &str) {
         let _ = std::fs::remove_dir(self.tags_dir(repository));
         let _ = std::fs::remove_dir(self.records(repository));
         let mut dir = self.dir.join(repository);
@@ -129,12 +129,7 @@ impl Tags {
 
     fn write_json<T: Serialize>(&self, dir: &Path, name: &str, value: &T) -> Result<(), ImageError> {
         let bytes = serde_json::to_vec(value).expect("records serialise");
-        // A second try: the folder may have been pruned between the two steps.
-        create_dirs(dir)?;
-        write_atomically(&dir.join(name), &self.scratch, &bytes).or_else(|_| {
-            create_dirs(dir)?;
-            write_atomically(&dir.join(name), &self.scratch, &bytes)
-        })
+        within(dir, || write_atomically(&dir.join(name), &self.scratch, &bytes))
     }
 
     fn records(&self, repository: &str) -> PathBuf {

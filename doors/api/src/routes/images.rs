@@ -7,12 +7,17 @@ use crate::{
     state::Api,
 };
 use axum::{Json as Sent, extract::State, http::StatusCode};
-use freehold_image::{ImageError, ImageStore};
+use freehold_deploy::retention::{KEPT, images_in_use};
+use freehold_image::{Collect, ImageError, ImageStore};
 use freehold_model::{
-    Code,
-    api::{ImageSummary, PullRequest},
+    Code, Plan, Problem,
+    api::{CollectRequest, Collected, ImageSummary, PullRequest},
 };
+use std::time::Duration;
 use utoipa::IntoParams;
+
+/// What came within this time stays when somebody asks for a collection.
+const GRACE: Duration = Duration::from_secs(3600);
 
 /// Which image.
 #[derive(IntoParams)]
@@ -62,6 +67,39 @@ pub(crate) async fn pull(
     responses((status = 204, description = "It is gone")))]
 pub(crate) async fn remove(State(api): State<Api>, Params(which): Params<Which>) -> Answer<StatusCode> {
     work(&api, move |images| images.remove(&which.reference)).await.map(|()| StatusCode::NO_CONTENT)
+}
+
+/// Removes what no tag, no release that is kept and nobody at work needs.
+#[utoipa::path(post, path = "/v1/images/collect", operation_id = "collect_images", tag = "images",
+    request_body = CollectRequest, responses((status = 200, description = "What went, or would go", body = Collected)))]
+pub(crate) async fn collect(
+    State(api): State<Api>,
+    _: Params<NoParams>,
+    Json(how): Json<CollectRequest>,
+) -> Answer<Sent<Collected>> {
+    let grace = how.grace.map_or(GRACE, |grace| Duration::from_millis(grace.0));
+    // Before the roots are read: what becomes one later is spared because it is new.
+    let began = work(&api, |images| Ok(images.begin_collection())).await?;
+    let roots = api.read(|view| Ok(images_in_use(view)?)).await?;
+    let how = Collect { roots, grace, dry_run: how.dry_run };
+    work(&api, move |images| images.collect(began, &how)).await.map(Sent)
+}
+
+/// Refuses a plan whose images cannot be had: those of releases that are no longer kept may be gone.
+pub(crate) async fn require_present(api: &Api, plan: &Plan) -> Answer<()> {
+    for (process, image) in plan.images.clone() {
+        let asked = image.clone();
+        if !work(api, move |images| images.can_be_had(&asked)).await? {
+            let title = format!("The image of process `{process}` is no longer here: {}.", image.digest);
+            let hint = format!(
+                "Garbage collection keeps the images of the {KEPT} newest releases of an env. Push the same image \
+                 as `{}` again, or roll back to a newer release.",
+                image.reference
+            );
+            return Err(Problem::new(Code::NotFound, title).hint(hint).into());
+        }
+    }
+    Ok(())
 }
 
 /// Asks the image store, which reads files, on a thread that may block.

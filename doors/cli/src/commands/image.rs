@@ -11,7 +11,10 @@ use freehold_image::{
     fetch::save_archive,
     push::{self, OnProgress, push_layout},
 };
-use freehold_model::{Bytes, Digest, api::ImageSummary};
+use freehold_model::{
+    Bytes, Digest, Millis,
+    api::{CollectRequest, Collected, CollectedItem, CollectedKind, ImageSummary},
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::{
@@ -34,8 +37,11 @@ pub(crate) enum Command {
     List,
     /// Shows one image: its digest, manifest and config.
     Inspect(ReferenceArgs),
-    /// Removes a tag; the bytes go once nothing names them.
+    /// Removes a tag; the bytes go with the next `image gc` once nothing needs them.
+    #[command(visible_alias = "delete")]
     Rm(ReferenceArgs),
+    /// Frees the room of images that no tag and no kept release needs.
+    Gc(GcArgs),
 }
 
 /// Flags of `image build`.
@@ -99,6 +105,25 @@ pub(crate) struct ReferenceArgs {
     reference: String,
 }
 
+/// Flags of `image gc`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+What stays: everything with a tag; the images of instances and of the newest 20 releases of each env; what
+came or was used within the grace, so that a push in flight is not hit. `freehold up` collects by itself
+each hour, with a grace of a day.
+
+Examples:
+  freehold image gc --dry-run
+  freehold image gc")]
+pub(crate) struct GcArgs {
+    /// Says what would go, and removes nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// What came or was used within this time stays.
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    grace: Millis,
+}
+
 /// An image that came to be somewhere.
 #[derive(Debug, Serialize)]
 struct Made {
@@ -124,6 +149,11 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
         Command::Inspect(args) => {
             let details = session.client.image(&args.reference).await?;
             session.out.show(&details, |it| serde_json::to_string_pretty(it).unwrap_or_default())
+        }
+        Command::Gc(args) => {
+            let how = CollectRequest { dry_run: args.dry_run, grace: Some(args.grace) };
+            let done = session.client.collect_images(&how).await?;
+            session.out.show(&done, collected)
         }
         Command::Rm(args) => {
             session.client.remove_image(&args.reference).await?;
@@ -218,6 +248,26 @@ fn table(images: &[ImageSummary], paint: Paint, now: Timestamp) -> String {
         ]);
     }
     table.render(paint, 0, "no images")
+}
+
+/// What a collection did, for people: each thing, then the sum.
+fn collected(done: &Collected) -> String {
+    let mut lines: Vec<String> = done.removed.iter().map(collected_line).collect();
+    let (would, freed) = (if done.dry_run { "would be " } else { "" }, time::size(done.freed));
+    lines.push(match done.removed.len() {
+        0 => "Nothing to remove: all that is here is needed, or new.".to_owned(),
+        _ => format!("{freed} {would}freed."),
+    });
+    lines.join("\n")
+}
+
+fn collected_line(item: &CollectedItem) -> String {
+    let kind = match item.kind {
+        CollectedKind::Manifest => "manifest",
+        CollectedKind::Blob => "blob",
+        CollectedKind::Layer => "unpacked layer",
+    };
+    format!("{kind}  {}  {}", item.name, time::size(item.size))
 }
 
 /// `NAME:TAG` of the built-in registry, the tag always said.

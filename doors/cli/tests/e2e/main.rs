@@ -7,6 +7,7 @@
 mod broken;
 mod cli;
 mod crash;
+mod images;
 mod nginx;
 mod queue;
 mod tour;

@@ -6,4 +6,5 @@ mod ordering;
 mod planning;
 mod queueing;
 mod removing;
+mod retention;
 mod rolling;

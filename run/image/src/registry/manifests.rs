@@ -14,6 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use freehold_model::Digest;
+use std::sync::PoisonError;
 
 pub(super) fn get(store: &ImageStore, name: &str, which: &Which, accept: &Accept) -> Result<Response, Fault> {
     let unknown = || Fault::manifest_unknown(name, which.text());
@@ -52,25 +53,17 @@ pub(super) async fn put(
     }
     let invalid = |reason| Fault::manifest_invalid(StatusCode::BAD_REQUEST, reason);
     let (manifest, _) = Manifest::parse(&bytes, media_type.as_deref()).map_err(invalid)?;
-    store.recent().touch(Thing::Blob(digest.clone()));
-    for part in manifest.needs() {
-        let part = digest_of(part).map_err(invalid)?;
-        let there = match &manifest {
-            Manifest::Image(_) => store.shows(name, &part)?,
-            Manifest::Index(_) => store.holds(&part)? && store.tags().record(name, &part)?.is_some(),
-        };
-        if !there {
-            return Err(Fault::manifest_blob_unknown(part.as_str()));
-        }
-    }
     let subject = manifest.subject().map(|subject| subject.digest().to_string());
     let location = format!("/v2/{name}/manifests/{}", which.text());
     let (store, name, accepted) = (store.clone(), name.to_owned(), digest.clone());
     blocking(move || {
+        let _committing = store.committing().read().unwrap_or_else(PoisonError::into_inner);
+        check_parts(&store, &name, &manifest)?;
+        store.recent().touch(Thing::Blob(accepted.clone()));
         store.blobs().write(&bytes)?;
         store.accept(&name, &accepted, &bytes, media_type.as_deref())?;
         match which {
-            Which::Tag(tag) => store.tags().put(&name, &tag, &accepted),
+            Which::Tag(tag) => Ok::<(), Fault>(store.tags().put(&name, &tag, &accepted)?),
             Which::Digest(_) => Ok(()),
         }
     })
@@ -81,6 +74,22 @@ pub(super) async fn put(
         response.headers_mut().insert(header::HeaderName::from_static("oci-subject"), subject);
     }
     Ok(response)
+}
+
+/// What a manifest needs must be in its repository before it.
+fn check_parts(store: &ImageStore, name: &str, manifest: &Manifest) -> Result<(), Fault> {
+    for part in manifest.needs() {
+        let invalid = |reason| Fault::manifest_invalid(StatusCode::BAD_REQUEST, reason);
+        let part = digest_of(part).map_err(invalid)?;
+        let there = match manifest {
+            Manifest::Image(_) => store.shows(name, &part)?,
+            Manifest::Index(_) => store.holds(&part)? && store.tags().record(name, &part)?.is_some(),
+        };
+        if !there {
+            return Err(Fault::manifest_blob_unknown(part.as_str()));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn delete(store: &ImageStore, name: &str, which: &Which) -> Result<Response, Fault> {

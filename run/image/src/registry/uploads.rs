@@ -21,7 +21,7 @@ use freehold_model::Digest;
 use futures::StreamExt;
 use serde::Deserialize;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -63,8 +63,8 @@ impl Uploads {
             touched: Instant::now(),
             blob: Arc::new(AsyncMutex::new(Some(blob))),
         };
+        self.forget_abandoned();
         let mut uploads = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        uploads.retain(|_, upload| upload.touched.elapsed() < FORGOTTEN);
         if uploads.len() >= MOST {
             return Err(Fault::too_many_uploads(MOST));
         }
@@ -86,6 +86,19 @@ impl Uploads {
             *slot = None;
             self.forget(id);
         }
+    }
+
+    /// The repositories to which somebody uploads.
+    pub(crate) fn repositories(&self) -> HashSet<String> {
+        let uploads = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        uploads.values().map(|upload| upload.repository.clone()).collect()
+    }
+
+    /// Gives up what nobody has touched for long.
+    pub(crate) fn forget_abandoned(&self) {
+        let mut uploads = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // One that receives bytes at this moment is not abandoned, however long ago they began.
+        uploads.retain(|_, upload| upload.touched.elapsed() < FORGOTTEN || upload.blob.try_lock().is_err());
     }
 
     fn forget(&self, id: &str) {

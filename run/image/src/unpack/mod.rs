@@ -12,7 +12,7 @@ mod tests;
 
 use crate::{
     ImageError,
-    files::{random_name, rename_durably},
+    files::{names, random_name, rename_durably},
 };
 use apply::Unpacker;
 use freehold_model::Digest;
@@ -59,11 +59,29 @@ impl From<rustix::io::Errno> for Refused {
     }
 }
 
-/// Removes what an earlier process left half unpacked in `layers`.
+/// Discarded ones begin with this.
+const DISCARDED: &str = ".discarded-";
+
+/// Removes what an earlier process left half unpacked or half removed in `layers`.
 pub(crate) fn discard_unfinished(layers: &Path) -> Result<(), ImageError> {
-    for entry in std::fs::read_dir(layers).map_err(ImageError::io("list", layers))? {
-        let path = entry.map_err(ImageError::io("list", layers))?.path();
-        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED)) {
+    sweep(layers, &[UNFINISHED, DISCARDED])
+}
+
+/// Takes an unpacked layer out of sight at once; [`empty_discarded`] removes its files.
+pub(crate) fn discard(layer: &Path) -> Result<(), ImageError> {
+    let aside = layer.with_file_name(format!("{DISCARDED}{}", random_name()));
+    std::fs::rename(layer, &aside).map_err(ImageError::io("remove", layer))
+}
+
+/// Removes the files of what was discarded in `layers`.
+pub(crate) fn empty_discarded(layers: &Path) -> Result<(), ImageError> {
+    sweep(layers, &[DISCARDED])
+}
+
+fn sweep(layers: &Path, prefixes: &[&str]) -> Result<(), ImageError> {
+    for name in names(layers)? {
+        if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+            let path = layers.join(&name);
             std::fs::remove_dir_all(&path).map_err(ImageError::io("remove", &path))?;
         }
     }

@@ -3,6 +3,7 @@
 
 mod build;
 mod clients;
+mod collect;
 mod conformance;
 mod protocol;
 mod remote;

@@ -1,0 +1,46 @@
+//! Collects images that nothing needs, on a timer: the same collection as `freehold image gc`, with more
+//! patience.
+
+use anyhow::{Context, Result};
+use freehold_deploy::retention::images_in_use;
+use freehold_image::{Collect, ImageStore};
+use freehold_model::api::Collected;
+use freehold_reconcile::Store;
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// A start has better things to do.
+const FIRST: Duration = Duration::from_secs(10 * 60);
+const EVERY: Duration = Duration::from_secs(3600);
+/// A tag that was removed by mistake can be set again for a day.
+const GRACE: Duration = Duration::from_secs(24 * 3600);
+
+/// Collects until `shutdown`.
+pub(crate) async fn run(store: Arc<dyn Store>, images: ImageStore, shutdown: CancellationToken) {
+    let mut wait = FIRST;
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        wait = EVERY;
+        match once(&*store, &images, GRACE).await {
+            Ok(done) if done.removed.is_empty() => {}
+            Ok(done) => {
+                tracing::info!(freed = %done.freed, things = done.removed.len(), "collected unused images");
+            }
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "cannot collect unused images"),
+        }
+    }
+}
+
+async fn once(store: &dyn Store, images: &ImageStore, grace: Duration) -> Result<Collected> {
+    let beginning = images.clone();
+    // Before the roots are read: what becomes one later is spared because it is new.
+    let began = tokio::task::spawn_blocking(move || beginning.begin_collection()).await?;
+    let view = store.view().await?;
+    let roots = tokio::task::spawn_blocking(move || images_in_use(&*view)).await?;
+    let how = Collect { roots: roots.context("what is in use")?, grace, dry_run: false };
+    let images = images.clone();
+    Ok(tokio::task::spawn_blocking(move || images.collect(began, &how)).await??)
+}
