@@ -4,6 +4,12 @@
 use freehold_model::{Code, Digest, Problem};
 use std::{io, path::PathBuf};
 
+/// Whether the disk has no room left, for bytes or for whoever writes them.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
 /// A failure of the image store, of a registry, or of building and pushing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -131,20 +137,20 @@ impl ImageError {
 
     /// Whether the disk has no room left.
     pub(crate) fn is_disk_full(&self) -> bool {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        match self {
-            ImageError::Io { source, .. } => {
-                matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
-            }
-            _ => false,
-        }
+        matches!(self, ImageError::Io { source, .. } if is_full(source))
     }
 
     /// The failure as a caller of the API sees it.
     pub fn problem(&self) -> Problem {
         if self.is_disk_full() {
-            return Problem::new(Code::Unavailable, "The disk that holds the images is full.")
-                .hint("Make room on it, then try again: nothing was kept of what came last.");
+            let problem = Problem::new(Code::Unavailable, "The disk that holds the images is full.").hint(
+                "Make room on it, such as with `freehold image gc`, then try again: nothing was kept of what \
+                 came last.",
+            );
+            return match self {
+                ImageError::Io { source, .. } => problem.detail(source.to_string()),
+                _ => problem,
+            };
         }
         let problem = Problem::new(self.code(), self.to_string());
         let problem = match self {

@@ -4,6 +4,7 @@
 use super::{
     Refused,
     root::{Root, Was, clean},
+    sparse::{self, STRETCH},
 };
 use rustix::{
     fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags},
@@ -19,10 +20,16 @@ use std::{
 };
 use tar::EntryType;
 
+/// What is left free on the disk, unless a twentieth of it is less.
+const RESERVE: u64 = 256 << 20;
+
 /// A layer in the making.
 pub(super) struct Unpacker {
     root: Root,
     bytes_left: u64,
+    /// How much the disk has room for.
+    room: u64,
+    stretch: Vec<u8>,
     /// Only root may give files away.
     owns: bool,
     /// Applied last and from the bottom up: writing into a folder changes its time, and its mode may
@@ -43,7 +50,14 @@ struct Attributes {
 impl Unpacker {
     pub(super) fn open(dir: &Path, bytes: u64) -> Result<Unpacker, Refused> {
         let owns = rustix::process::geteuid().is_root();
-        Ok(Unpacker { root: Root::open(dir)?, bytes_left: bytes, owns, folders: BTreeMap::new() })
+        Ok(Unpacker {
+            root: Root::open(dir)?,
+            bytes_left: bytes,
+            room: room(dir)?,
+            stretch: vec![0; STRETCH],
+            owns,
+            folders: BTreeMap::new(),
+        })
     }
 
     /// Applies one entry and reads it to its end.
@@ -142,7 +156,7 @@ impl Unpacker {
     }
 
     fn file<R: Read>(
-        &self,
+        &mut self,
         parent: &OwnedFd,
         name: &OsStr,
         attributes: &Attributes,
@@ -150,9 +164,9 @@ impl Unpacker {
     ) -> Result<(), Refused> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600))?;
-        let mut file = File::from(fd);
+        let file = File::from(fd);
         let size = entry.size();
-        if io::copy(entry, &mut file)? != size {
+        if sparse::copy(entry, &file, &mut self.stretch, &mut self.room)? != size {
             return Err(Refused::Unsafe("the archive ends in the middle of it"));
         }
         attributes.apply(&OwnedFd::from(file), self.owns)
@@ -223,6 +237,12 @@ impl Attributes {
             for extension in extensions {
                 let extension = extension?;
                 let Ok(key) = extension.key() else { continue };
+                if key.starts_with("GNU.sparse.") {
+                    // The archive reader does not know this format and would give the file's map as its content.
+                    return Err(Refused::Unsafe(
+                        "it is a sparse file in the pax format; pack it without --sparse",
+                    ));
+                }
                 if key == "mtime" {
                     attributes.time = extension.value().ok().and_then(pax_time).unwrap_or(attributes.time);
                 } else if let Some(name) = key.strip_prefix("SCHILY.xattr.").filter(|name| is_welcome(name)) {
@@ -273,6 +293,13 @@ impl Attributes {
         let time = Timespec { tv_sec: self.time.0, tv_nsec: self.time.1 };
         Timestamps { last_access: time, last_modification: time }
     }
+}
+
+/// How much may be written before the disk is so full that others suffer.
+fn room(dir: &Path) -> Result<u64, Refused> {
+    let disk = rustix::fs::statvfs(dir)?;
+    let reserve = (disk.f_blocks / 20).saturating_mul(disk.f_frsize).min(RESERVE);
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(reserve))
 }
 
 /// Attributes that a layer may bring. Those of overlayfs would let it redirect what it shows, and those of

@@ -7,19 +7,21 @@
 mod apply;
 mod read;
 mod root;
+mod sparse;
 #[cfg(test)]
 mod tests;
 
 use crate::{
     ImageError,
+    error::is_full,
     files::{names, random_name, rename_durably},
 };
 use apply::Unpacker;
 use freehold_model::Digest;
-use read::{Allowance, Hashing, Metered, decompress};
+use read::{Allowance, Hashing, Metered, pipe};
 use std::{
     fs::File,
-    io::{self, BufReader, Read},
+    io::{self, Read},
     path::Path,
 };
 
@@ -49,6 +51,8 @@ impl Default for Limits {
 pub(crate) enum Refused {
     #[error("{0}")]
     Unsafe(&'static str),
+    #[error("it needs more room than is free on the disk")]
+    NoRoom,
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -61,6 +65,11 @@ impl From<rustix::io::Errno> for Refused {
 
 /// Discarded ones begin with this.
 const DISCARDED: &str = ".discarded-";
+
+fn no_room(layer: &Digest) -> io::Error {
+    let message = format!("layer {layer} unpacks to more than is free on the disk");
+    io::Error::new(io::ErrorKind::StorageFull, message)
+}
 
 /// Removes what an earlier process left half unpacked or half removed in `layers`.
 pub(crate) fn discard_unfinished(layers: &Path) -> Result<(), ImageError> {
@@ -119,15 +128,19 @@ fn fill(
 ) -> Result<(), ImageError> {
     std::fs::create_dir(dir).map_err(ImageError::io("create", dir))?;
     let file = File::open(source).map_err(ImageError::io("read", source))?;
-    let mut compressed = Hashing::new(file);
-    let mut plain = Hashing::new(
-        decompress(BufReader::with_capacity(1 << 16, &mut compressed))
-            .map_err(ImageError::io("read", source))?,
-    );
-    entries(&mut plain, blob, dir, limits)?;
-    let found_diff = plain.finish();
-    io::copy(&mut compressed, &mut io::sink()).map_err(ImageError::io("read", source))?;
-    expect("the blob of a layer", blob, compressed.finish())?;
+    // One thread decompresses while this one hashes and writes.
+    let (found_blob, found_diff) = std::thread::scope(|scope| {
+        let (pipe, arriving) = pipe();
+        let reading = scope.spawn(move || pipe.fill(file));
+        let mut plain = Hashing::new(arriving);
+        let applied = entries(&mut plain, blob, dir, limits);
+        // Ends here, whatever came of it: otherwise the other thread would wait for ever to hand on more.
+        let found_diff = plain.finish();
+        let found_blob = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        applied?;
+        Ok((found_blob.map_err(ImageError::io("read", source))?, found_diff))
+    })?;
+    expect("the blob of a layer", blob, found_blob)?;
     expect("the unpacked content of a layer", diff_id, found_diff)
 }
 
@@ -150,9 +163,14 @@ fn entries<R: Read>(
         path: path.to_owned(),
         reason,
     };
+    let failed = |path: &str, reason: Refused| match reason {
+        Refused::Io(source) if is_full(&source) => ImageError::io("unpack to", dir)(source),
+        Refused::NoRoom => ImageError::io("unpack to", dir)(no_room(layer)),
+        other => refused(path, other.to_string()),
+    };
     let allowance = Allowance::new(limits.bytes.saturating_add(1 << 30));
     let mut archive = tar::Archive::new(Metered::new(plain, &allowance));
-    let mut unpacker = Unpacker::open(dir, limits.bytes).map_err(|e| refused("/", e.to_string()))?;
+    let mut unpacker = Unpacker::open(dir, limits.bytes).map_err(|e| failed("/", e))?;
     let mut last = String::from("/");
     allowance.grant(HEADERS);
     let mut entries = archive.entries().map_err(|e| refused(&last, e.to_string()))?;
@@ -166,9 +184,9 @@ fn entries<R: Read>(
         }
         last = String::from_utf8_lossy(&entry.path_bytes()).chars().take(300).collect();
         allowance.grant(entry.size().saturating_add(HEADERS));
-        unpacker.apply(&mut entry).map_err(|e| refused(&last, e.to_string()))?;
+        unpacker.apply(&mut entry).map_err(|e| failed(&last, e))?;
     }
-    unpacker.finish().map_err(|e| refused("/", e.to_string()))?;
+    unpacker.finish().map_err(|e| failed("/", e))?;
     allowance.grant(u64::MAX);
     io::copy(&mut archive.into_inner(), &mut io::sink())
         .map_err(|e| refused(&last, format!("after it: {e}")))?;

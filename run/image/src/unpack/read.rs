@@ -1,11 +1,94 @@
-//! Readers for unpacking: hashing on the way, metered so that no bomb goes off, decompressing by magic.
+//! Readers for unpacking: hashing on the way, metered so that no bomb goes off, decompressing by magic,
+//! on a thread of its own.
 
+use super::sparse::fill;
 use freehold_model::Digest;
 use sha2::{Digest as _, Sha256};
 use std::{
     cell::Cell,
-    io::{self, BufRead, Read},
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
 };
+
+/// Plain bytes are handed from thread to thread in pieces of this many.
+const PIECE: usize = 256 << 10;
+
+/// How many pieces may wait.
+const PIECES: usize = 4;
+
+/// The end of a pipe where a layer's plain bytes go in.
+pub(super) struct Pipe {
+    out: SyncSender<io::Result<Vec<u8>>>,
+    /// Pieces that were read, to be filled again.
+    spare: Receiver<Vec<u8>>,
+}
+
+/// The end where they come out.
+pub(super) struct Arriving {
+    pieces: Receiver<io::Result<Vec<u8>>>,
+    spare: Sender<Vec<u8>>,
+    piece: Vec<u8>,
+    read: usize,
+}
+
+/// A pipe between the thread that decompresses and the one that unpacks.
+pub(super) fn pipe() -> (Pipe, Arriving) {
+    let (out, pieces) = sync_channel(PIECES);
+    let (give_back, spare) = channel();
+    (Pipe { out, spare }, Arriving { pieces, spare: give_back, piece: Vec::new(), read: 0 })
+}
+
+impl Pipe {
+    /// Hands on the plain bytes of a compressed file, and answers with the digest of the file.
+    ///
+    /// # Errors
+    /// It cannot be read or decompressed, which the other end hears too; or nobody wants more.
+    pub(super) fn fill(self, file: File) -> io::Result<Digest> {
+        let mut compressed = Hashing::new(file);
+        let done = self.pieces(decompress(BufReader::with_capacity(1 << 17, &mut compressed)));
+        if let Err(error) = done {
+            // The reader hears it as an error of the archive at this very place.
+            let told = io::Error::new(error.kind(), error.to_string());
+            let _ = self.out.send(Err(told));
+            return Err(error);
+        }
+        drop(self);
+        io::copy(&mut compressed, &mut io::sink())?;
+        Ok(compressed.finish())
+    }
+
+    fn pieces(&self, plain: io::Result<Box<dyn Read + '_>>) -> io::Result<()> {
+        let mut plain = plain?;
+        loop {
+            let mut piece = self.spare.try_recv().unwrap_or_default();
+            piece.resize(PIECE, 0);
+            let read = fill(&mut plain, &mut piece)?;
+            piece.truncate(read);
+            if read == 0 {
+                return Ok(());
+            }
+            self.out.send(Ok(piece)).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        }
+    }
+}
+
+impl Read for Arriving {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        if self.read == self.piece.len() {
+            let Ok(next) = self.pieces.recv() else { return Ok(0) };
+            let _ = self.spare.send(std::mem::replace(&mut self.piece, next?));
+            self.read = 0;
+        }
+        let most = buffer.len().min(self.piece.len() - self.read);
+        buffer[..most].copy_from_slice(&self.piece[self.read..self.read + most]);
+        self.read += most;
+        Ok(most)
+    }
+}
 
 /// Hashes whatever is read through it.
 pub(super) struct Hashing<R> {

@@ -5,6 +5,7 @@ mod build;
 mod clients;
 mod collect;
 mod conformance;
+mod full;
 mod protocol;
 mod remote;
 mod support;
