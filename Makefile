@@ -45,5 +45,5 @@ needs-test:
 	    skopeo umoci mmdebstrap busybox-static curl jq iproute2 procps util-linux
 
 needs-bench:
-	@scripts/needs.sh "to compare (podman and etcd are the peers)" \
-	    podman runc etcd-server skopeo umoci mmdebstrap busybox-static curl jq
+	@scripts/needs.sh "to compare (podman, etcd, skopeo and umoci are the peers; a registry serves both)" \
+	    podman runc etcd-server docker-registry skopeo umoci mmdebstrap busybox-static curl jq

@@ -39,9 +39,9 @@ impl Client {
         self.get("/v1/images/inspect", &[("reference", reference)]).await
     }
 
-    /// Has the server fetch an image from another registry.
-    pub async fn pull_image(&self, reference: &str) -> Result<ImageSummary, ClientError> {
-        let body = PullRequest { reference: reference.to_owned() };
+    /// Has the server fetch an image from another registry, and unpack it if asked to.
+    pub async fn pull_image(&self, reference: &str, unpack: bool) -> Result<ImageSummary, ClientError> {
+        let body = PullRequest { reference: reference.to_owned(), unpack };
         let request = self.request(Method::POST, "/v1/images/pull").json(&body).timeout(PULL_TIMEOUT);
         self.read(self.send(request).await?).await
     }

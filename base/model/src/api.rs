@@ -185,6 +185,9 @@ pub struct ImageSummary {
 pub struct PullRequest {
     /// With its registry's host: `registry.example/team/app:1`.
     pub reference: String,
+    /// Whether to unpack it too, so that its first deploy starts at once.
+    #[serde(default)]
+    pub unpack: bool,
 }
 
 /// How to collect what no image needs any more.

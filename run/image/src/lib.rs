@@ -12,6 +12,8 @@ mod error;
 pub mod fetch;
 mod files;
 mod flight;
+#[doc(hidden)]
+pub mod fuzz;
 mod links;
 mod manifest;
 mod prepare;

@@ -12,8 +12,9 @@ use crate::{
 };
 use freehold_model::{Digest, ImageRef};
 use futures::{StreamExt, TryStreamExt};
-use oci_spec::image::ImageManifest;
+use oci_spec::image::{Descriptor, ImageManifest};
 use std::{collections::HashSet, path::PathBuf};
+use tokio::sync::OwnedMutexGuard;
 
 /// How many blobs are fetched, and how many layers unpacked, at one time.
 const AT_ONCE: usize = 4;
@@ -29,30 +30,54 @@ pub struct PreparedImage {
     pub config: RunConfig,
 }
 
+/// What is fetched from where, by nobody else meanwhile.
+struct Fetch {
+    from: Reference,
+    _alone: OwnedMutexGuard<()>,
+}
+
+/// A layer, packed and unpacked.
+struct Layer {
+    blob: Digest,
+    size: u64,
+    diff_id: Digest,
+}
+
 impl ImageStore {
     /// Makes sure that every part of an image is here, fetching what is not from its registry.
     ///
     /// Calls for the same image share the work. Whoever fetched something also sets the tag, so that the
     /// image is found when its registry cannot be asked.
     pub async fn ensure(&self, image: &ImageRef) -> Result<(), ImageError> {
+        let Some(fetch) = self.begin_fetch(image).await? else { return Ok(()) };
+        self.fetch_head(&fetch, image).await?;
+        futures::stream::iter(self.parts(image)?)
+            .map(|(digest, size)| self.fetch_blob(&fetch.from, digest, size))
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        self.remember(&fetch.from, &image.digest)
+    }
+
+    /// Where to fetch what is missing of an image; `None` when all of it is here.
+    ///
+    /// # Errors
+    /// Something is missing and there is no other registry to ask.
+    async fn begin_fetch(&self, image: &ImageRef) -> Result<Option<Fetch>, ImageError> {
         if self.missing(image)?.is_none() {
-            return Ok(());
+            return Ok(None);
         }
-        let _alone = self.flights().board(&format!("image {}", image.digest)).await;
-        if self.missing(image)?.is_none() {
-            return Ok(());
+        let alone = self.flights().board(&format!("image {}", image.digest)).await;
+        let Some(missing) = self.missing(image)? else { return Ok(None) };
+        let from: Reference = image.reference.parse()?;
+        if from.host().is_some() {
+            return Ok(Some(Fetch { from, _alone: alone }));
         }
-        let reference: Reference = image.reference.parse()?;
-        if reference.host().is_none() {
-            let digest = self.missing(image)?.unwrap_or_else(|| image.digest.clone());
-            return Err(if digest == image.digest {
-                ImageError::Unknown(image.reference.clone())
-            } else {
-                ImageError::Incomplete { reference: image.reference.clone(), digest }
-            });
-        }
-        self.fetch(&reference, image).await?;
-        self.remember(&reference, &image.digest)
+        Err(if missing == image.digest {
+            ImageError::Unknown(image.reference.clone())
+        } else {
+            ImageError::Incomplete { reference: image.reference.clone(), digest: missing }
+        })
     }
 
     /// Whether an image is here, or its registry can be asked for what is not.
@@ -85,60 +110,74 @@ impl ImageStore {
         parts.map(|part| Ok((digest_in(&image.digest, part)?, part.size()))).collect()
     }
 
-    async fn fetch(&self, reference: &Reference, image: &ImageRef) -> Result<(), ImageError> {
+    /// The manifest and the config, which say what else there is.
+    async fn fetch_head(&self, fetch: &Fetch, image: &ImageRef) -> Result<(), ImageError> {
         if !self.holds(&image.digest)? {
-            let (bytes, _) = self.remotes().manifest(&reference.at_digest(image.digest.clone())).await?;
+            let (bytes, _) = self.remotes().manifest(&fetch.from.at_digest(image.digest.clone())).await?;
             self.blobs().write(&bytes)?;
         }
-        futures::stream::iter(self.parts(image)?)
-            .map(|(digest, size)| async move { self.fetch_blob(reference, &digest, size).await })
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<()>()
-            .await
+        let config = self.parts(image)?.into_iter().next();
+        let (digest, size) = config.ok_or_else(|| ImageError::Unknown(image.reference.clone()))?;
+        self.fetch_blob(&fetch.from, digest, size).await
     }
 
-    async fn fetch_blob(&self, reference: &Reference, digest: &Digest, size: u64) -> Result<(), ImageError> {
+    async fn fetch_blob(&self, reference: &Reference, digest: Digest, size: u64) -> Result<(), ImageError> {
         let _alone = self.flights().board(&format!("blob {digest}")).await;
-        if self.holds(digest)? {
+        if self.holds(&digest)? {
             return Ok(());
         }
-        self.remotes().blob(reference, digest, size, self.blobs()).await
+        self.remotes().blob(reference, &digest, size, self.blobs()).await
     }
 
-    /// Makes an image ready to be mounted: fetched, and each layer unpacked once.
+    /// Makes an image ready to be mounted: fetched, and each layer unpacked once, as soon as it is here.
     ///
     /// # Errors
     /// Everything that [`ensure`](Self::ensure) fails with; a layer that must not be unpacked; an image
     /// made for another platform.
     pub async fn prepare(&self, image: &ImageRef) -> Result<PreparedImage, ImageError> {
-        self.ensure(image).await?;
-        let manifest = self.image_manifest(&image.reference, &image.digest)?;
-        let config = self.config(image, &manifest)?;
-        config
-            .runs_here()
-            .map_err(|_| ImageError::Platform { reference: image.reference.clone(), platform: here() })?;
-        if config.diff_ids().len() != manifest.layers().len() {
-            let reason = format!(
-                "it has {} layers but its config names {}",
-                manifest.layers().len(),
-                config.diff_ids().len()
-            );
-            return Err(ImageError::Manifest { digest: image.digest.clone(), reason });
+        let fetch = self.begin_fetch(image).await?;
+        if let Some(fetch) = &fetch {
+            self.fetch_head(fetch, image).await?;
         }
-        let mut layers = Vec::new();
-        for (descriptor, diff_id) in manifest.layers().iter().zip(config.diff_ids()) {
-            layers.push((digest_in(&image.digest, descriptor)?, diff_id.clone()));
-        }
+        let (layers, config) = self.layers_of(image)?;
         let layers = futures::stream::iter(layers)
-            .map(|(blob, diff_id)| self.unpack(blob, diff_id))
+            .map(async |layer: Layer| {
+                if let Some(fetch) = &fetch {
+                    self.fetch_blob(&fetch.from, layer.blob.clone(), layer.size).await?;
+                }
+                self.unpack(layer.blob, layer.diff_id).await
+            })
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
+        if let Some(fetch) = &fetch {
+            self.remember(&fetch.from, &image.digest)?;
+        }
         Ok(PreparedImage {
             digest: image.digest.clone(),
             layers: each_once(layers),
             config: config.run_config(),
         })
+    }
+
+    /// The layers of an image whose manifest and config are here, the lowest first.
+    fn layers_of(&self, image: &ImageRef) -> Result<(Vec<Layer>, Config), ImageError> {
+        let manifest = self.image_manifest(&image.reference, &image.digest)?;
+        let config = self.config(image, &manifest)?;
+        config
+            .runs_here()
+            .map_err(|_| ImageError::Platform { reference: image.reference.clone(), platform: here() })?;
+        let (layers, diff_ids) = (manifest.layers(), config.diff_ids());
+        if diff_ids.len() != layers.len() {
+            let reason = format!("it has {} layers but its config names {}", layers.len(), diff_ids.len());
+            return Err(ImageError::Manifest { digest: image.digest.clone(), reason });
+        }
+        let layer = |(part, diff_id): (&Descriptor, &Digest)| {
+            let blob = digest_in(&image.digest, part)?;
+            Ok(Layer { blob, size: part.size(), diff_id: diff_id.clone() })
+        };
+        let layers: Result<Vec<Layer>, ImageError> = layers.iter().zip(diff_ids).map(layer).collect();
+        Ok((layers?, config))
     }
 
     async fn unpack(&self, blob: Digest, diff_id: Digest) -> Result<PathBuf, ImageError> {

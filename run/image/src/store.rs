@@ -285,8 +285,9 @@ impl ImageStore {
         self.0.tags.put_record(repository, digest, &Record { media_type, pushed: Timestamp::now(), subject })
     }
 
-    /// Fetches an image of another registry into the built-in one, under its full reference.
-    pub async fn pull(&self, reference: &str) -> Result<ImageSummary, ImageError> {
+    /// Fetches an image of another registry into the built-in one, under its full reference; and unpacks
+    /// it, if asked to.
+    pub async fn pull(&self, reference: &str, unpack: bool) -> Result<ImageSummary, ImageError> {
         let parsed: Reference = reference.parse()?;
         if parsed.host().is_none() {
             return Err(ImageError::Reference {
@@ -296,7 +297,10 @@ impl ImageStore {
         }
         let digest = self.remote_digest(&parsed).await?;
         let image = ImageRef { reference: reference.to_owned(), digest };
-        self.ensure(&image).await?;
+        match unpack {
+            true => drop(self.prepare(&image).await?),
+            false => self.ensure(&image).await?,
+        }
         // Once more for the case that all was here already, under another name or an older tag.
         self.remember(&parsed, &image.digest)?;
         self.summary(parsed.to_string(), &parsed.name(), image.digest)

@@ -5,6 +5,7 @@ mod commits;
 mod deploy;
 mod etcd;
 mod memory;
+mod pull;
 mod report;
 mod shell;
 
@@ -12,8 +13,9 @@ use crate::workspace;
 use anyhow::{Context, Result, ensure};
 use std::fs;
 
-/// Runs every comparison; needs root and what `make bench` installs.
-pub(crate) fn run() -> Result<()> {
+/// Runs every comparison, or one; needs root and what `make bench` installs.
+pub(crate) fn run(only: Option<&str>) -> Result<()> {
+    ensure!(matches!(only, None | Some("pull")), "the comparison that can be run alone is `pull`");
     let (root, _) = workspace::read()?;
     std::env::set_current_dir(&root)?;
     ensure!(
@@ -21,11 +23,17 @@ pub(crate) fn run() -> Result<()> {
         "run `make bench`, which builds what is measured"
     );
     let mut report = report::Report::default();
+    if only == Some("pull") {
+        // One comparison alone is printed: the page shows one run of all.
+        pull::measure(&mut report)?;
+        return Ok(print!("{}", report.section_text()));
+    }
     commits::measure(&mut report).context("commits")?;
     let bench = deploy::Bench::start().context("starting Freehold")?;
     memory::measure(&mut report, &bench).context("memory")?;
     deploy::measure(&mut report, &bench).context("deploys")?;
     drop(bench);
+    pull::measure(&mut report).context("pulls")?;
     let text = report.markdown()?;
     print!("{text}");
     fs::write("docs/benchmarks.md", text).context("docs/benchmarks.md")

@@ -22,6 +22,11 @@ impl Report {
         let _ = writeln!(self.body, "| {} |", cells.join(" | "));
     }
 
+    /// The sections alone.
+    pub(crate) fn section_text(&self) -> &str {
+        &self.body
+    }
+
     /// The whole page. What stands below the line `<!-- by hand -->` of the page before is kept.
     pub(crate) fn markdown(&self) -> Result<String> {
         const MARK: &str = "<!-- by hand -->";

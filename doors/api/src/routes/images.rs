@@ -59,7 +59,7 @@ pub(crate) async fn pull(
     _: Params<NoParams>,
     Json(wanted): Json<PullRequest>,
 ) -> Answer<Sent<ImageSummary>> {
-    api.images.pull(&wanted.reference).await.map(Sent).map_err(|error| failure(&error))
+    api.images.pull(&wanted.reference, wanted.unpack).await.map(Sent).map_err(|error| failure(&error))
 }
 
 /// Removes a tag.

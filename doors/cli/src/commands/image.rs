@@ -83,6 +83,9 @@ pub(crate) struct PushArgs {
 pub(crate) struct PullArgs {
     /// With its registry's host.
     reference: String,
+    /// Unpacks it too, so that its first deploy starts at once.
+    #[arg(long)]
+    unpack: bool,
 }
 
 /// Flags of `image save`.
@@ -208,7 +211,7 @@ async fn save(args: SaveArgs, session: &Session) -> Outcome {
 
 async fn pull(args: PullArgs, session: &Session) -> Outcome {
     session.progress.now(format!("the server fetches {}", args.reference));
-    let image = session.client.pull_image(&args.reference).await;
+    let image = session.client.pull_image(&args.reference, args.unpack).await;
     session.progress.clear();
     session.out.show(&image?, |image| made_line(&image.reference, &image.digest, Some(image.size)))
 }

@@ -12,6 +12,7 @@ app = "shop"
 [process.web]
 image = "{image}"
 memory = "32MiB"
+stop_timeout = "100ms"
 
 [[endpoint]]
 process = "web"
@@ -59,10 +60,11 @@ fn garbage_collection_frees_room_and_spares_what_can_be_rolled_back_to() {
     assert_eq!(world.get("http://127.0.0.1:8000/"), "one\n");
 
     // As if the image of v2 had gone after many releases.
-    let digest =
-        world.json(&["releases", "-a", "shop"])[1]["spec"]["templates"]["web"]["image"]["digest"].clone();
-    let hex = digest.as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
-    fs::remove_file(world.data().join("images/blobs/sha256").join(Path::new(&hex))).unwrap();
+    let releases = world.json(&["releases", "-a", "shop"]);
+    let second = releases.as_array().unwrap().iter().find(|release| release["spec"]["number"] == 2).unwrap();
+    let digest = second["spec"]["templates"]["web"]["image"]["digest"].as_str().unwrap();
+    let hex = digest.strip_prefix("sha256:").unwrap();
+    fs::remove_file(world.data().join("images/blobs/sha256").join(Path::new(hex))).unwrap();
     let refused = world.freehold(&["rollback", "-a", "shop", "--to", "2", "-y"]);
     refused.exits(4).says("no longer here").says("20 newest releases");
     assert_eq!(world.get("http://127.0.0.1:8000/"), "one\n");

@@ -80,6 +80,27 @@ fn place(path: &str) -> Option<Place<'_>> {
     }
 }
 
+/// Reads a path and a header as requests have them, for [`crate::fuzz`].
+pub(crate) fn parse(path: &str, header: &str) {
+    match place(path) {
+        Some(Place::Manifest { name, reference }) => {
+            drop((repository(name).is_ok(), which(reference).is_ok()))
+        }
+        Some(Place::Blob { name, digest: id } | Place::Referrers { name, digest: id }) => {
+            drop((repository(name).is_ok(), digest(id).is_ok()));
+        }
+        Some(Place::Tags { name } | Place::Uploads { name } | Place::Upload { name, .. }) => {
+            if repository(name).is_ok() {
+                let safe = !name.contains("..") && !name.starts_with(['/', '_']) && !name.contains("/_");
+                assert!(safe, "`{name}` would leave its folder");
+            }
+        }
+        Some(Place::Base | Place::Catalog) | None => {}
+    }
+    blobs::parse(header);
+    uploads::parse(header);
+}
+
 async fn serve(State(store): State<ImageStore>, request: Request) -> Response {
     let mut response = match handle(&store, request).await {
         Ok(response) => response,

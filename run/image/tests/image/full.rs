@@ -162,11 +162,11 @@ async fn a_pull_without_room_leaves_nothing_and_works_once_there_is_some() {
     let reference = format!("{}/app:1", listen(&far.store).await);
     let store = disk.store();
     let ballast = disk.fill(1 << 20);
-    assert_says_full(&store.pull(&reference).await.unwrap_err().problem());
+    assert_says_full(&store.pull(&reference, false).await.unwrap_err().problem());
     assert_eq!(disk.count("uploads"), 0);
     assert!(store.list().unwrap().is_empty(), "no image is here by half");
     fs::remove_file(ballast).unwrap();
-    assert_eq!(store.pull(&reference).await.unwrap().reference, reference);
+    assert_eq!(store.pull(&reference, false).await.unwrap().reference, reference);
 }
 
 #[tokio::test]

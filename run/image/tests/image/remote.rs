@@ -1,8 +1,19 @@
 //! Other registries: here a second store of our own on loopback.
 
 use crate::support::{Layer, Tar, home, image_of, listen, put_image, put_manifest};
+use axum::{
+    body::Body,
+    http::{Request, Response},
+    middleware::Next,
+};
+use freehold_image::ImageError;
 use freehold_model::Code;
+use futures::{FutureExt, StreamExt, future::BoxFuture};
 use serde_json::json;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 #[tokio::test]
 async fn images_of_other_registries_are_resolved_fetched_and_kept() {
@@ -49,16 +60,143 @@ async fn pull_keeps_an_image_under_its_full_reference() {
     put_image(&far.store, &[Layer::gzip(&Tar::default().file("a", b"a").end())]).await;
     let host = listen(&far.store).await;
     let reference = format!("{host}/app:1");
-    let summary = near.store.pull(&reference).await.unwrap();
+    let summary = near.store.pull(&reference, false).await.unwrap();
     assert_eq!(summary.reference, reference);
     assert_eq!(near.store.list().unwrap(), std::slice::from_ref(&summary));
 
     // The tag moves over there; pulling again moves it here.
     let (_, manifest) = image_of(&far.store, &[], json!({"Cmd": ["new"]})).await;
     put_manifest(&far.store, "app", "1", &manifest).await;
-    let newer = near.store.pull(&reference).await.unwrap();
+    let newer = near.store.pull(&reference, false).await.unwrap();
     assert_ne!(newer.digest, summary.digest);
     assert_eq!(near.store.inspect(&reference).unwrap().digest, newer.digest);
 
-    assert_eq!(near.store.pull("app:1").await.unwrap_err().problem().code, Code::Invalid);
+    assert_eq!(near.store.pull("app:1", false).await.unwrap_err().problem().code, Code::Invalid);
+}
+
+/// A registry that misbehaves as it is told to, in front of a good one. Ends with the test.
+async fn misbehaving(
+    good: axum::Router,
+    how: impl Fn(Request<Body>, Next) -> BoxFuture<'static, Response<Body>> + Clone + Send + Sync + 'static,
+) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let router = good.layer(axum::middleware::from_fn(how));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    host
+}
+
+/// The first `most` bytes of an answer, then the connection breaks.
+fn cut(response: Response<Body>, most: usize) -> Response<Body> {
+    let (parts, body) = response.into_parts();
+    let mut left = most;
+    let pieces = body.into_data_stream().map(move |piece| {
+        let piece = piece.unwrap();
+        if left == 0 {
+            return Err(std::io::Error::other("cut"));
+        }
+        let kept = left.min(piece.len());
+        left -= kept;
+        Ok(piece.slice(..kept))
+    });
+    Response::from_parts(parts, Body::from_stream(pieces))
+}
+
+#[tokio::test]
+async fn a_download_that_breaks_goes_on_where_it_stopped() {
+    for honours_ranges in [true, false] {
+        let (far, near) = (home(), home());
+        let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
+        put_image(&far.store, &[Layer::plain(Tar::default().file("a", &content).end())]).await;
+        let sent = Arc::new(AtomicUsize::new(0));
+        let (breaks, counted) = (Arc::new(AtomicUsize::new(3)), sent.clone());
+        let host = misbehaving(far.store.router(), move |mut request: Request<Body>, next| {
+            let (breaks, sent) = (breaks.clone(), counted.clone());
+            async move {
+                if !honours_ranges {
+                    request.headers_mut().remove("range");
+                }
+                let blob = request.uri().path().contains("/blobs/");
+                let response = next.run(request).await;
+                let length: usize = response.headers()["content-length"].to_str().unwrap().parse().unwrap();
+                if !blob || length < 1_000_000 {
+                    return response;
+                }
+                let again =
+                    breaks.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
+                sent.fetch_add(if again { 700_000 } else { length }, Ordering::SeqCst);
+                if again { cut(response, 700_000) } else { response }
+            }
+            .boxed()
+        })
+        .await;
+        near.store.pull(&format!("{host}/app:1"), true).await.unwrap();
+        let sent = sent.load(Ordering::SeqCst);
+        // What was cut off on its way is sent again, but not what had come.
+        assert!(!honours_ranges || sent < 2 * content.len(), "{sent} of {}", content.len());
+        assert_eq!(near.store.list().unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_always_breaks_is_given_up_and_leaves_nothing() {
+    let (far, near) = (home(), home());
+    put_image(&far.store, &[Layer::plain(Tar::default().file("a", &vec![7; 1 << 20]).end())]).await;
+    let host = misbehaving(far.store.router(), |request: Request<Body>, next| {
+        async move {
+            let blob = request.uri().path().contains("/blobs/");
+            let response = next.run(request).await;
+            if blob { cut(response, 0) } else { response }
+        }
+        .boxed()
+    })
+    .await;
+    let error = near.store.pull(&format!("{host}/app:1"), false).await.unwrap_err();
+    assert_eq!(error.problem().code, Code::Unavailable, "{error}");
+    assert!(near.store.list().unwrap().is_empty());
+    assert_eq!(std::fs::read_dir(near.dir.path().join("images/uploads")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_what_was_asked_for_are_not_kept() {
+    let (far, near) = (home(), home());
+    let image = put_image(&far.store, &[Layer::plain(Tar::default().file("a", &[7; 1000]).end())]).await;
+    let host = misbehaving(far.store.router(), |request: Request<Body>, next| {
+        async move {
+            let blob = request.uri().path().contains("/blobs/");
+            let mut response = next.run(request).await;
+            let length: usize = response.headers()["content-length"].to_str().unwrap().parse().unwrap();
+            if blob && length > 1000 {
+                *response.body_mut() = Body::from(vec![1; length]);
+            }
+            response
+        }
+        .boxed()
+    })
+    .await;
+    let error = near.store.pull(&format!("{host}/app:1"), true).await.unwrap_err();
+    assert!(matches!(error, ImageError::Digest { .. }), "{error}");
+    assert!(near.store.list().unwrap().is_empty());
+    let layer =
+        far.store.inspect("app:1").unwrap().manifest["layers"][0]["digest"].as_str().unwrap().to_owned();
+    let hex = layer.strip_prefix("sha256:").unwrap();
+    assert!(!near.dir.path().join("images/blobs/sha256").join(hex).exists());
+    assert_eq!(near.store.resolve(&format!("{host}/app:1")).await.unwrap().digest, image.digest);
+}
+
+#[tokio::test]
+async fn ten_megabytes_of_junk_are_no_manifest() {
+    let near = home();
+    let junk = axum::Router::new().fallback(|| async { Body::from(vec![b'{'; 10 << 20]) });
+    let host = misbehaving(junk, |request, next| async move { next.run(request).await }.boxed()).await;
+    let error = near.store.resolve(&format!("{host}/app:1")).await.unwrap_err();
+    assert!(error.to_string().contains("larger than 4 MiB"), "{error}");
+
+    // An endless one is not read to its end either.
+    let endless = axum::Router::new().fallback(|| async {
+        Body::from_stream(futures::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b' '; 1 << 16])))
+    });
+    let host = misbehaving(endless, |request, next| async move { next.run(request).await }.boxed()).await;
+    let error = near.store.resolve(&format!("{host}/app:1")).await.unwrap_err();
+    assert!(error.to_string().contains("larger than 4 MiB"), "{error}");
 }
