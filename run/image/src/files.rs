@@ -69,7 +69,10 @@ fn create_dirs_again(path: &Path) -> Result<(), ImageError> {
     let mut made = fs::create_dir_all(path);
     for _ in 0..100 {
         match &made {
-            Err(e) if e.kind() == ErrorKind::NotFound => made = fs::create_dir_all(path),
+            // It was there when it was made, and gone when it was looked at; or the other way round.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {
+                made = fs::create_dir_all(path);
+            }
             _ => break,
         }
     }

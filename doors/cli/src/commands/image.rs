@@ -183,7 +183,7 @@ async fn base(dir: &Path, session: &Session) -> Outcome<Option<Base>> {
     let mut details = session.client.image(&from).await;
     if reference.host().is_some() {
         session.progress.now(format!("the server fetches {from}"));
-        let pulled = session.client.pull_image(&from).await;
+        let pulled = session.client.pull_image(&from, false).await;
         details = match (pulled, details) {
             (Ok(_), _) => session.client.image(&from).await,
             (Err(_), Ok(held)) => Ok(held),

@@ -5,11 +5,10 @@
 
 use super::{CONTENT_DIGEST, digest, errors::Fault};
 use crate::{
-    ImageStore,
+    ImageStore, Reference,
     blobs::Unfinished,
     files::{blocking, random_name},
     recent::Thing,
-    reference::is_repository,
 };
 use axum::{
     body::Body,
@@ -112,7 +111,7 @@ pub(super) async fn begin(store: &ImageStore, name: &str, request: Request) -> R
     // Without `from` a client would learn what repositories hold that it does not name: it uploads.
     if let (Some(mount), Some(from)) = (options.mount.as_deref(), options.from.as_deref()) {
         let mount = digest(mount)?;
-        if is_repository(from) && store.shows(from, &mount)? {
+        if is_source(from) && store.shows(from, &mount)? {
             link(store, name, &mount).await?;
             return Ok(created(name, &mount));
         }
@@ -125,6 +124,11 @@ pub(super) async fn begin(store: &ImageStore, name: &str, request: Request) -> R
     }
     let id = store.uploads().enter(name, blob)?;
     Ok(accepted(StatusCode::ACCEPTED, name, &id, 0))
+}
+
+/// Whether a blob may be mounted from a name: a repository, also one that keeps another registry's image.
+fn is_source(name: &str) -> bool {
+    name.parse::<Reference>().is_ok_and(|reference| reference.digest().is_none() && reference.name() == name)
 }
 
 /// PATCH: appends a chunk. With a Content-Range it must begin where the last one ended.
@@ -270,6 +274,16 @@ fn created(name: &str, digest: &Digest) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blobs_are_mounted_from_whatever_the_store_may_keep() {
+        for good in ["app", "team/app", "docker.io/library/nginx", "127.0.0.1:5000/app"] {
+            assert!(is_source(good), "{good}");
+        }
+        for bad in ["", "..", "../x", "/etc", "app:1", "_blobs", "a/../b", "a.b:5000/../c"] {
+            assert!(!is_source(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn chunk_ranges_are_read_in_both_spellings() {

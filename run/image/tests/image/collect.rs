@@ -204,7 +204,7 @@ async fn pushes_and_deploys_beside_collections_never_meet_a_half_image() {
         let store = home.store.clone();
         tokio::spawn(async move {
             let layers = [layer("shared by all"), layer(&format!("of {worker}"))];
-            for round in 0..25 {
+            for round in 0..12 {
                 let tag = format!("{worker}-{round}");
                 push_as_a_client(&store, &tag, &layers).await;
                 // The tag is there, so the image is whole, whatever was collected meanwhile.
