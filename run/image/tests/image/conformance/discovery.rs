@@ -86,7 +86,8 @@ async fn get_request_to_existing_blob_should_yield_200() {
     let mut found: Vec<String> =
         entries.iter().map(|entry| entry["digest"].as_str().unwrap().to_owned()).collect();
     let mut expected: Vec<String> = attached.iter().map(ToString::to_string).collect();
-    (found.sort(), expected.sort());
+    found.sort();
+    expected.sort();
     assert_eq!(found, expected);
     for entry in entries {
         assert!(entry["annotations"]["note"].is_string() && entry["artifactType"].is_string(), "{entry}");
