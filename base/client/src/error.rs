@@ -18,6 +18,16 @@ pub enum ClientError {
         #[source]
         source: reqwest::Error,
     },
+    /// A connection that was to last until a command ends did not.
+    #[error(
+        "the connection to Freehold at {url} broke before the command ended ({what}); the command is ended with it"
+    )]
+    Broken {
+        /// The server.
+        url: String,
+        /// How it broke.
+        what: String,
+    },
     /// The answer is not one that Freehold gives.
     #[error("{url} answered with something unexpected: {what}")]
     Protocol {
@@ -46,7 +56,7 @@ impl ClientError {
     pub fn code(&self) -> Code {
         match self {
             ClientError::Problem(problem) => problem.code,
-            ClientError::Unreachable { .. } => Code::Unavailable,
+            ClientError::Unreachable { .. } | ClientError::Broken { .. } => Code::Unavailable,
             ClientError::Protocol { .. } => Code::Internal,
             ClientError::Address { .. } => Code::Invalid,
         }
@@ -67,6 +77,9 @@ impl ClientError {
                 match other {
                     ClientError::Unreachable { .. } => problem.hint(
                         "Is it running? `freehold up` starts it; --url or FREEHOLD_URL names another server.",
+                    ),
+                    ClientError::Broken { .. } => problem.hint(
+                        "Freehold was stopped, or the network is gone: `freehold status` tells. Then run it again.",
                     ),
                     ClientError::Address { .. } => problem.hint("Write it like http://127.0.0.1:7117."),
                     ClientError::Protocol { .. } => {

@@ -47,6 +47,7 @@ pub struct ExecInput(SplitSink<Socket, Message>);
 #[derive(Debug)]
 pub struct ExecOutput {
     socket: SplitStream<Socket>,
+    server: String,
     url: String,
 }
 
@@ -68,7 +69,7 @@ impl Client {
         if !input.say(request).await {
             return Err(ClientError::Protocol { url, what: "it closed the connection".into() });
         }
-        Ok((input, ExecOutput { socket: stream, url }))
+        Ok((input, ExecOutput { socket: stream, server: self.url().to_owned(), url }))
     }
 
     async fn websocket(&self, path: &str, url: &str) -> Result<Socket, ClientError> {
@@ -123,13 +124,13 @@ impl ExecOutput {
         loop {
             let message = match self.socket.next().await {
                 Some(Ok(message)) => message,
-                Some(Err(error)) => return Err(self.odd(format!("the connection broke: {error}"))),
-                None => return Err(self.odd("the connection ended before the command")),
+                Some(Err(error)) => return Err(self.broken(&error.to_string())),
+                None => return Err(self.broken("it was closed")),
             };
             match message {
                 Message::Binary(bytes) => return self.output(bytes),
                 Message::Text(text) => return self.report(&text),
-                Message::Close(_) => return Err(self.odd("the connection ended before the command")),
+                Message::Close(_) => return Err(self.broken("it was closed")),
                 Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
             }
         }
@@ -149,6 +150,10 @@ impl ExecOutput {
             Ok(ExecReport::Failed(reason)) => Ok(ExecFrame::Failed(reason)),
             Err(error) => Err(self.odd(format!("a report that cannot be read: {error}"))),
         }
+    }
+
+    fn broken(&self, what: &str) -> ClientError {
+        ClientError::Broken { url: self.server.clone(), what: what.to_owned() }
     }
 
     fn odd(&self, what: impl Into<String>) -> ClientError {

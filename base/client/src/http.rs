@@ -39,6 +39,9 @@ impl Client {
         }
         let mut builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
+            // A command that does not read its input is no broken connection: the kernel would take it for one
+            // after this time (tcp(7)). Whether the server is still there is what probes ask.
+            .tcp_user_timeout(None)
             .default_headers(headers)
             .user_agent(concat!("freehold/", env!("CARGO_PKG_VERSION")));
         if base.scheme() == "http" {

@@ -6,6 +6,7 @@
 //! ([`STDOUT`] or [`STDERR`]) and then its output.
 
 use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt};
 
 /// The first byte of a server's binary message that carries standard output (or the terminal's).
 pub const STDOUT: u8 = 1;
@@ -13,7 +14,7 @@ pub const STDOUT: u8 = 1;
 pub const STDERR: u8 = 2;
 
 /// What to run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExecRequest {
     /// Program and arguments; at least one.
@@ -21,6 +22,29 @@ pub struct ExecRequest {
     /// Whether to give it a terminal, and how large.
     #[serde(default)]
     pub tty: Option<TtySize>,
+    /// Environment variables besides, or instead of, those of the instance.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// `user`, `uid`, `user:group` or `uid:gid` of the image; the instance's own when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The working directory; the instance's own when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workdir: Option<String>,
+}
+
+impl ExecRequest {
+    /// One that runs `command`, and changes nothing else.
+    pub fn new<T: Into<String>>(command: impl IntoIterator<Item = T>) -> ExecRequest {
+        ExecRequest { command: command.into_iter().map(Into::into).collect(), ..ExecRequest::default() }
+    }
+}
+
+impl fmt::Debug for ExecRequest {
+    /// Without arguments and values, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExecRequest").field("program", &self.command.first()).finish_non_exhaustive()
+    }
 }
 
 /// The size of a terminal, in characters.

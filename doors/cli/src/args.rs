@@ -43,7 +43,7 @@ pub(crate) struct Globals {
     #[arg(short, long, global = true)]
     pub(crate) app: Option<Name>,
     /// The env [default: prod].
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, value_parser = env_name)]
     pub(crate) env: Option<Name>,
     /// The project [default: default].
     #[arg(long, global = true)]
@@ -122,6 +122,16 @@ pub(crate) enum Command {
     Completions(completions::Args),
 }
 
+/// The name of an env: what other programs mean by `--env` is told apart.
+fn env_name(text: &str) -> Result<Name, String> {
+    if let Some((name, _)) = text.split_once('=') {
+        return Err(format!(
+            "--env names the env, like prod; a variable is given to `exec` by --var {name}=…"
+        ));
+    }
+    text.parse().map_err(|error| format!("{error}"))
+}
+
 const WELCOME: &str = "\
 Freehold: a cloud you own.
 
@@ -165,6 +175,15 @@ mod tests {
             let cli = Cli::try_parse_from(line.split(' ')).unwrap();
             assert!(cli.globals.json && cli.globals.app.is_some(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_variable_is_not_taken_for_an_env() {
+        let line = "freehold exec -it --env SECRET=hunter2 -- sh".split(' ');
+        let error = Cli::try_parse_from(line).err().expect("it was taken").to_string();
+        assert!(error.contains("--var SECRET="), "{error}");
+        let line = "freehold exec -it -u app -w /srv --var A=b -- sh".split(' ');
+        assert!(Cli::try_parse_from(line).is_ok());
     }
 
     #[test]

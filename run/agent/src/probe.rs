@@ -111,7 +111,7 @@ fn status_code(line: &[u8]) -> Option<u16> {
 }
 
 async fn run(handle: &Arc<dyn Handle>, command: &[String]) -> Result<(), String> {
-    let request = ExecRequest { command: command.to_vec(), tty: None };
+    let request = ExecRequest::new(command.to_vec());
     let ExecSession { input, mut output } = handle.exec(&request).await.map_err(|error| error.to_string())?;
     drop(input);
     let command = command.join(" ");

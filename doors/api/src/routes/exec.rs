@@ -26,10 +26,14 @@ use freehold_reconcile::ViewExt as _;
 use freehold_runtime::{ExecInput, ExecOutput, ExecSession};
 use futures::{SinkExt as _, StreamExt as _, stream::SplitSink};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 /// No message of a client may be larger.
 const MAX_MESSAGE: usize = 1 << 20;
+/// So many commands run at once, in all instances together. Each takes a connection, of which there must be
+/// some left for everything else, and two processes.
+const MAX_COMMANDS: usize = 256;
+static COMMANDS: Semaphore = Semaphore::const_new(MAX_COMMANDS);
 /// How long a client may take until it says what to run.
 const HELLO: Duration = Duration::from_secs(10);
 
@@ -52,8 +56,15 @@ pub(crate) async fn exec(
             .hint("Use `freehold exec`, or a WebSocket client.")
     })?;
     must_run(&api, id).await?;
+    let place = COMMANDS.try_acquire().map_err(|_| {
+        Problem::new(Code::OverQuota, format!("{MAX_COMMANDS} commands run by exec already, as many as may."))
+            .hint("Try again once some have ended; ending `freehold exec` ends its command.")
+    })?;
     let upgrade = upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
-    Ok(upgrade.on_upgrade(move |socket| converse(api, id, caller, socket)))
+    Ok(upgrade.on_upgrade(async move |socket| {
+        let _place = place;
+        converse(api, id, caller, socket).await;
+    }))
 }
 
 async fn must_run(api: &Api, id: InstanceId) -> Answer<()> {
@@ -103,7 +114,10 @@ async fn start(
     let mut txn = Txn::new(caller.actor, "exec", caller.request);
     let arguments = request.command.len() - 1;
     let tty = request.tty.is_some();
-    let data = serde_json::json!({ "program": program, "arguments": arguments, "tty": tty });
+    let mut data = serde_json::json!({ "program": program, "arguments": arguments, "tty": tty });
+    if let Some(user) = &request.user {
+        data["user"] = user.as_str().into();
+    }
     txn.event(id, "instance.exec", data);
     api.store.commit(txn).await.map_err(|error| format!("it cannot be recorded: {error}"))?;
     api.agent.exec(id, request).await.map_err(|problem| problem.to_string())

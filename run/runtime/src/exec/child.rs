@@ -80,7 +80,8 @@ fn try_spawn(
         .read(true)
         .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
         .open(format!("/proc/{}/root", start.pid))?;
-    let user = user::look_up(&root, launch.user.as_deref()).map_err(io::Error::other)?;
+    let wanted = start.request.user.as_deref().or(launch.user.as_deref());
+    let user = user::look_up(&root, wanted).map_err(io::Error::other)?;
     let (streams, inner) = match start.request.tty {
         Some(size) => terminal(&root, size, user.uid)?,
         None => pipes()?,
@@ -94,9 +95,8 @@ fn try_spawn(
         user: &user,
         pidfd: &first,
         root: &root,
-        command: &start.request.command,
+        request: &start.request,
         stdio: [&inner[0], &inner[1], &inner[2]],
-        tty: start.request.tty.is_some(),
     };
     // SAFETY: the helper has a single thread, so its child may do anything.
     let pid = match unsafe { fork()? } {
@@ -214,4 +214,23 @@ fn terminal(root: &File, size: TtySize, owner: u32) -> io::Result<(Streams, Inne
 pub(super) fn resize(tty: impl AsFd, size: TtySize) -> io::Result<()> {
     let size = Winsize { ws_row: size.rows, ws_col: size.cols, ws_xpixel: 0, ws_ypixel: 0 };
     Ok(tcsetwinsize(tty, size)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{os::unix::net::UnixStream, sync::mpsc, time::Duration};
+
+    #[test]
+    fn a_child_that_is_stopped_before_its_exec_is_waited_for_no_longer_than_somebody_waits() {
+        // Nothing is ever written and nobody closes it: as when the instance sends SIGSTOP.
+        let (result, _kept_open) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let (agent, other) = UnixStream::pair().unwrap();
+        let (sender, ended) = mpsc::channel();
+        std::thread::spawn(move || sender.send(outcome(File::from(result), &agent).map_err(|e| e.kind())));
+        assert!(ended.recv_timeout(Duration::from_millis(50)).is_err(), "somebody still waits");
+        drop(other);
+        let end = ended.recv_timeout(Duration::from_secs(20)).expect("it waits for ever");
+        assert_eq!(end, Err(io::ErrorKind::ConnectionAborted));
+    }
 }

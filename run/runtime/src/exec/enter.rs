@@ -8,7 +8,7 @@ use crate::{
     shim::spec::{self, CAPABILITIES},
     user::User,
 };
-use freehold_model::manifest::Driver;
+use freehold_model::{exec::ExecRequest, manifest::Driver};
 use nix::{
     libc,
     sched::{CloneFlags, setns},
@@ -36,10 +36,9 @@ pub(super) struct Entry<'a> {
     pub(super) pidfd: &'a OwnedFd,
     /// Its root directory.
     pub(super) root: &'a File,
-    pub(super) command: &'a [String],
+    pub(super) request: &'a ExecRequest,
     /// Standard input, output and error.
     pub(super) stdio: [&'a OwnedFd; 3],
-    pub(super) tty: bool,
 }
 
 impl Entry<'_> {
@@ -49,11 +48,21 @@ impl Entry<'_> {
             // Not the command's own failure: no code of it may be taken for one.
             return io::Error::other(format!("cannot enter the instance: {error}"));
         }
-        let mut command = Command::new(&self.command[0]);
-        let term = self.tty.then(|| ("TERM".to_owned(), "xterm-256color".to_owned()));
-        command.args(&self.command[1..]).env_clear();
-        command.envs(term).envs(spec::environment(self.launch, self.user));
+        let mut command = Command::new(&self.request.command[0]);
+        let term = self.request.tty.map(|_| ("TERM".to_owned(), "xterm-256color".to_owned()));
+        command.args(&self.request.command[1..]).env_clear();
+        command.envs(term).envs(self.environment());
         command.exec()
+    }
+
+    /// The instance's, but for what was asked. Another user has a home of their own.
+    fn environment(&self) -> Vec<(String, String)> {
+        let mut env = spec::environment(self.launch, self.user);
+        if self.request.user.is_some() {
+            env.push(("HOME".into(), self.user.home.clone()));
+        }
+        env.extend(self.request.env.clone());
+        env
     }
 
     fn enter(&self) -> io::Result<()> {
@@ -64,7 +73,7 @@ impl Entry<'_> {
         for (fd, target) in self.stdio.iter().zip(0..) {
             dup2(fd.as_raw_fd(), target)?;
         }
-        if self.tty {
+        if self.request.tty.is_some() {
             rustix::process::ioctl_tiocsctty(self.stdio[0])?;
         }
         Cgroup::of(self.launch.instance).join()?;
@@ -78,7 +87,11 @@ impl Entry<'_> {
             nix::sys::prctl::set_no_new_privs()?;
         }
         self.become_user()?;
-        chdir(spec::workdir(self.launch))?;
+        let workdir = self.request.workdir.as_deref().unwrap_or(spec::workdir(self.launch));
+        chdir(workdir).map_err(|errno| {
+            let error = io::Error::from(errno);
+            io::Error::new(error.kind(), format!("working directory {workdir}: {error}"))
+        })?;
         if self.launch.driver == Driver::Container {
             seccomp::confine()?;
         }

@@ -43,16 +43,39 @@ pub(super) fn decode_header(header: [u8; HEADER]) -> io::Result<(u8, usize)> {
     Ok((header[0], length))
 }
 
-/// Takes the first whole frame out of what was received.
-pub(super) fn take(received: &mut Vec<u8>) -> io::Result<Option<(u8, Vec<u8>)>> {
-    let Some(header) = received.first_chunk::<HEADER>() else { return Ok(None) };
-    let (kind, length) = decode_header(*header)?;
-    if received.len() < HEADER + length {
-        return Ok(None);
+/// Bytes that were received and not yet used up.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl Received {
+    pub(super) fn extend(&mut self, bytes: &[u8]) {
+        // Moved to the front only when there is less to move than was used: no byte moves often.
+        if self.used > self.bytes.len() / 2 {
+            self.bytes.drain(..std::mem::take(&mut self.used));
+        }
+        self.bytes.extend_from_slice(bytes);
     }
-    let content = received[HEADER..HEADER + length].to_vec();
-    received.drain(..HEADER + length);
-    Ok(Some((kind, content)))
+
+    pub(super) fn unused(&self) -> &[u8] {
+        &self.bytes[self.used..]
+    }
+
+    pub(super) fn consume(&mut self, count: usize) {
+        self.used += count;
+    }
+
+    /// Takes the first whole frame.
+    pub(super) fn take(&mut self) -> io::Result<Option<(u8, Vec<u8>)>> {
+        let Some(header) = self.unused().first_chunk::<HEADER>() else { return Ok(None) };
+        let (kind, length) = decode_header(*header)?;
+        let Some(content) = self.unused().get(HEADER..HEADER + length) else { return Ok(None) };
+        let content = content.to_vec();
+        self.consume(HEADER + length);
+        Ok(Some((kind, content)))
+    }
 }
 
 #[cfg(test)]
@@ -62,15 +85,17 @@ mod tests {
     #[test]
     fn frames_come_back_whole_from_pieces() {
         let bytes = [encode(BYTES, b"hello"), encode(CONTROL, b"")].concat();
-        let mut received = Vec::new();
+        let mut received = Received::default();
         let mut frames = Vec::new();
         for byte in bytes {
-            received.push(byte);
-            while let Some(frame) = take(&mut received).unwrap() {
+            received.extend(&[byte]);
+            while let Some(frame) = received.take().unwrap() {
                 frames.push(frame);
             }
         }
         assert_eq!(frames, [(BYTES, b"hello".to_vec()), (CONTROL, vec![])]);
-        assert!(take(&mut vec![0, 255, 255, 255, 255]).is_err());
+        assert!(received.unused().is_empty());
+        received.extend(&[0, 255, 255, 255, 255]);
+        assert!(received.take().is_err());
     }
 }

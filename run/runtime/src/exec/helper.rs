@@ -1,9 +1,10 @@
 //! The exec helper's process: one loop between the agent's socket and the command. It lives as long as
-//! both; when the agent goes, the command is killed.
+//! both; when the agent goes, the command and all of its session are hung up on, then killed.
 
 use super::{
     child::{self, Child, ChildError},
-    frame::{self, BYTES, CONTROL, Start},
+    frame::{self, BYTES, CONTROL, Received, Start},
+    session,
 };
 use crate::launch::InstanceDir;
 use freehold_model::exec::{ExecControl, ExecReport};
@@ -30,7 +31,7 @@ use std::{
 
 /// So much input waits for a command that does not read; then the agent does.
 const PENDING: usize = 1 << 20;
-const CHUNK: usize = 32 << 10;
+const CHUNK: usize = 64 << 10;
 /// What a terminal takes for the end of input: Ctrl-D.
 const END_OF_TRANSMISSION: u8 = 4;
 
@@ -47,11 +48,13 @@ pub(crate) fn main(dir: PathBuf) -> ExitCode {
 
 fn run(dir: &InstanceDir) -> io::Result<()> {
     let mut socket = take_socket()?;
-    let mut received = Vec::new();
+    let mut received = Received::default();
     let Some(start) = first_frame(&socket, &mut received)? else { return Ok(()) };
     let report = match child::spawn(dir, &start, &socket) {
         Ok(child) => {
-            match (Session { child, received, pending: Vec::new(), ended: false }).serve(&mut socket)? {
+            match (Session { child, received, pending: Received::default(), ended: false })
+                .serve(&mut socket)?
+            {
                 Some(code) => ExecReport::Exit(code),
                 None => return Ok(()),
             }
@@ -75,9 +78,9 @@ fn take_socket() -> io::Result<UnixStream> {
     Ok(socket)
 }
 
-fn first_frame(socket: &UnixStream, received: &mut Vec<u8>) -> io::Result<Option<Start>> {
+fn first_frame(socket: &UnixStream, received: &mut Received) -> io::Result<Option<Start>> {
     loop {
-        if let Some((_, content)) = frame::take(received)? {
+        if let Some((_, content)) = received.take()? {
             return Ok(Some(serde_json::from_slice(&content)?));
         }
         if !receive(socket, received, RecvFlags::empty())? {
@@ -87,12 +90,12 @@ fn first_frame(socket: &UnixStream, received: &mut Vec<u8>) -> io::Result<Option
 }
 
 /// Whether the agent is still there.
-fn receive(socket: &UnixStream, received: &mut Vec<u8>, flags: RecvFlags) -> io::Result<bool> {
+fn receive(socket: &UnixStream, received: &mut Received, flags: RecvFlags) -> io::Result<bool> {
     let mut buffer = [0; CHUNK];
     match recv(socket, &mut buffer[..], flags) {
         Ok((_, 0)) => Ok(false),
         Ok((_, n)) => {
-            received.extend_from_slice(&buffer[..n]);
+            received.extend(&buffer[..n]);
             Ok(true)
         }
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(true),
@@ -103,9 +106,9 @@ fn receive(socket: &UnixStream, received: &mut Vec<u8>, flags: RecvFlags) -> io:
 
 struct Session {
     child: Child,
-    received: Vec<u8>,
+    received: Received,
     /// Input that the command has not read.
-    pending: Vec<u8>,
+    pending: Received,
     /// No more input comes after what is pending.
     ended: bool,
 }
@@ -115,7 +118,10 @@ impl Session {
     fn serve(mut self, socket: &mut UnixStream) -> io::Result<Option<i32>> {
         let result = self.converse(socket);
         if !matches!(result, Ok(Some(_))) {
-            self.signal(Signal::SIGKILL);
+            // Also the hangup of its terminal.
+            (self.child.tty, self.child.stdin) = (None, None);
+            self.child.outputs.clear();
+            session::end(self.child.pid);
         }
         result
     }
@@ -125,7 +131,9 @@ impl Session {
             self.take_frames()?;
             self.feed();
             self.wait(socket)?;
-            if self.pending.len() < PENDING && !receive(socket, &mut self.received, RecvFlags::DONTWAIT)? {
+            if self.pending.unused().len() < PENDING
+                && !receive(socket, &mut self.received, RecvFlags::DONTWAIT)?
+            {
                 return Ok(None);
             }
             // Asked before reading: what was said before the end is then still in the pipes.
@@ -139,13 +147,14 @@ impl Session {
     }
 
     fn wait(&self, socket: &UnixStream) -> io::Result<()> {
-        let input = if self.pending.len() < PENDING { PollFlags::POLLIN } else { PollFlags::empty() };
+        let input =
+            if self.pending.unused().len() < PENDING { PollFlags::POLLIN } else { PollFlags::empty() };
         let mut fds = vec![
             PollFd::new(socket.as_fd(), input),
             PollFd::new(self.child.pidfd.as_fd(), PollFlags::POLLIN),
         ];
         fds.extend(self.child.outputs.iter().map(|(_, fd)| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
-        if let (Some(stdin), false) = (&self.child.stdin, self.pending.is_empty()) {
+        if let (Some(stdin), false) = (&self.child.stdin, self.pending.unused().is_empty()) {
             fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLOUT));
         }
         match poll(&mut fds, PollTimeout::NONE) {
@@ -153,16 +162,16 @@ impl Session {
             Err(error) => return Err(error.into()),
         }
         let hung_up = fds[0].revents().is_some_and(|r| r.contains(PollFlags::POLLHUP));
-        if hung_up && self.pending.len() >= PENDING {
+        if hung_up && self.pending.unused().len() >= PENDING {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok(())
     }
 
     fn take_frames(&mut self) -> io::Result<()> {
-        while let Some((kind, content)) = frame::take(&mut self.received)? {
+        while let Some((kind, content)) = self.received.take()? {
             match kind {
-                BYTES if !self.ended => self.pending.extend_from_slice(&content),
+                BYTES if !self.ended => self.pending.extend(&content),
                 CONTROL => self.obey(serde_json::from_slice(&content)?),
                 _ => {}
             }
@@ -175,7 +184,7 @@ impl Session {
             ExecControl::Eof if !self.ended => {
                 self.ended = true;
                 if self.child.tty.is_some() {
-                    self.pending.push(END_OF_TRANSMISSION);
+                    self.pending.extend(&[END_OF_TRANSMISSION]);
                 }
             }
             ExecControl::Eof => {}
@@ -200,16 +209,16 @@ impl Session {
     /// Gives the command what it takes of its input.
     fn feed(&mut self) {
         let Some(stdin) = &self.child.stdin else {
-            self.pending.clear();
+            self.pending = Received::default();
             return;
         };
-        while !self.pending.is_empty() {
-            match rustix::io::write(stdin, &self.pending) {
-                Ok(n) => drop(self.pending.drain(..n)),
+        while !self.pending.unused().is_empty() {
+            match rustix::io::write(stdin, self.pending.unused()) {
+                Ok(n) => self.pending.consume(n),
                 Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return,
                 Err(_) => {
                     // It closed its input; what is sent goes nowhere.
-                    self.pending.clear();
+                    self.pending = Received::default();
                     self.child.stdin = None;
                     return;
                 }

@@ -6,6 +6,7 @@ mod child;
 mod enter;
 mod frame;
 mod helper;
+mod session;
 
 pub(crate) use helper::main as helper_main;
 
@@ -75,8 +76,12 @@ pub(crate) fn start(
     if request.command.first().is_none_or(String::is_empty) {
         return Err(bad("there is no command to run in it: name a program"));
     }
-    if request.command.iter().any(|arg| arg.contains('\0')) {
-        return Err(bad("the command holds a zero byte, which no program can be given"));
+    let texts = request.command.iter().chain(request.env.iter().flat_map(|(key, value)| [key, value]));
+    if texts.chain(&request.workdir).any(|text| text.contains('\0')) {
+        return Err(bad("the command or its environment holds a zero byte, which no program can be given"));
+    }
+    if request.env.keys().any(|key| key.is_empty() || key.contains('=')) {
+        return Err(bad("the name of an environment variable is empty or holds `=`"));
     }
     let stream =
         spawn(shim, dir).map_err(|source| RuntimeError::Spawn { program: shim.name().to_owned(), source })?;

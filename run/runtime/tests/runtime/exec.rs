@@ -3,7 +3,7 @@
 use crate::world::{self, World, world};
 use freehold_model::exec::{ExecRequest, TtySize};
 use freehold_runtime::{ExecInput, ExecOutput, Handle, Launch, Runtime, RuntimeError};
-use std::{sync::Arc, time::Duration};
+use std::{fs, os::fd::AsRawFd, sync::Arc, time::Duration};
 
 async fn started(world: &World) -> (Launch, Arc<dyn Handle>) {
     let launch = world.launch("echo ready; sleep 1000");
@@ -13,7 +13,7 @@ async fn started(world: &World) -> (Launch, Arc<dyn Handle>) {
 }
 
 fn request(command: &[&str]) -> ExecRequest {
-    ExecRequest { command: command.iter().map(|arg| (*arg).to_owned()).collect(), tty: None }
+    ExecRequest::new(command.iter().copied())
 }
 
 fn terminal(command: &[&str]) -> ExecRequest {
@@ -195,5 +195,99 @@ async fn what_it_leaves_behind_does_not_hold_up_its_end() {
     let (_, handle) = started(&world).await;
     let (stdout, _, end) = sh(&handle, "sleep 1000 & echo started").await;
     assert_eq!((stdout.as_str(), end), ("started\n", ExecOutput::Exit(0)));
+    world::end(&world.runtime, &handle).await;
+}
+
+/// Keeps a file from being opened by anybody else, thus from being executed, for as long as it lives: up to
+/// the kernel's 45 seconds (fcntl(2), F_SETLEASE).
+struct Lease(#[expect(dead_code, reason = "held, not used")] fs::File);
+
+impl Lease {
+    fn take(path: &str) -> Lease {
+        use nix::libc::{F_SETLEASE, F_SETSIG, F_WRLCK, SIGURG, fcntl};
+        let file = fs::File::options().read(true).write(true).open(path).unwrap();
+        // SAFETY: both commands take a number. The signal that says that somebody waits is one that is ignored.
+        let taken = unsafe {
+            fcntl(file.as_raw_fd(), F_SETSIG, SIGURG) == 0 && fcntl(file.as_raw_fd(), F_SETLEASE, F_WRLCK) == 0
+        };
+        assert!(taken, "no lease: {}", std::io::Error::last_os_error());
+        Lease(file)
+    }
+}
+
+#[tokio::test]
+async fn nobody_in_the_instance_can_look_into_what_joins_it() {
+    let world = world!();
+    let (_, handle) = started(&world).await;
+    let slow = format!("/proc/{}/root/tmp/busybox", world::running(&*handle).await);
+    fs::copy("/bin/busybox", &slow).unwrap();
+    let lease = Lease::take(&slow);
+    let session = handle.exec(&request(&["/tmp/busybox", "true"])).await.unwrap();
+    // Its name is everybody's to read; what it holds and what it is would let them get at the node.
+    let script = "while :; do for p in /proc/[0-9]*; do read name < $p/comm; \
+                  if [ \"$name\" = freehold ]; then echo found; readlink $p/exe $p/cwd $p/root; \
+                  ls $p/fd; cat $p/environ; exit; fi; done; done 2> /dev/null";
+    let (seen, ..) = sh(&handle, script).await;
+    assert_eq!(seen, "found\n", "it can be looked into");
+    drop(lease);
+    assert_eq!(world::collect(session).await.2, ExecOutput::Exit(0));
+    world::end(&world.runtime, &handle).await;
+}
+
+#[tokio::test]
+async fn nothing_is_inherited_that_a_file_with_capabilities_would_bring_back() {
+    use rustix::thread::{CapabilitySets, capabilities, set_capabilities};
+    let world = world!();
+    let launch = Launch { user: Some("app".into()), ..world.launch("echo ready; sleep 1000") };
+    let handle = world.runtime.start(&launch).await.unwrap();
+    world::logged(&launch, "ready").await;
+    // As a service manager may have started the node. The helper is started by this very thread.
+    let own = capabilities(None).unwrap();
+    set_capabilities(None, CapabilitySets { inheritable: own.permitted, ..own }).unwrap();
+    for user in [None, Some("root".to_owned())] {
+        let request = ExecRequest { user, ..request(&["grep", "CapInh", "/proc/self/status"]) };
+        let (text, ..) = world::collect(handle.exec(&request).await.unwrap()).await;
+        assert_eq!(text, "CapInh:\t0000000000000000\n");
+    }
+    world::end(&world.runtime, &handle).await;
+}
+
+#[tokio::test]
+async fn user_variables_and_directory_are_as_asked() {
+    let world = world!();
+    let (_, handle) = started(&world).await;
+    let mut asked = ExecRequest {
+        user: Some("app".into()),
+        workdir: Some("/home/app".into()),
+        env: [("GREETING".to_owned(), "hello".to_owned()), ("MORE".into(), "a b".into())].into(),
+        ..request(&["sh", "-c", "id -un; pwd; echo $HOME $GREETING $MORE"])
+    };
+    let (text, ..) = world::collect(handle.exec(&asked).await.unwrap()).await;
+    assert_eq!(text, "app\n/home/app\n/home/app hello a b\n");
+    asked.workdir = Some("/missing".into());
+    let (.., end) = world::collect(handle.exec(&asked).await.unwrap()).await;
+    assert!(matches!(&end, ExecOutput::Failed(why) if why.contains("working directory /missing")), "{end:?}");
+    asked.user = Some("nobody-here".into());
+    let (.., end) = world::collect(handle.exec(&asked).await.unwrap()).await;
+    assert!(matches!(&end, ExecOutput::Failed(why) if why.contains("nobody-here")), "{end:?}");
+    asked.env = [("A=B".to_owned(), String::new())].into();
+    assert!(matches!(handle.exec(&asked).await, Err(RuntimeError::BadLaunch { .. })));
+    world::end(&world.runtime, &handle).await;
+}
+
+#[tokio::test]
+async fn when_nobody_listens_it_is_asked_before_it_is_killed_with_all_it_started() {
+    let world = world!();
+    let (_, handle) = started(&world).await;
+    let pid = world::running(&*handle).await;
+    let own = format!("56{}", std::process::id());
+    let script = format!("trap 'echo asked > /tmp/asked' HUP; set -m; sleep {own} & sleep {own}; sleep {own}");
+    let session = handle.exec(&request(&["sh", "-c", &script])).await.unwrap();
+    let run = || world::processes().iter().filter(|line| line.starts_with(&format!("sleep\0{own}"))).count();
+    world::eventually("both commands", || run() == 2).await;
+    drop(session);
+    let asked = format!("/proc/{pid}/root/tmp/asked");
+    world::eventually("the question", || fs::read_to_string(&asked).is_ok_and(|text| text == "asked\n")).await;
+    world::eventually("the end of all", || run() == 0).await;
     world::end(&world.runtime, &handle).await;
 }

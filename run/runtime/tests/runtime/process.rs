@@ -59,7 +59,7 @@ async fn commands_run_beside_it() {
     let launch = world.process("echo ready; sleep 1000");
     let handle = world.runtime.start(&launch).await.unwrap();
     world::logged(&launch, "ready").await;
-    let request = ExecRequest { command: vec!["ls".into(), "/".into()], tty: None };
+    let request = ExecRequest::new(["ls", "/"]);
     let (stdout, stderr, end) = world::collect(handle.exec(&request).await.unwrap()).await;
     assert_eq!(end, ExecOutput::Exit(0), "{stderr}");
     assert!(stdout.contains("bin") && !stdout.contains("root"), "{stdout}");
