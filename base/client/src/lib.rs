@@ -17,7 +17,7 @@ pub use error::ClientError;
 pub use exec::{ExecFrame, ExecInput, ExecOutput};
 pub use http::Client;
 pub use images::ImageDetails;
-pub use logs::{LogScope, Logs};
+pub use logs::{LogNews, LogScope, Logs};
 pub use operations::Wait;
 pub use resources::{EventQuery, Health, ResourceQuery, SummaryQuery};
 pub use watch::Watch;

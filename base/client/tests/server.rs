@@ -4,7 +4,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{
-        Query, State, WebSocketUpgrade,
+        Query, RawQuery, State, WebSocketUpgrade,
         ws::{Message, WebSocket},
     },
     http::{HeaderMap, StatusCode, header},
@@ -12,13 +12,13 @@ use axum::{
     routing::{get, post},
 };
 use bytes::Bytes;
-use freehold_client::{Client, ClientError, ExecFrame, LogScope, Wait};
+use freehold_client::{Client, ClientError, ExecFrame, LogNews, LogScope, Logs, Wait};
 use freehold_model::{
     Actor, AnyId, Code, Digest, Event, InstanceId, Kind, Operation, Problem, Receipt, ReceiptId, ReceiptSpec,
     api::{Apply, Change},
     exec::{ExecControl, ExecReport, ExecRequest, STDERR, STDOUT},
     kinds::Verdict,
-    logs::{LogLine, LogQuery, LogStream},
+    logs::{LogLine, LogPlace, LogQuery, LogStream},
 };
 use std::{
     collections::HashMap,
@@ -200,12 +200,14 @@ async fn an_operation_is_repeated_with_its_key_while_the_server_is_away() {
     assert!(error.is_transient());
 }
 
-fn line(second: i64, text: &str) -> LogLine {
+/// Line `second` of an instance; each takes ten bytes of its log.
+fn line(instance: u128, second: u64, text: &str) -> LogLine {
     LogLine {
-        time: time(second),
+        time: time(second as i64),
         stream: LogStream::Stdout,
-        instance: InstanceId(Default::default()),
+        instance: InstanceId(instance.into()),
         process: "web".parse().unwrap(),
+        next: LogPlace { file: 0, offset: second * 10 },
         text: text.into(),
     }
 }
@@ -214,39 +216,68 @@ fn ndjson(lines: &[LogLine]) -> String {
     lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect()
 }
 
+async fn texts(logs: &mut Logs, count: usize) -> Vec<String> {
+    let mut seen = vec![];
+    while seen.len() < count {
+        match logs.next().await.unwrap() {
+            LogNews::Lines(lines) => seen.extend(lines.into_iter().map(|line| line.text)),
+            LogNews::Broken => seen.push("(broken)".into()),
+            LogNews::End => break,
+        }
+    }
+    seen
+}
+
 #[tokio::test]
 async fn followed_logs_go_on_where_they_were_cut() {
-    let answer = |Query(query): Query<HashMap<String, String>>| async move {
-        let cut = "{\"time\":";
-        match query.get("since") {
-            None => ndjson(&[line(1, "a"), line(2, "b"), line(2, "c")]) + cut,
-            Some(since) => {
-                assert_eq!(*since, time(2).to_string());
-                assert_eq!(query.get("tail"), None);
-                ndjson(&[line(2, "b"), line(2, "c"), line(2, "d"), line(3, "c")])
-            }
+    let answer = |RawQuery(query): RawQuery| async move {
+        let query = query.unwrap();
+        if query.contains("tail=5") {
+            // The second instance's line comes late: it is older than what was given out already.
+            return ndjson(&[line(1, 2, "a"), line(1, 4, "b"), line(2, 3, "c")]) + "{\"time\":";
         }
+        for (part, count) in [("since=", 1), ("after=", 2), ("0.40", 1), ("0.30", 1), ("tail", 0)] {
+            assert_eq!(query.matches(part).count(), count, "{part} in {query}");
+        }
+        let since: String = form(&time(2).to_string());
+        assert!(query.contains(&format!("since={since}")), "{query}");
+        ndjson(&[line(2, 4, "d"), line(1, 5, "e")])
     };
     let client = serve(Router::new().route("/v1/logs", get(answer))).await;
     let query = LogQuery { follow: true, tail: Some(5), ..LogQuery::default() };
     let mut logs = client.logs(LogScope::default(), query).await.unwrap();
-    let mut seen = vec![];
-    while seen.len() < 5 {
-        seen.push(logs.next().await.unwrap().unwrap().text);
-    }
-    assert_eq!(seen, ["a", "b", "c", "d", "c"]);
+    assert_eq!(texts(&mut logs, 6).await, ["a", "b", "c", "(broken)", "d", "e"]);
+}
+
+fn form(text: &str) -> String {
+    text.replace(':', "%3A")
+}
+
+#[tokio::test]
+async fn logs_that_were_cut_before_their_first_line_go_on_from_when_they_began() {
+    let answer = |RawQuery(query): RawQuery| async move {
+        let query = query.unwrap();
+        let text = match query.contains("tail=0") {
+            true => String::new(),
+            false => {
+                assert!(query.contains(&format!("since={}", form(&time(7).to_string()))), "{query}");
+                ndjson(&[line(1, 8, "a")])
+            }
+        };
+        ([("freehold-began", time(7).to_string())], text)
+    };
+    let client = serve(Router::new().route("/v1/logs", get(answer))).await;
+    let query = LogQuery { follow: true, tail: Some(0), ..LogQuery::default() };
+    let mut logs = client.logs(LogScope::default(), query).await.unwrap();
+    assert_eq!(texts(&mut logs, 2).await, ["(broken)", "a"]);
 }
 
 #[tokio::test]
 async fn logs_that_are_not_followed_end() {
-    let answer = async || ndjson(&[line(1, "a"), line(1, "a")]);
+    let answer = async || ndjson(&[line(1, 1, "a"), line(1, 1, "a")]);
     let client = serve(Router::new().route("/v1/logs", get(answer))).await;
     let mut logs = client.logs(LogScope::default(), LogQuery::default()).await.unwrap();
-    let mut seen = 0;
-    while logs.next().await.unwrap().is_some() {
-        seen += 1;
-    }
-    assert_eq!(seen, 2);
+    assert_eq!(texts(&mut logs, 9).await, ["a", "a"]);
 }
 
 /// Echoes standard input to both outputs until it ends, then exits with 42.
@@ -277,7 +308,7 @@ async fn echo(mut socket: WebSocket) {
 async fn a_command_gets_its_input_and_gives_output_and_exit_code() {
     let answer = async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(echo);
     let client = serve(Router::new().route("/v1/instances/{id}/exec", get(answer))).await;
-    let request = ExecRequest { command: vec!["cat".into()], tty: None };
+    let request = ExecRequest::new(["cat"]);
     let (mut input, mut output) = client.exec(InstanceId(Default::default()), &request).await.unwrap();
     assert!(input.stdin(Bytes::from_static(b"hi")).await);
     assert_eq!(output.next().await.unwrap(), ExecFrame::Stdout(Bytes::from_static(b"hi")));
@@ -292,7 +323,7 @@ async fn a_command_that_is_refused_says_why() {
     let answer = async |State(code): State<Code>| problem(code);
     let router = Router::new().route("/v1/instances/{id}/exec", get(answer)).with_state(Code::NotFound);
     let client = serve(router).await;
-    let request = ExecRequest { command: vec!["cat".into()], tty: None };
+    let request = ExecRequest::new(["cat"]);
     let error = client.exec(InstanceId(Default::default()), &request).await.unwrap_err();
     assert_eq!(error.exit_code(), 4);
 }

@@ -20,7 +20,7 @@ mod routes;
 mod scope;
 mod state;
 
-pub use port::{LogLines, LogSelection, NodePort};
+pub use port::{LogLines, LogSelection, LogTrail, NodePort};
 pub use state::ApiState;
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};

@@ -50,6 +50,12 @@ impl Keys {
         taken.into_iter().map(|(_, value)| value).collect()
     }
 
+    /// Every value of `key`, read.
+    pub(crate) fn several<T: FromStr<Err: Display>>(&mut self, key: &'static str) -> Vec<T> {
+        let texts = self.many(key);
+        texts.into_iter().filter_map(|text| self.read(key, &text)).collect()
+    }
+
     /// The value of `key`, if it is given.
     pub(crate) fn optional<T: FromStr<Err: Display>>(&mut self, key: &'static str) -> Option<T> {
         let mut values = self.many(key);
@@ -57,13 +63,12 @@ impl Keys {
         if !values.is_empty() {
             self.mistake(key, "is given more than once");
         }
-        match text.parse() {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.mistake(key, format!("`{}`: {error}", excerpt(&text)));
-                None
-            }
-        }
+        self.read(key, &text)
+    }
+
+    fn read<T: FromStr<Err: Display>>(&mut self, key: &'static str, text: &str) -> Option<T> {
+        let value = text.parse().map_err(|error| self.mistake(key, format!("`{}`: {error}", excerpt(text))));
+        value.ok()
     }
 
     /// The value of `key`, which must be given. `None` only where a mistake was noted.

@@ -2,34 +2,39 @@
 //!
 //! The daemon implements it on the agent. Everything else that the API says comes from the store.
 
-use freehold_model::{
-    EnvId, InstanceId, Name, Problem,
-    exec::ExecRequest,
-    logs::{LogLine, LogQuery},
-};
-use freehold_runtime::ExecSession;
+use freehold_model::{EnvId, InstanceId, Name, Problem, exec::ExecRequest, logs::LogQuery};
+use freehold_runtime::{ExecSession, logs::LogBatch};
 use futures::stream::BoxStream;
+use jiff::Timestamp;
 
-/// Whose lines are wanted. Every given condition must hold.
+/// Whose lines are wanted. Every given condition must hold; of several names one must.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogSelection {
     /// Of instances of this env.
     pub env: Option<EnvId>,
-    /// Of instances of this process.
-    pub process: Option<Name>,
-    /// Of this instance, whether it still exists or not.
-    pub instance: Option<InstanceId>,
+    /// Of instances of these processes.
+    pub processes: Vec<Name>,
+    /// Of these instances, named by their ids or the ends of them, whether they still exist or not.
+    pub instances: Vec<String>,
 }
 
 /// The lines of one instance, in the order of time. Ends after the last one, or, when the query
 /// follows, once the instance is gone.
-pub type LogLines = BoxStream<'static, Result<LogLine, Problem>>;
+pub type LogLines = BoxStream<'static, Result<LogBatch, Problem>>;
+
+/// The log of one instance.
+pub struct LogTrail {
+    /// No line of it is older: it need not be read before. Unknown where it has no line.
+    pub starts: Option<Timestamp>,
+    /// Its lines.
+    pub lines: LogLines,
+}
 
 /// What nodes do for the API.
 #[async_trait::async_trait]
 pub trait NodePort: Send + Sync + 'static {
-    /// One stream for each instance that fits, gone ones included, all those known now at once. When
-    /// `query` follows, the outer stream stays open and brings instances that appear later.
+    /// The log of each instance that fits, gone ones included, all those known now at once. When
+    /// `query` follows, the stream stays open and brings instances that appear later.
     ///
     /// # Errors
     /// A problem as the caller shall see it.
@@ -37,7 +42,7 @@ pub trait NodePort: Send + Sync + 'static {
         &self,
         selection: LogSelection,
         query: LogQuery,
-    ) -> Result<BoxStream<'static, LogLines>, Problem>;
+    ) -> Result<BoxStream<'static, LogTrail>, Problem>;
 
     /// Runs one more command inside an instance.
     ///

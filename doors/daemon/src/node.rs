@@ -3,19 +3,16 @@
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use freehold_agent::{Agent, AgentError, LogSource};
-use freehold_api::{LogLines, LogSelection, NodePort};
+use freehold_api::{LogSelection, LogTrail, NodePort};
 use freehold_model::{
     Actor, Bytes, Capacity, Code, Condition, InstanceId, Millicores, NodeId, NodeSpec, NodeStatus, Problem,
     Txn, api::Doctor, exec::ExecRequest, logs::LogQuery,
 };
 use freehold_reconcile::Store;
-use freehold_runtime::{ExecSession, RuntimeError};
-use futures::{StreamExt, stream, stream::BoxStream};
+use freehold_runtime::{ExecSession, RuntimeError, logs::Patterns};
+use futures::{StreamExt, stream::BoxStream};
 use jiff::Timestamp;
-use std::{collections::BTreeSet, fs, sync::Arc, time::Duration};
-
-/// Instances that appear while a log is followed are looked for so often.
-const NEWCOMERS: Duration = Duration::from_millis(500);
+use std::{fs, sync::Arc};
 
 /// Writes what the machine has to give into the node's status.
 pub(crate) async fn register(store: &dyn Store, node: NodeId, doctor: &Doctor, now: Timestamp) -> Result<()> {
@@ -67,20 +64,20 @@ impl NodePort for Door {
         &self,
         selection: LogSelection,
         query: LogQuery,
-    ) -> Result<BoxStream<'static, LogLines>, Problem> {
-        let search = Search { agent: self.agent.clone(), selection, query, seen: BTreeSet::new() };
-        let follow = search.query.follow;
-        let rounds = stream::unfold((search, true), move |(mut search, first)| async move {
-            if !first {
-                if !follow {
-                    return None;
-                }
-                tokio::time::sleep(NEWCOMERS).await;
-            }
-            let found = tokio::task::block_in_place(|| search.newcomers());
-            Some((stream::iter(found), (search, false)))
+    ) -> Result<BoxStream<'static, LogTrail>, Problem> {
+        let patterns =
+            Patterns::new(&query.grep).map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
+        let agent = self.agent.clone();
+        let sources = tokio::task::spawn_blocking(move || agent.log_sources()).await;
+        whole(&selection, &sources.unwrap_or_default())?;
+        let trails = self.agent.logs(move |source| fits(&selection, source), query, patterns);
+        let trails = trails.map(|trail| {
+            let lines = trail
+                .lines
+                .map(|batch| batch.map_err(|error| Problem::new(Code::Internal, error.to_string())));
+            LogTrail { starts: trail.starts, lines: lines.boxed() }
         });
-        Ok(rounds.flatten().boxed())
+        Ok(trails.boxed())
     }
 
     async fn exec(&self, instance: InstanceId, request: ExecRequest) -> Result<ExecSession, Problem> {
@@ -96,31 +93,43 @@ impl NodePort for Door {
     }
 }
 
-/// A search for logs that is made again and again while they are followed.
-struct Search {
-    agent: Arc<Agent>,
-    selection: LogSelection,
-    query: LogQuery,
-    seen: BTreeSet<InstanceId>,
+/// Refuses a name that nothing has, where there is something to name.
+fn whole(wanted: &LogSelection, sources: &[LogSource]) -> Result<(), Problem> {
+    let env: Vec<&LogSource> = sources.iter().filter(|source| in_env(wanted, source)).collect();
+    let mut known: Vec<&str> = env.iter().map(|source| source.process.as_str()).collect();
+    known.sort_unstable();
+    known.dedup();
+    for process in &wanted.processes {
+        if !known.is_empty() && !known.contains(&process.as_str()) {
+            let title = format!("No process `{process}` has printed anything there.");
+            return Err(
+                Problem::new(Code::NotFound, title).hint(format!("Those that have: {}.", known.join(", ")))
+            );
+        }
+    }
+    for text in &wanted.instances {
+        let fitting =
+            env.iter().filter(|source| source.instance.to_string().ends_with(text.as_str())).count();
+        let whole = text.parse::<InstanceId>().is_ok();
+        if !whole && fitting != 1 {
+            let how_many = if fitting == 0 { "no instance".into() } else { format!("{fitting} instances") };
+            let problem =
+                Problem::new(Code::NotFound, format!("The ids of {how_many} with logs end with `{text}`."));
+            return Err(
+                problem.hint("Give more of the id, or all of it; `freehold status` shows those that run.")
+            );
+        }
+    }
+    Ok(())
 }
 
-impl Search {
-    /// The logs that fit and were not found before.
-    fn newcomers(&mut self) -> Vec<LogLines> {
-        let sources = self.agent.log_sources();
-        let fitting = sources.into_iter().filter(|source| fits(&self.selection, source));
-        let new: Vec<LogSource> = fitting.filter(|source| self.seen.insert(source.instance)).collect();
-        new.iter().map(|source| self.lines(source)).collect()
-    }
-
-    fn lines(&self, source: &LogSource) -> LogLines {
-        let lines = self.agent.logs(source.instance, &source.process, &self.query);
-        lines.map(|line| line.map_err(|error| Problem::new(Code::Internal, error.to_string()))).boxed()
-    }
+fn in_env(wanted: &LogSelection, source: &LogSource) -> bool {
+    wanted.env.is_none_or(|env| env == source.env)
 }
 
 fn fits(wanted: &LogSelection, source: &LogSource) -> bool {
-    wanted.env.is_none_or(|env| env == source.env)
-        && wanted.process.as_ref().is_none_or(|process| *process == source.process)
-        && wanted.instance.is_none_or(|instance| instance == source.instance)
+    let id = source.instance.to_string();
+    in_env(wanted, source)
+        && (wanted.processes.is_empty() || wanted.processes.contains(&source.process))
+        && (wanted.instances.is_empty() || wanted.instances.iter().any(|end| id.ends_with(end.as_str())))
 }

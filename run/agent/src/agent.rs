@@ -4,28 +4,25 @@ use crate::{
     control::Control,
     images::Images,
     journal::Journal,
+    log_search::{LogTrail, Search},
     sources::{self, LogSource},
     supervisor::{Known, Supervisor},
 };
-use freehold_model::{
-    InstanceId, Name, NodeId,
-    exec::ExecRequest,
-    logs::{LogLine, LogQuery},
-};
+use freehold_model::{InstanceId, NodeId, exec::ExecRequest, logs::LogQuery};
 use freehold_reconcile::Clock;
-use freehold_runtime::{
-    ExecSession, Handle, Launch, Runtime, RuntimeError,
-    logs::{LogError, LogReader},
-};
+use freehold_runtime::{ExecSession, Handle, Launch, Runtime, RuntimeError, logs::Patterns};
 use futures::Stream;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::Ipv4Addr,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
 
 /// What an agent must be told.
 #[derive(Debug, Clone)]
@@ -77,6 +74,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) journal: Journal,
     live: Mutex<BTreeMap<InstanceId, Run>>,
+    kept: watch::Sender<BTreeSet<InstanceId>>,
 }
 
 /// A run that a worker follows: what another one needs to go on.
@@ -86,6 +84,16 @@ impl Shared {
     /// Every run there is, for exec and for the successors of workers that ended badly.
     pub(crate) fn live(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Run>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The instances that have a worker, for those who follow their logs.
+    pub(crate) fn kept(&self) -> watch::Receiver<BTreeSet<InstanceId>> {
+        self.kept.subscribe()
+    }
+
+    /// Tells which instances have a worker.
+    pub(crate) fn keep(&self, all: BTreeSet<InstanceId>) {
+        self.kept.send_if_modified(|old| std::mem::replace(old, all.clone()) != all);
     }
 
     /// Where an instance's log is.
@@ -126,8 +134,8 @@ impl Agent {
             known.entry(id).or_default().adopted = Some(adopted);
         }
         tracing::info!(node = %config.node, known = known.len(), "the agent starts");
-        let live = Mutex::default();
-        let shared = Arc::new(Shared { config, control, images, runtime, clock, journal, live });
+        let (live, kept) = (Mutex::default(), watch::channel(BTreeSet::new()).0);
+        let shared = Arc::new(Shared { config, control, images, runtime, clock, journal, live, kept });
         let supervisor = Supervisor::start(Arc::clone(&shared), known).await;
         let (stop, stopped) = oneshot::channel();
         let running = Mutex::new(Some((stop, tokio::spawn(supervisor.run(stopped)))));
@@ -145,14 +153,15 @@ impl Agent {
         }
     }
 
-    /// Lines that an instance printed, also when it is gone.
-    pub fn logs(
+    /// The logs that fit, of instances that are gone too. With `query.follow` the stream goes on and brings
+    /// those of new instances as soon as there are any; the log of one that goes ends with its last line.
+    pub fn logs<F: Fn(&LogSource) -> bool + Send + Sync + 'static>(
         &self,
-        instance: InstanceId,
-        process: &Name,
-        query: &LogQuery,
-    ) -> impl Stream<Item = Result<LogLine, LogError>> + Send + use<> {
-        LogReader::new(&self.shared.log_dir(instance), instance, process.clone()).lines(query)
+        fits: F,
+        query: LogQuery,
+        patterns: Patterns,
+    ) -> impl Stream<Item = LogTrail> + Send + use<F> {
+        Search::new(Arc::clone(&self.shared), fits, query, patterns).trails()
     }
 
     /// Whose logs are on this node, instances that are gone included.

@@ -72,6 +72,7 @@ impl Supervisor {
             Ok(assigned) => supervisor.apply(&assigned),
             Err(error) => tracing::warn!(%error, "going on with what the journal says"),
         }
+        supervisor.shared.keep(supervisor.keepers.keys().copied().collect());
         supervisor
     }
 
@@ -132,6 +133,7 @@ impl Supervisor {
         }
         let strangers = self.keepers.iter().filter(|(id, _)| !assigned.iter().any(|other| other.id == **id));
         strangers.for_each(|(_, keeper)| keeper.order(Order::Stop(None)));
+        self.shared.keep(self.keepers.keys().copied().collect());
     }
 
     /// A worker that ended badly left its run as it was: the next one follows it, and never starts another.

@@ -75,7 +75,7 @@ pub struct LogLimits {
 
 impl Default for LogLimits {
     fn default() -> Self {
-        LogLimits { file_bytes: 8 << 20, files: 4 }
+        LogLimits { file_bytes: 8 << 20, files: 8 }
     }
 }
 

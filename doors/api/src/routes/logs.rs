@@ -12,19 +12,25 @@ use crate::{
 use axum::{
     body::{Body, Bytes},
     extract::State,
-    http::header,
+    http::{HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use freehold_model::{
     Code, EnvId, InstanceId, Name, Problem,
-    logs::{LogLine, LogQuery},
+    logs::{LogLine, LogPlace, LogQuery},
 };
+use freehold_runtime::logs::Patterns;
 use futures::{Stream, StreamExt as _, stream};
+use std::str::FromStr;
 use utoipa::IntoParams;
 
 /// Lines are sent in chunks of at most so many.
 const CHUNK: usize = 256;
 const MAX_TAIL: u64 = 1_000_000;
+
+/// The time by the server's clock when the answer began: from when to go on, should it break before its
+/// first line.
+const BEGAN: HeaderName = HeaderName::from_static("freehold-began");
 
 /// Which lines are wanted: `app` or `instance` must be given.
 #[derive(IntoParams)]
@@ -37,45 +43,91 @@ pub(crate) struct LogParams {
     app: Option<String>,
     /// Of the env of this name; `prod` when not given.
     env: Option<String>,
-    /// Of instances of this process.
-    process: Option<String>,
-    /// Of the instance of this id, even if it is gone.
-    instance: Option<String>,
+    /// Of instances of this process; may be given more than once.
+    #[param(style = Form, explode)]
+    process: Option<Vec<String>>,
+    /// Of the instance of this id, even if it is gone, or whose id ends so (at least 4 characters); may be
+    /// given more than once.
+    #[param(style = Form, explode)]
+    instance: Option<Vec<String>>,
     /// Not before this time (RFC 3339).
     #[param(format = DateTime)]
     since: Option<String>,
     /// Not after this time (RFC 3339).
     #[param(format = DateTime)]
     until: Option<String>,
-    /// Only the last so many of each instance.
+    /// Only the last so many of all that fit.
     #[param(minimum = 0, maximum = 1000000)]
     tail: Option<u64>,
     /// Goes on with new lines as they come.
     follow: Option<bool>,
+    /// Only lines that match this regular expression (syntax of the Rust crate `regex`); given more than
+    /// once, one must match.
+    #[param(style = Form, explode)]
+    grep: Option<Vec<String>>,
+    /// Of this instance only what comes after this place: `INSTANCE:NEXT`, with the `next` of a line. May be
+    /// given more than once.
+    #[param(style = Form, explode)]
+    after: Option<Vec<String>>,
 }
 
 /// What `LogParams` describe.
 pub(crate) struct Wish {
     scope: Scope,
-    process: Option<Name>,
-    instance: Option<InstanceId>,
+    processes: Vec<Name>,
+    instances: Vec<String>,
     query: LogQuery,
 }
 
 impl FromParams for Wish {
     fn from_params(keys: &mut Keys) -> Self {
         let scope = Scope::from_keys(keys);
-        let (process, instance) = (keys.optional("process"), keys.optional("instance"));
+        let processes = keys.several("process");
+        let instances = keys.several("instance").into_iter().map(|InstanceEnd(text)| text).collect();
         let tail = keys.number("tail", 0..=MAX_TAIL).map(|tail| tail as usize);
-        let (since, until) = (keys.optional("since"), keys.optional("until"));
-        let query = LogQuery { since, until, tail, follow: keys.flag("follow") };
-        if scope.app.is_none() && instance.is_none() {
+        let (since, until, follow) = (keys.optional("since"), keys.optional("until"), keys.flag("follow"));
+        let after =
+            keys.several("after").into_iter().map(|Cursor(instance, place)| (instance, place)).collect();
+        let grep = keys.many("grep");
+        if let Err(error) = Patterns::new(&grep) {
+            keys.mistake("grep", error);
+        }
+        let wish =
+            Wish { scope, processes, instances, query: LogQuery { since, until, tail, follow, grep, after } };
+        if wish.scope.app.is_none() && wish.instances.is_empty() {
             keys.mistake("app", "is missing; say whose lines: app or instance");
         }
-        if query.follow && query.until.is_some() {
+        if follow && until.is_some() {
             keys.mistake("until", "cannot be given together with follow");
         }
-        Wish { scope, process, instance, query }
+        wish
+    }
+}
+
+/// An id of an instance, or the end of one.
+struct InstanceEnd(String);
+
+impl FromStr for InstanceEnd {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<InstanceEnd, &'static str> {
+        let is_end = text.len() >= 4 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if text.parse::<InstanceId>().is_ok() || is_end {
+            return Ok(InstanceEnd(text.to_ascii_lowercase()));
+        }
+        Err("is neither the id of an instance nor the end of one, of 4 characters or more")
+    }
+}
+
+/// The place of a line of an instance.
+struct Cursor(InstanceId, LogPlace);
+
+impl FromStr for Cursor {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Cursor, &'static str> {
+        let parts =
+            text.split_once(':').and_then(|(id, place)| Some((id.parse().ok()?, place.parse().ok()?)));
+        let (instance, place) = parts.ok_or("is no place: write INSTANCE:NEXT, with the `next` of a line")?;
+        Ok(Cursor(instance, place))
     }
 }
 
@@ -83,15 +135,18 @@ impl FromParams for Wish {
 #[utoipa::path(get, path = "/v1/logs", operation_id = "read_logs", tag = "watch", params(LogParams),
     responses((status = 200, description = "One JSON object to a line", content_type = "application/x-ndjson", body = LogLine)))]
 pub(crate) async fn read(State(api): State<Api>, Params(wish): Params<Wish>) -> Answer<Response> {
+    let began = api.clock.now().to_string();
     let env = match wish.scope.app {
         Some(_) => Some(env(&api, wish.scope).await?),
         None => None,
     };
-    let selection = LogSelection { env, process: wish.process, instance: wish.instance };
-    let sources = api.agent.logs(selection, wish.query).await?;
-    let lines = Merge::new(sources).take_until(api.stopping());
+    let selection = LogSelection { env, processes: wish.processes, instances: wish.instances };
+    let trails = api.agent.logs(selection, wish.query).await?;
+    let lines = Merge::new(trails).take_until(api.stopping());
     let body = Body::from_stream(chunks(lines));
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    let began = HeaderValue::from_str(&began).expect("a time is ASCII");
+    Ok(([(header::CONTENT_TYPE, kind), (BEGAN, began)], body).into_response())
 }
 
 /// The one env that is meant: `prod` of `default`, where nothing else is said.

@@ -5,7 +5,7 @@ use axum::{
     body::Body,
     http::{Request, Response, StatusCode},
 };
-use freehold_api::{ApiState, LogLines, LogSelection, NodePort};
+use freehold_api::{ApiState, LogSelection, LogTrail, NodePort};
 use freehold_identity::{Token, Tokens};
 use freehold_image::ImageStore;
 use freehold_model::{
@@ -32,7 +32,7 @@ pub(crate) struct World {
 /// A node whose logs are given, and whose commands echo their input.
 #[derive(Default)]
 pub(crate) struct FakeNode {
-    pub(crate) logs: Mutex<Vec<LogLines>>,
+    pub(crate) logs: Mutex<Vec<LogTrail>>,
     pub(crate) asked: Mutex<Option<(LogSelection, LogQuery)>>,
 }
 
@@ -42,8 +42,8 @@ impl NodePort for FakeNode {
         &self,
         selection: LogSelection,
         query: LogQuery,
-    ) -> Result<BoxStream<'static, LogLines>, Problem> {
-        assert!(selection.process.as_ref().is_none_or(|name| name.as_str() != "panic"), "as asked: hunter2");
+    ) -> Result<BoxStream<'static, LogTrail>, Problem> {
+        assert!(selection.processes.iter().all(|name| name.as_str() != "panic"), "as asked: hunter2");
         *self.asked.lock().unwrap() = Some((selection, query));
         Ok(stream::iter(std::mem::take(&mut *self.logs.lock().unwrap())).boxed())
     }

@@ -6,66 +6,96 @@ use crate::{
     output::time,
     session::Session,
 };
-use freehold_client::{LogScope, Logs};
-use freehold_model::{Name, logs::LogQuery};
+use freehold_client::{LogNews, LogScope, Logs};
+use freehold_model::{Code, Name, Problem, logs::LogQuery};
+use freehold_runtime::logs::Patterns;
 use jiff::Timestamp;
 
 /// Flags of `logs`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Lines of instances that are gone are kept. With --json each line is one object.
+Lines of all instances come in the order of time, those of instances that are gone included. With --json
+each line is one object.
 
 Examples:
-  freehold logs --tail 100            the last lines of each instance
-  freehold logs --process web --since 10m
-  freehold logs --instance ins_01jq… --follow")]
+  freehold logs --tail 100                    the last 100 lines of all instances together
+  freehold logs -p web -p worker --since 10m
+  freehold logs --grep '(?i)error' --since 2026-01-31
+  freehold logs --instance 7k3q9z --follow    goes on across redeploys and restarts")]
 pub(crate) struct Args {
-    /// Only of this process.
+    /// Only of this process; may be given more than once.
     #[arg(short, long)]
-    process: Option<Name>,
-    /// Only of this instance: its id, or the end of it.
+    process: Vec<Name>,
+    /// Only of this instance, even if it is gone: its id, or the end of it; may be given more than once.
     #[arg(long, value_name = "ID")]
-    instance: Option<String>,
-    /// Not before: how long ago, or a timestamp.
+    instance: Vec<String>,
+    /// Not before: how long ago (10m), a date or a timestamp.
     #[arg(long, value_name = "TIME", value_parser = point)]
     since: Option<Timestamp>,
-    /// Not after: how long ago, or a timestamp.
+    /// Not after: how long ago (10m), a date or a timestamp.
     #[arg(long, value_name = "TIME", value_parser = point)]
     until: Option<Timestamp>,
-    /// Only the last so many of each instance.
-    #[arg(long, value_name = "N")]
-    tail: Option<usize>,
+    /// Only the last so many of all that fit.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1_000_000))]
+    tail: Option<u64>,
+    /// Only lines that match this regular expression; of several, one must match.
+    #[arg(short, long, value_name = "REGEX")]
+    grep: Vec<String>,
     /// Goes on with new lines as they come.
     #[arg(long, conflicts_with = "until")]
     follow: bool,
 }
 
 pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
-    let instance = match &args.instance {
-        Some(text) => Some(session.instance(text).await?),
-        None => None,
-    };
-    let scope = match instance {
-        Some(_) => LogScope { instance, ..LogScope::default() },
-        None => LogScope {
+    // Said here, where the shell's quotes can still be looked at; and needed to mark what matched.
+    let patterns = Patterns::new(&args.grep).map_err(|error| {
+        Problem::new(Code::Invalid, format!("--grep: {error}"))
+            .hint("A backslash makes a special character an ordinary one: `\\(`.")
+    })?;
+    let whole = |text: &String| text.parse::<freehold_model::InstanceId>().is_ok();
+    let named_whole = !args.instance.is_empty() && args.instance.iter().all(whole);
+    let (processes, instances) = (args.process.iter().map(Name::to_string).collect(), args.instance);
+    let scope = match named_whole {
+        // An id says all there is to say.
+        true => LogScope { processes, instances, ..LogScope::default() },
+        false => LogScope {
             project: Some(session.project()),
             app: Some(session.app()?.to_string()),
             env: Some(session.env()),
-            process: args.process.map(|name| name.to_string()),
-            instance: None,
+            processes,
+            instances,
         },
     };
-    let query = LogQuery { since: args.since, until: args.until, tail: args.tail, follow: args.follow };
+    let query = LogQuery {
+        since: args.since,
+        until: args.until,
+        tail: args.tail.map(|count| count as usize),
+        follow: args.follow,
+        grep: args.grep,
+        ..LogQuery::default()
+    };
     let logs = session.client.logs(scope, query).await?;
-    interrupt::or_interrupted(print(logs, session)).await.unwrap_or(Err(Failure::Said(interrupt::EXIT)))
+    let printed = interrupt::or_interrupted(print(logs, &patterns, session)).await;
+    printed.unwrap_or(Err(Failure::Said(interrupt::EXIT)))
 }
 
-async fn print(mut logs: Logs, session: &Session) -> Outcome {
+async fn print(mut logs: Logs, patterns: &Patterns, session: &Session) -> Outcome {
     let paint = session.out.paint;
-    while let Some(line) = logs.next().await? {
-        session.out.show_next(&line, |line| output::logs::line(line, paint))?;
+    let mut broken = false;
+    loop {
+        match logs.next().await? {
+            LogNews::Lines(lines) => {
+                broken = false;
+                session.out.show_all(&lines, |line| output::logs::line(line, patterns, paint))?;
+            }
+            LogNews::Broken if broken => {}
+            LogNews::Broken => {
+                broken = true;
+                session.progress.line("the connection broke; going on once the server is back");
+            }
+            LogNews::End => return Ok(()),
+        }
     }
-    Ok(())
 }
 
 fn point(text: &str) -> Result<Timestamp, String> {

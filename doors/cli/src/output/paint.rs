@@ -43,6 +43,34 @@ impl Paint {
         Paint { on: false }
     }
 
+    /// Always colour, to see what comes of it.
+    #[cfg(test)]
+    pub(crate) fn colourful() -> Paint {
+        Paint { on: true }
+    }
+
+    /// Whether there is colour at all.
+    pub(crate) fn is_on(self) -> bool {
+        self.on
+    }
+
+    /// `text` in one of several colours that mean nothing but to differ.
+    pub(crate) fn hue(self, number: usize, text: &str) -> String {
+        const HUES: [AnsiColor; 6] = [
+            AnsiColor::Cyan,
+            AnsiColor::Magenta,
+            AnsiColor::Blue,
+            AnsiColor::Green,
+            AnsiColor::BrightCyan,
+            AnsiColor::BrightMagenta,
+        ];
+        if !self.on {
+            return text.to_owned();
+        }
+        let style = HUES[number % HUES.len()].on_default();
+        format!("{style}{text}{style:#}")
+    }
+
     /// `text` in the colour of `tone`.
     pub(crate) fn tone(self, tone: Tone, text: &str) -> String {
         if !self.on || tone == Tone::Plain || text.is_empty() {

@@ -1,9 +1,10 @@
 //! Times and sizes for people, and the times that people type.
 
 use freehold_model::{Bytes, Millis};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 
-/// A point in time as typed: `10m` (ago) or an RFC 3339 timestamp.
+/// A point in time as typed: `10m` (ago), an RFC 3339 timestamp, or a date, with or without a time, as the
+/// clocks here show it.
 ///
 /// # Errors
 /// A sentence that says how to write one.
@@ -14,8 +15,12 @@ pub(crate) fn parse_point(text: &str, now: Timestamp) -> Result<Timestamp, Strin
             .checked_sub(SignedDuration::from_millis(ago))
             .map_err(|_| format!("`{text}` is too long ago"));
     }
-    text.parse().map_err(|_| {
-        format!("`{text}` is not a time: write how long ago (10m, 2h) or a timestamp (2026-01-31T12:00:00Z)")
+    let local = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::system()).ok();
+    text.parse().ok().or_else(|| local().map(|here| here.timestamp())).ok_or_else(|| {
+        format!(
+            "`{text}` is not a time: write how long ago (10m, 2h), a date (2026-01-31) or a timestamp \
+             (2026-01-31T12:00:00Z)"
+        )
     })
 }
 
@@ -84,7 +89,11 @@ mod tests {
     fn points_in_time_are_lengths_ago_or_timestamps() {
         assert_eq!(parse_point("10m", at(600)), Ok(at(0)));
         assert_eq!(parse_point("2026-01-31T12:00:00Z", at(0)).unwrap().to_string(), "2026-01-31T12:00:00Z");
-        for bad in ["", "10", "yesterday", "2026-01-31", "-5m", "999999999999999d"] {
+        let here = |text: &str| text.parse::<DateTime>().unwrap().to_zoned(TimeZone::system()).unwrap();
+        for text in ["2026-01-31", "2026-01-31T12:30", "2026-01-31 12:30:05"] {
+            assert_eq!(parse_point(text, at(0)), Ok(here(text).timestamp()), "{text}");
+        }
+        for bad in ["", "10", "yesterday", "2026-13-31", "-5m", "999999999999999d"] {
             assert!(parse_point(bad, at(0)).is_err(), "{bad}");
         }
     }

@@ -35,6 +35,14 @@ impl Out {
         }
     }
 
+    /// Writes several values of a stream, at once.
+    pub(crate) fn show_all<T: Serialize>(self, values: &[T], text: impl Fn(&T) -> String) -> Outcome {
+        if self.json {
+            return self.raw(&values.iter().map(|value| compact(value) + "\n").collect::<String>());
+        }
+        self.text(&values.iter().map(|value| text(value) + "\n").collect::<String>())
+    }
+
     /// Writes text for people, with a line feed at its end; nothing where JSON was asked for.
     pub(crate) fn text(self, text: &str) -> Outcome {
         if self.json || text.is_empty() {

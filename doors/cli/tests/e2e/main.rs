@@ -7,7 +7,9 @@
 mod broken;
 mod cli;
 mod crash;
+mod exec;
 mod images;
+mod logs;
 mod nginx;
 mod queue;
 mod tour;

@@ -2,9 +2,9 @@
 //! `<program> shim <instance directory>` with descriptor 0 a listening socket (`shim.sock`), 1 the
 //! held lock of the instance, 2 `shim.log`: so there is no moment at which it lives and cannot be found.
 //!
-//! It is one single-threaded process in a session, a mount namespace and a control group of its own.
-//! Whoever started it may die. It forks (libcontainer does), so it must be entered before `main` has
-//! started any thread: see [`dispatch`].
+//! It is one process in a session, a mount namespace and a control group of its own. Whoever started it
+//! may die. It forks (libcontainer does), so it must be entered before `main` has started any thread (see
+//! [`dispatch`]), and has a second one, which writes the log, only once the instance runs.
 
 mod container;
 mod control;
@@ -103,11 +103,12 @@ fn run(dir: &InstanceDir) -> io::Result<()> {
     std::env::set_current_dir(&dir.0)?;
     let job: Job = InstanceDir::read(&dir.job())?;
     let mut control = Control::new(listener)?;
-    let mut log = LogWriter::open(&job.launch.log_dir, job.logs);
     let end = match start(dir, &job.launch) {
         Ok(running) => {
             control.report(Report::Started { pid: running.pid, at: Timestamp::now() });
-            let status = supervise::until_end(&running, &job.launch, &mut control, &mut log)?;
+            // It has a thread, so not before all that forks has forked.
+            let log = LogWriter::open(&job.launch.log_dir, job.logs)?;
+            let status = supervise::until_end(&running, &job.launch, &mut control, log)?;
             End::Exited(supervise::exit(status, &job.launch))
         }
         Err(error) => End::Failed { message: error.to_string() },

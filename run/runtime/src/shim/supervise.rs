@@ -17,7 +17,9 @@ use std::{
 };
 
 /// Read at once from a pipe: an instance that floods one stream does not starve the other.
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 128 << 10;
+/// What an instance can print while the shim does something else.
+const PIPE: usize = 256 << 10;
 
 /// One stream of the instance's output; `None` once nothing holds its writing end any more.
 struct Output<'a> {
@@ -30,7 +32,7 @@ pub(super) fn until_end(
     running: &Running,
     launch: &Launch,
     control: &mut Control,
-    log: &mut LogWriter,
+    mut log: LogWriter,
 ) -> io::Result<WaitStatus> {
     let pid = Pid::from_raw(running.pid);
     let pidfd = pidfd_open(
@@ -41,13 +43,19 @@ pub(super) fn until_end(
         Output { pipe: Some(&running.stdout), stream: LogStream::Stdout },
         Output { pipe: Some(&running.stderr), stream: LogStream::Stderr },
     ];
+    for pipe in [&running.stdout, &running.stderr] {
+        // The kernel may allow no more than it gave.
+        let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE);
+    }
     let mut buffer = vec![0; CHUNK];
     loop {
-        wait_for_work(&pidfd, &outputs, control)?;
-        for output in &mut outputs {
-            output.read_once(&mut buffer, log);
+        wait_for_work(&pidfd, &outputs, control, &log)?;
+        if log.has_room() {
+            outputs.iter_mut().for_each(|output| _ = output.read_once(&mut buffer, &mut log));
+        } else {
+            log.noticed();
         }
-        log.write_out();
+        log.pass_on();
         for Order::Signal(signal) in control.serve() {
             send(signal, running.pid, launch);
         }
@@ -92,26 +100,35 @@ impl Output<'_> {
     }
 }
 
-fn wait_for_work(pidfd: &OwnedFd, outputs: &[Output<'_>], control: &Control) -> io::Result<()> {
+fn wait_for_work(
+    pidfd: &OwnedFd,
+    outputs: &[Output<'_>],
+    control: &Control,
+    log: &LogWriter,
+) -> io::Result<()> {
     let mut fds = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    fds.extend(
-        outputs.iter().filter_map(|o| o.pipe).map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)),
-    );
+    if log.has_room() {
+        let pipes = outputs.iter().filter_map(|o| o.pipe);
+        fds.extend(pipes.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
+    } else {
+        fds.push(PollFd::new(log.written(), PollFlags::POLLIN));
+    }
     fds.extend(control.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-    match poll(&mut fds, PollTimeout::NONE) {
+    let patience = log.patience().map(|left| left.as_millis() as u16 + 1);
+    match poll(&mut fds, patience.map_or(PollTimeout::NONE, PollTimeout::from)) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
 /// What is left in the pipes once everything that could write is dead.
-fn finish(launch: &Launch, outputs: &mut [Output<'_>], buffer: &mut [u8], log: &mut LogWriter) {
+fn finish(launch: &Launch, outputs: &mut [Output<'_>], buffer: &mut [u8], mut log: LogWriter) {
     if let Err(error) = Cgroup::of(launch.instance).kill(super::PATIENCE) {
         eprintln!("{}: {error}", launch.instance);
     }
     for output in outputs.iter_mut() {
-        while output.read_once(buffer, log) {
-            log.write_out();
+        while output.read_once(buffer, &mut log) {
+            log.wait_for_room();
         }
     }
     log.finish();

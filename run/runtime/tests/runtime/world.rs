@@ -21,6 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const APPLETS: &[&str] = &[
     "sh", "cat", "echo", "sleep", "env", "id", "hostname", "mount", "nc", "kill", "true", "false", "pwd",
     "ps", "seq", "tail", "grep", "ls", "touch", "stty", "tty", "wc", "head", "dd", "mknod", "ip", "chroot",
+    "printf", "readlink", "rm",
 ];
 
 /// Skips the test, visibly, where it cannot run.

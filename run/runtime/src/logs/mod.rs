@@ -4,16 +4,24 @@
 //! Files are only ever appended to, and a line is written with one write, so a reader needs no lock: it
 //! takes whole lines and leaves what has no line feed yet. A line that cannot be read is skipped.
 
+mod backward;
+mod forward;
+mod pattern;
 mod reader;
+mod seek;
+mod watch;
 
-pub use reader::{LogError, LogReader};
+pub use forward::LogBatch;
+pub use freehold_model::logs::LogPlace;
+pub use pattern::{PatternError, Patterns};
+pub use reader::{LogError, LogReader, Range, tail};
 
 use freehold_model::logs::LogStream;
 use jiff::Timestamp;
 use std::{fs, fs::OpenOptions, io, io::Write, path::Path};
 
 /// Longer lines are split.
-pub(crate) const LONGEST_LINE: usize = 16 << 10;
+pub(crate) const LONGEST_LINE: usize = 1 << 20;
 
 /// Adds a line of Freehold's own to the log in `dir`: started, exited, restarted.
 ///
@@ -51,20 +59,23 @@ pub(crate) fn files(dir: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-pub(crate) fn format_line(time: Timestamp, stream: LogStream, text: &[u8]) -> Vec<u8> {
-    let stream = match stream {
+pub(crate) fn stream_name(stream: LogStream) -> &'static str {
+    match stream {
         LogStream::Stdout => "stdout",
         LogStream::Stderr => "stderr",
         LogStream::System => "system",
-    };
-    let mut line = format!("{time} {stream} ").into_bytes();
-    // The reader replaces what is not UTF-8: the file keeps what was printed.
+    }
+}
+
+pub(crate) fn format_line(time: Timestamp, stream: LogStream, text: &[u8]) -> Vec<u8> {
+    let mut line = format!("{time} {} ", stream_name(stream)).into_bytes();
     line.extend_from_slice(text);
     line.push(b'\n');
     line
 }
 
-pub(crate) fn parse_line(line: &[u8]) -> Option<(Timestamp, LogStream, String)> {
+/// The parts of a line; `None` when it is none.
+pub(crate) fn split_line(line: &[u8]) -> Option<(Timestamp, LogStream, &[u8])> {
     let mut parts = line.splitn(3, |b| *b == b' ');
     let time = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
     let stream = match parts.next()? {
@@ -73,5 +84,11 @@ pub(crate) fn parse_line(line: &[u8]) -> Option<(Timestamp, LogStream, String)> 
         b"system" => LogStream::System,
         _ => return None,
     };
-    Some((time, stream, String::from_utf8_lossy(parts.next()?).into_owned()))
+    Some((time, stream, parts.next()?))
+}
+
+#[cfg(test)]
+pub(crate) fn parse_line(line: &[u8]) -> Option<(Timestamp, LogStream, String)> {
+    let (time, stream, text) = split_line(line)?;
+    Some((time, stream, String::from_utf8_lossy(text).into_owned()))
 }
