@@ -1,4 +1,4 @@
-//! The project's own checks and chores: `cargo xtask arrows|shape|bench [pull]`.
+//! The project's own checks and chores: `cargo xtask arrows|shape|bench [NAME…]`.
 
 mod arrows;
 mod bench;
@@ -11,7 +11,7 @@ fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("arrows") => arrows::check(),
         Some("shape") => shape::print(),
-        Some("bench") => bench::run(std::env::args().nth(2).as_deref()),
-        _ => bail!("usage: cargo xtask arrows | shape | bench [pull]"),
+        Some("bench") => bench::run(&std::env::args().skip(2).collect::<Vec<_>>()),
+        _ => bail!("usage: cargo xtask arrows | shape | bench [NAME…]"),
     }
 }

@@ -66,6 +66,25 @@ impl Bench {
         self.up.id()
     }
 
+    /// Describes another app than the one that is usually deployed.
+    pub(crate) fn write_manifest(&self, text: &str) -> Result<()> {
+        Ok(fs::write(self.dir.path().join("freehold.toml"), text)?)
+    }
+
+    pub(crate) fn restore_manifest(&self) -> Result<()> {
+        self.write_manifest(MANIFEST)
+    }
+
+    /// The process id of the shim of the one instance that runs.
+    pub(crate) fn shim(&self) -> Option<u32> {
+        let dir = fs::canonicalize(self.dir.path()).ok()?.join("data/instances").display().to_string();
+        let pids = fs::read_dir("/proc").ok()?.flatten();
+        pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).find(|pid| {
+            let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            command.contains("\0shim\0") && command.contains(&dir)
+        })
+    }
+
     pub(crate) fn freehold(&self, args: &[&str]) -> Result<String> {
         let mut command = Command::new(&self.program);
         shell::run(
@@ -106,18 +125,23 @@ pub(crate) fn measure(report: &mut Report, bench: &Bench) -> Result<()> {
         ),
         &["", "median", "fastest", "slowest"],
     );
-    for (who, times) in [("`freehold deploy`", ours), ("`podman run -d -p` (runc)", theirs)] {
-        let (low, high) = times.iter().fold((f64::MAX, 0.0f64), |(low, high), t| (low.min(*t), high.max(*t)));
-        report.row(vec![who.into(), ms(median(times)), ms(low), ms(high)]);
-    }
+    report.row(spread("`freehold deploy`", ours));
+    report.row(spread("`podman run -d -p` (runc)", theirs));
     Ok(())
+}
+
+/// A row: who, then the median, the fastest and the slowest of times in milliseconds.
+pub(crate) fn spread(who: &str, times: Vec<f64>) -> Vec<String> {
+    let (low, high) = times.iter().fold((f64::MAX, 0.0f64), |(low, high), t| (low.min(*t), high.max(*t)));
+    vec![who.into(), ms(median(times)), ms(low), ms(high)]
 }
 
 fn ms(value: f64) -> String {
     format!("{value:.0} ms")
 }
 
-struct Podman {
+/// The peer, with the same image.
+pub(crate) struct Podman {
     image: String,
 }
 
@@ -128,19 +152,48 @@ impl Podman {
         command
     }
 
-    fn prepare() -> Result<Podman> {
+    pub(crate) fn prepare() -> Result<Podman> {
         let image = shell::run(Podman::command().args(["pull", "-q", "oci:target/e2e/nginx:1"]))?;
         Ok(Podman { image: image.trim().to_owned() })
     }
 
     fn run(&self) -> Result<()> {
-        let mut command = Podman::command();
-        command.args(["run", "-d", "--name", "freehold-bench", "--ulimit", "nofile=1024:1024"]);
-        command.args(["--ulimit", "nproc=1024:1024", "-p", &format!("{PORT}:80"), &self.image]);
-        shell::run(&mut command).map(drop)
+        self.start(&["-p", &format!("{PORT}:80")], &[])
     }
 
-    fn remove(&self) -> Result<()> {
+    /// The same container, with no port of the machine.
+    pub(crate) fn run_unpublished(&self) -> Result<()> {
+        self.start(&[], &[])
+    }
+
+    /// A shell script in a container, with its output in a log file.
+    pub(crate) fn run_script(&self, script: &str) -> Result<()> {
+        self.start(&["--log-driver", "k8s-file", "--entrypoint", "/bin/sh"], &["-c", script])
+    }
+
+    fn start(&self, options: &[&str], command: &[&str]) -> Result<()> {
+        let mut podman = Podman::command();
+        podman.args(["run", "-d", "--name", "freehold-bench", "--ulimit", "nofile=1024:1024"]);
+        podman.args(["--ulimit", "nproc=1024:1024"]).args(options).arg(&self.image).args(command);
+        shell::run(&mut podman).map(drop)
+    }
+
+    /// A command in the container.
+    pub(crate) fn exec(&self, command: &[&str]) -> Result<()> {
+        shell::run(Podman::command().args(["exec", "freehold-bench"]).args(command)).map(drop)
+    }
+
+    pub(crate) fn logs_tail(&self) -> Result<String> {
+        shell::run(Podman::command().args(["logs", "--tail", "1", "freehold-bench"]))
+    }
+
+    /// The process that takes the output of the container.
+    pub(crate) fn conmon(&self) -> Result<u32> {
+        let format = ["inspect", "-f", "{{.State.ConmonPid}}", "freehold-bench"];
+        Ok(shell::run(Podman::command().args(format))?.trim().parse()?)
+    }
+
+    pub(crate) fn remove(&self) -> Result<()> {
         shell::run(Podman::command().args(["rm", "-f", "-t", "0", "freehold-bench"])).map(drop)
     }
 }

@@ -4,6 +4,8 @@
 mod commits;
 mod deploy;
 mod etcd;
+mod exec;
+mod logs;
 mod memory;
 mod pull;
 mod report;
@@ -13,31 +15,52 @@ use crate::workspace;
 use anyhow::{Context, Result, ensure};
 use std::fs;
 
-/// Runs every comparison, or one; needs root and what `make bench` installs.
-pub(crate) fn run(only: Option<&str>) -> Result<()> {
-    ensure!(matches!(only, None | Some("pull")), "the comparison that can be run alone is `pull`");
+/// Runs the comparisons that are named, or every one; needs root and what `make bench` installs. Of the page
+/// before, what was not measured is kept.
+pub(crate) fn run(names: &[String]) -> Result<()> {
+    const NAMES: [&str; 6] = ["commits", "memory", "deploy", "exec", "logs", "pull"];
+    for name in names {
+        ensure!(NAMES.contains(&name.as_str()), "there is no bench `{name}`, only {}", NAMES.join(", "));
+    }
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|other| other == name);
     let (root, _) = workspace::read()?;
     std::env::set_current_dir(&root)?;
     ensure!(
-        fs::exists("target/release/freehold")? && fs::exists("target/release/examples/commit_bench")?,
+        fs::exists("target/release/freehold")?
+            && (!wanted("commits") || fs::exists("target/release/examples/commit_bench")?),
         "run `make bench`, which builds what is measured"
     );
     let mut report = report::Report::default();
-    if only == Some("pull") {
-        // One comparison alone is printed: the page shows one run of all.
-        pull::measure(&mut report)?;
-        print!("{}", report.section_text());
-        return Ok(());
+    if wanted("commits") {
+        commits::measure(&mut report).context("commits")?;
     }
-    commits::measure(&mut report).context("commits")?;
-    let bench = deploy::Bench::start().context("starting Freehold")?;
-    memory::measure(&mut report, &bench).context("memory")?;
-    deploy::measure(&mut report, &bench).context("deploys")?;
-    drop(bench);
-    pull::measure(&mut report).context("pulls")?;
+    if ["memory", "deploy", "exec", "logs"].into_iter().any(wanted) {
+        beside_a_server(&mut report, wanted)?;
+    }
+    if wanted("pull") {
+        pull::measure(&mut report).context("pulls")?;
+    }
     let text = report.markdown()?;
     print!("{text}");
     fs::write("docs/benchmarks.md", text).context("docs/benchmarks.md")
+}
+
+/// The comparisons that need a running Freehold.
+fn beside_a_server(report: &mut report::Report, wanted: impl Fn(&str) -> bool) -> Result<()> {
+    let bench = deploy::Bench::start().context("starting Freehold")?;
+    if wanted("memory") {
+        memory::measure(report, &bench).context("memory")?;
+    }
+    if wanted("deploy") {
+        deploy::measure(report, &bench).context("deploys")?;
+    }
+    if wanted("exec") {
+        exec::measure(report, &bench).context("exec")?;
+    }
+    if wanted("logs") {
+        logs::measure(report, &bench).context("logs")?;
+    }
+    Ok(())
 }
 
 /// The median; of an even number, the upper of the middle two.

@@ -208,7 +208,8 @@ impl Lease {
         let file = fs::File::options().read(true).write(true).open(path).unwrap();
         // SAFETY: both commands take a number. The signal that says that somebody waits is one that is ignored.
         let taken = unsafe {
-            fcntl(file.as_raw_fd(), F_SETSIG, SIGURG) == 0 && fcntl(file.as_raw_fd(), F_SETLEASE, F_WRLCK) == 0
+            fcntl(file.as_raw_fd(), F_SETSIG, SIGURG) == 0
+                && fcntl(file.as_raw_fd(), F_SETLEASE, F_WRLCK) == 0
         };
         assert!(taken, "no lease: {}", std::io::Error::last_os_error());
         Lease(file)
@@ -281,13 +282,15 @@ async fn when_nobody_listens_it_is_asked_before_it_is_killed_with_all_it_started
     let (_, handle) = started(&world).await;
     let pid = world::running(&*handle).await;
     let own = format!("56{}", std::process::id());
-    let script = format!("trap 'echo asked > /tmp/asked' HUP; set -m; sleep {own} & sleep {own}; sleep {own}");
+    let script =
+        format!("trap 'echo asked > /tmp/asked' HUP; set -m; sleep {own} & sleep {own}; sleep {own}");
     let session = handle.exec(&request(&["sh", "-c", &script])).await.unwrap();
     let run = || world::processes().iter().filter(|line| line.starts_with(&format!("sleep\0{own}"))).count();
     world::eventually("both commands", || run() == 2).await;
     drop(session);
     let asked = format!("/proc/{pid}/root/tmp/asked");
-    world::eventually("the question", || fs::read_to_string(&asked).is_ok_and(|text| text == "asked\n")).await;
+    world::eventually("the question", || fs::read_to_string(&asked).is_ok_and(|text| text == "asked\n"))
+        .await;
     world::eventually("the end of all", || run() == 0).await;
     world::end(&world.runtime, &handle).await;
 }
