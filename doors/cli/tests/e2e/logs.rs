@@ -98,7 +98,8 @@ fn counted(world: &World) -> BTreeMap<String, Vec<u64>> {
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let mut counted = BTreeMap::<String, Vec<u64>>::new();
     for line in objects(whole) {
-        let number = line["text"].as_str().unwrap().strip_prefix("count ").map(|text| text.parse().unwrap());
+        let number =
+            line["text"].as_str().unwrap().strip_prefix("count ").map(|text| text.parse::<u64>().unwrap());
         counted.entry(line["instance"].as_str().unwrap().into()).or_default().extend(number);
     }
     counted

@@ -118,9 +118,7 @@ impl Session {
     fn serve(mut self, socket: &mut UnixStream) -> io::Result<Option<i32>> {
         let result = self.converse(socket);
         if !matches!(result, Ok(Some(_))) {
-            // Also the hangup of its terminal.
-            (self.child.tty, self.child.stdin) = (None, None);
-            self.child.outputs.clear();
+            // Its outputs stay open: who says goodbye into a closed pipe is killed for it (SIGPIPE).
             session::end(self.child.pid);
         }
         result

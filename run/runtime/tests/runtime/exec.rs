@@ -204,7 +204,9 @@ struct Lease(#[expect(dead_code, reason = "held, not used")] fs::File);
 
 impl Lease {
     fn take(path: &str) -> Lease {
-        use nix::libc::{F_SETLEASE, F_SETSIG, F_WRLCK, SIGURG, fcntl};
+        use nix::libc::{F_SETLEASE, F_WRLCK, SIGURG, fcntl};
+        /// As <asm-generic/fcntl.h> has it.
+        const F_SETSIG: i32 = 10;
         let file = fs::File::options().read(true).write(true).open(path).unwrap();
         // SAFETY: both commands take a number. The signal that says that somebody waits is one that is ignored.
         let taken = unsafe {
@@ -227,7 +229,7 @@ async fn nobody_in_the_instance_can_look_into_what_joins_it() {
     // Its name is everybody's to read; what it holds and what it is would let them get at the node.
     let script = "while :; do for p in /proc/[0-9]*; do read name < $p/comm; \
                   if [ \"$name\" = freehold ]; then echo found; readlink $p/exe $p/cwd $p/root; \
-                  ls $p/fd; cat $p/environ; exit; fi; done; done 2> /dev/null";
+                  readlink $p/fd/*; cat $p/environ; exit; fi; done; done 2> /dev/null";
     let (seen, ..) = sh(&handle, script).await;
     assert_eq!(seen, "found\n", "it can be looked into");
     drop(lease);
