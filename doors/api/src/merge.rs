@@ -32,13 +32,16 @@ pub(crate) struct Merge {
     arrivals: Option<BoxStream<'static, LogTrail>>,
     arrived: usize,
     /// Logs without a line in hand, each on its way to its next.
-    fetching: FuturesUnordered<BoxFuture<'static, (Option<Result<LogBatch, Problem>>, Source)>>,
+    fetching: FuturesUnordered<BoxFuture<'static, Fetched>>,
     /// How many of those may have one at once: all others wait.
     awaited: usize,
     /// Logs by their next line.
     heads: BinaryHeap<Head>,
     hold: Pin<Box<Sleep>>,
 }
+
+/// What a log brought, and the log.
+type Fetched = (Option<Result<LogBatch, Problem>>, Source);
 
 struct Source {
     order: usize,

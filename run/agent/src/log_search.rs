@@ -54,7 +54,8 @@ impl<F: Fn(&LogSource) -> bool + Send + Sync + 'static> Search<F> {
     /// The logs, one after the other.
     pub(crate) fn trails(self) -> impl Stream<Item = LogTrail> + Send + use<F> {
         let rounds = stream::unfold((self, true), |(mut search, first)| async move {
-            if !first && !(search.query.follow && search.kept.changed().await.is_ok()) {
+            let more = first || search.query.follow && search.kept.changed().await.is_ok();
+            if !more {
                 return None;
             }
             let trails = search.round(first).await;

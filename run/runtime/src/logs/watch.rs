@@ -42,10 +42,9 @@ impl Watch {
 
     /// Waits until something may have been written since the last time.
     pub(super) async fn changed(&mut self) {
-        match tokio::time::timeout(AT_LEAST, self.changes.changed()).await {
+        if let Ok(Err(_)) = tokio::time::timeout(AT_LEAST, self.changes.changed()).await {
             // The directory is gone; there is nobody to tell any more.
-            Ok(Err(_)) => tokio::time::sleep(AT_LEAST).await,
-            Ok(Ok(())) | Err(_) => {}
+            tokio::time::sleep(AT_LEAST).await;
         }
     }
 }

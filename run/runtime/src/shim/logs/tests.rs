@@ -104,7 +104,7 @@ fn a_disk_that_cannot_follow_costs_counted_lines_and_no_patience() {
         let _ = allow.send(());
     }
     drop(allow);
-    while log.shared.lock().ready.len() > 0 {
+    while !log.shared.lock().ready.is_empty() {
         thread::yield_now();
     }
     print(&mut log, 100);
