@@ -2,7 +2,7 @@
 
 use crate::{
     commands::{
-        cancel, completions, deploy, describe, doctor, events, exec, image, logs, noun, plan, receipt,
+        cancel, completions, deploy, describe, doctor, events, exec, image, init, logs, noun, plan, receipt,
         rollback, status, up,
     },
     failure::Outcome,
@@ -58,6 +58,8 @@ pub(crate) struct Globals {
 pub(crate) enum Command {
     /// Runs Freehold on this machine: control plane, node and endpoints in one process.
     Up(up::Args),
+    /// Writes a manifest for a folder, and says what to do next.
+    Init(init::Args),
     /// Shows what a deploy would change, and changes nothing.
     Plan(plan::Args),
     /// Makes the manifest run, and waits until it is healthy.
@@ -136,6 +138,7 @@ const WELCOME: &str = "\
 Freehold: a cloud you own.
 
   freehold up              start Freehold on this machine
+  freehold init            write a freehold.toml for this folder
   freehold deploy          make the freehold.toml in this folder run
   freehold status          see what runs, and where it is reached
   freehold logs --follow   see what it prints

@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod image;
+pub(crate) mod init;
 pub(crate) mod logs;
 pub(crate) mod noun;
 mod operation;
@@ -32,6 +33,7 @@ pub(crate) fn run(command: Command, globals: Globals) -> Outcome<ExitCode> {
     match command {
         Command::Up(args) => up::run(args, &globals).map(done),
         Command::Completions(args) => completions::run(args).map(done),
+        Command::Init(args) => init::run(args, &globals).map(done),
         Command::Doctor(args) if args.local => doctor::run_here(&globals).map(done),
         command => {
             let session = Session::open(globals)?;
@@ -75,7 +77,7 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Volume(command) => noun::run(Kind::Volume, command, session).await,
         Command::Secret(command) => noun::run(Kind::Secret, command, session).await,
         Command::Doctor(_) => doctor::run(session).await,
-        Command::Up(_) | Command::Completions(_) => unreachable!("they need no server"),
+        Command::Up(_) | Command::Completions(_) | Command::Init(_) => unreachable!("they need no server"),
     }
     .map(done)
 }
