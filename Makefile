@@ -20,6 +20,7 @@ down: ## Stops what `make up` started, apps included; data is kept
 
 test: needs-build needs-test ## Runs every test: units, properties, simulation, end to end
 	@scripts/test-images.sh
+	@scripts/test-images-stacks.sh
 	@scripts/test.sh
 
 check: needs-build ## Checks format, lints, arrows between crates, licences
@@ -41,6 +42,7 @@ needs-build:
 	    gcc libc6-dev pkg-config libseccomp-dev
 
 needs-test:
+	@scripts/needs.sh "to test the Go template of freehold init" golang-go
 	@scripts/needs.sh "to test (images from ordinary tools, a small root file system, a client)" \
 	    skopeo umoci mmdebstrap busybox-static curl jq iproute2 procps util-linux
 

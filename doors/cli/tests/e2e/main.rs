@@ -9,6 +9,7 @@ mod cli;
 mod crash;
 mod exec;
 mod images;
+mod init;
 mod logs;
 mod nginx;
 mod queue;
