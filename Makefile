@@ -43,8 +43,8 @@ needs-build:
 
 needs-test:
 	@scripts/needs.sh "to test the Go template of freehold init" golang-go
-	@scripts/needs.sh "to test (images from ordinary tools, a small root file system, a client)" \
-	    skopeo umoci mmdebstrap busybox-static curl jq iproute2 procps util-linux
+	@scripts/needs.sh "to test (images from ordinary tools, a small root file system, a client, a name server, to look at the packet filter)" \
+	    skopeo umoci mmdebstrap busybox-static curl jq iproute2 procps util-linux dnsmasq-base bind9-dnsutils nftables
 
 needs-bench:
 	@scripts/needs.sh "to compare (podman, etcd, skopeo and umoci are the peers; a registry serves both)" \

@@ -4,9 +4,14 @@ use crate::{Client, ClientError};
 use freehold_model::{
     AnyId, AnyResource, Event, Kind, Resource, Seq, Spec,
     api::{Description, Doctor, EnvSummary, ResourceList},
+    drill::EgressDrill,
 };
+use reqwest::Method;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+/// What does not answer is waited for, instance by instance.
+const DRILL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Which resources are wanted. Every given condition must hold.
 #[derive(Debug, Clone, Default)]
@@ -150,6 +155,12 @@ impl Client {
     /// How envs are, at a glance.
     pub async fn summaries(&self, query: &SummaryQuery) -> Result<Vec<EnvSummary>, ClientError> {
         self.get("/v1/summaries", query).await
+    }
+
+    /// Tries from inside instances where they can connect to.
+    pub async fn drill_egress(&self, query: &SummaryQuery) -> Result<EgressDrill, ClientError> {
+        let request = self.request(Method::POST, "/v1/drills/egress").query(query).timeout(DRILL_TIMEOUT);
+        self.read(self.send(request).await?).await
     }
 
     /// What the server's machine can do.

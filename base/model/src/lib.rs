@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod digest;
+pub mod drill;
 pub mod event;
 pub mod exec;
 pub mod id;

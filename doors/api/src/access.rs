@@ -17,6 +17,7 @@ const TABLE: &[(Method, &str, Action)] = &[
     (Method::GET, "/v1/receipts/{id}", Action::Read),
     (Method::GET, "/v1/summaries", Action::Read),
     (Method::GET, "/v1/doctor", Action::Read),
+    (Method::POST, "/v1/drills/egress", Action::Exec),
     (Method::GET, "/v1/logs", Action::ReadLogs),
     (Method::GET, "/v1/instances/{id}/exec", Action::Exec),
     (Method::POST, "/v1/plans", Action::Plan),

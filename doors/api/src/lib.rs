@@ -71,4 +71,5 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::images::pull))
         .routes(routes!(routes::images::collect))
         .routes(routes!(routes::doctor::doctor))
+        .routes(routes!(routes::drills::egress))
 }

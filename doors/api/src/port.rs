@@ -2,7 +2,7 @@
 //!
 //! The daemon implements it on the agent. Everything else that the API says comes from the store.
 
-use freehold_model::{EnvId, InstanceId, Name, Problem, exec::ExecRequest, logs::LogQuery};
+use freehold_model::{EnvId, InstanceId, Name, Problem, drill::EgressTry, exec::ExecRequest, logs::LogQuery};
 use freehold_runtime::{ExecSession, logs::LogBatch};
 use futures::stream::BoxStream;
 use jiff::Timestamp;
@@ -43,6 +43,16 @@ pub trait NodePort: Send + Sync + 'static {
         selection: LogSelection,
         query: LogQuery,
     ) -> Result<BoxStream<'static, LogTrail>, Problem>;
+
+    /// Tries from inside each of `instances` where it can connect to; `ports` are the node's endpoints.
+    ///
+    /// # Errors
+    /// A problem as the caller shall see it.
+    async fn drill_egress(
+        &self,
+        instances: Vec<InstanceId>,
+        ports: Vec<(u16, String)>,
+    ) -> Result<Vec<EgressTry>, Problem>;
 
     /// Runs one more command inside an instance.
     ///

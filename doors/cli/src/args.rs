@@ -2,8 +2,8 @@
 
 use crate::{
     commands::{
-        cancel, completions, deploy, describe, doctor, events, exec, image, init, logs, noun, plan, receipt,
-        rollback, status, up,
+        cancel, completions, deploy, describe, doctor, drill, events, exec, image, init, logs, noun, plan,
+        receipt, rollback, status, up,
     },
     failure::Outcome,
     output::Out,
@@ -118,6 +118,9 @@ pub(crate) enum Command {
     /// Secrets: values that only their workload sees.
     #[command(subcommand)]
     Secret(noun::Command),
+    /// Proves from inside that what should be closed is closed.
+    #[command(subcommand)]
+    Drill(drill::Command),
     /// Says what the machine can do, and what to install for the rest.
     Doctor(doctor::Args),
     /// Prints the completions of a shell.

@@ -6,7 +6,7 @@ use freehold_agent::{Agent, AgentError, LogSource};
 use freehold_api::{LogSelection, LogTrail, NodePort};
 use freehold_model::{
     Actor, Bytes, Capacity, Code, Condition, InstanceId, Millicores, NodeId, NodeSpec, NodeStatus, Problem,
-    Txn, api::Doctor, exec::ExecRequest, logs::LogQuery,
+    Txn, api::Doctor, drill::EgressTry, exec::ExecRequest, logs::LogQuery,
 };
 use freehold_reconcile::Store;
 use freehold_runtime::{ExecSession, RuntimeError, logs::Patterns};
@@ -50,11 +50,13 @@ fn capacity() -> Result<Capacity> {
 /// The agent as the API reaches it.
 pub(crate) struct Door {
     agent: Arc<Agent>,
+    /// The port of the API.
+    port: u16,
 }
 
 impl Door {
-    pub(crate) fn new(agent: Arc<Agent>) -> Door {
-        Door { agent }
+    pub(crate) fn new(agent: Arc<Agent>, port: u16) -> Door {
+        Door { agent, port }
     }
 }
 
@@ -78,6 +80,23 @@ impl NodePort for Door {
             LogTrail { starts: trail.starts, lines: lines.boxed() }
         });
         Ok(trails.boxed())
+    }
+
+    async fn drill_egress(
+        &self,
+        instances: Vec<InstanceId>,
+        ports: Vec<(u16, String)>,
+    ) -> Result<Vec<EgressTry>, Problem> {
+        let api = (self.port, "the node's API and registry".to_owned());
+        let ports: Vec<(u16, String)> = std::iter::once(api).chain(ports).collect();
+        let tried = instances.into_iter().map(|instance| self.agent.drill_egress(instance, ports.clone()));
+        let mut all = vec![];
+        for tried in futures::future::join_all(tried).await {
+            all.extend(
+                tried.map_err(|why| Problem::new(Code::Conflict, why).hint("Try again once it runs."))?,
+            );
+        }
+        Ok(all)
     }
 
     async fn exec(&self, instance: InstanceId, request: ExecRequest) -> Result<ExecSession, Problem> {

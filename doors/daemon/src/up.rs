@@ -2,7 +2,7 @@
 
 use crate::{bootstrap, collect, control::LocalControl, node, serve};
 use anyhow::{Context, Result};
-use freehold_agent::{Agent, AgentConfig};
+use freehold_agent::{Agent, AgentConfig, NameServers};
 use freehold_api::ApiState;
 use freehold_deploy::{RolloutReconciler, TeardownReconciler, address};
 use freehold_edge::{Edge, EdgeConfig};
@@ -40,6 +40,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The addresses on which endpoints listen; all of the machine's if empty.
     pub endpoints_on: Vec<IpAddr>,
+    /// Who is asked for names outside; those of `/etc/resolv.conf` if empty.
+    pub name_servers: Vec<SocketAddr>,
     /// Whether instances are stopped along with Freehold.
     pub stop_apps: bool,
 }
@@ -111,9 +113,8 @@ impl House {
         let images = ImageStore::open(&options.data.join("images"))?;
         let node_id = bootstrap::ensure(&*store, &*clock).await?;
         node::register(&*store, node_id, &doctor::examine(&options.data), clock.now()).await?;
-        let agent = Arc::new(
-            start_agent(&options.data, node_id, store.clone(), images.clone(), clock.clone()).await?,
-        );
+        let agent =
+            Arc::new(start_agent(options, node_id, store.clone(), images.clone(), clock.clone()).await?);
 
         let shutdown = CancellationToken::new();
         let config = EdgeConfig {
@@ -136,7 +137,7 @@ impl House {
         let state = ApiState {
             store,
             images,
-            agent: Arc::new(node::Door::new(agent.clone())),
+            agent: Arc::new(node::Door::new(agent.clone(), address.port())),
             clock,
             tokens,
             ready: is_ready,
@@ -166,15 +167,21 @@ impl House {
 }
 
 async fn start_agent(
-    data: &Path,
+    options: &Options,
     node: NodeId,
     store: Arc<dyn Store>,
     images: ImageStore,
     clock: Arc<dyn Clock>,
 ) -> Result<Agent> {
+    let data = &options.data;
     let runtime = Arc::new(LocalRuntime::new(RuntimeConfig::new(data.join("instances"))?)?);
     let control = Arc::new(LocalControl::new(store, node));
-    let config = AgentConfig { node, data: data.to_owned(), gateway: address::GATEWAY };
+    let name_servers = Some(match options.name_servers.as_slice() {
+        [] => NameServers::System,
+        fixed => NameServers::Fixed(fixed.to_vec()),
+    });
+    let (data, gateway, network_bits) = (data.to_owned(), address::GATEWAY, address::BITS);
+    let config = AgentConfig { node, data, gateway, network_bits, name_servers };
     Agent::start(config, control, Arc::new(images), runtime, clock).await.context("starting the node's agent")
 }
 

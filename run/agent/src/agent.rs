@@ -2,13 +2,17 @@
 
 use crate::{
     control::Control,
+    dns::{NameServers, Resolver},
+    drill,
     images::Images,
     journal::Journal,
     log_search::{LogTrail, Search},
+    network::Network,
+    residents::Residents,
     sources::{self, LogSource},
     supervisor::{Known, Supervisor},
 };
-use freehold_model::{InstanceId, NodeId, exec::ExecRequest, logs::LogQuery};
+use freehold_model::{InstanceId, NodeId, drill::EgressTry, exec::ExecRequest, logs::LogQuery};
 use freehold_reconcile::Clock;
 use freehold_runtime::{ExecSession, Handle, Launch, Runtime, RuntimeError, logs::Patterns};
 use futures::Stream;
@@ -23,6 +27,7 @@ use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 /// What an agent must be told.
 #[derive(Debug, Clone)]
@@ -33,6 +38,10 @@ pub struct AgentConfig {
     pub data: PathBuf,
     /// The node's address on the links of its instances.
     pub gateway: Ipv4Addr,
+    /// How many bits of the gateway's address are those of all instances.
+    pub network_bits: u8,
+    /// Who is asked for the names outside that instances may know; `None`: there is no resolver.
+    pub name_servers: Option<NameServers>,
 }
 
 impl AgentConfig {
@@ -73,6 +82,8 @@ pub(crate) struct Shared {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) journal: Journal,
+    pub(crate) residents: Arc<Residents>,
+    pub(crate) network: Network,
     live: Mutex<BTreeMap<InstanceId, Run>>,
     kept: watch::Sender<BTreeSet<InstanceId>>,
 }
@@ -107,6 +118,8 @@ pub struct Agent {
     shared: Arc<Shared>,
     /// How to end the supervisor; taken by the first who does.
     running: Mutex<Option<(oneshot::Sender<bool>, JoinHandle<()>)>>,
+    /// The resolver.
+    _answering: Option<[AbortOnDropHandle<()>; 2]>,
 }
 
 impl Agent {
@@ -134,12 +147,19 @@ impl Agent {
             known.entry(id).or_default().adopted = Some(adopted);
         }
         tracing::info!(node = %config.node, known = known.len(), "the agent starts");
+        let residents = Arc::new(Residents::default());
+        let resolver = resolver(&config);
+        let port = resolver.as_ref().and_then(|resolver| resolver.port().ok());
+        let network = Network::new(&config, port, Arc::clone(&runtime), Arc::clone(&residents));
         let (live, kept) = (Mutex::default(), watch::channel(BTreeSet::new()).0);
-        let shared = Arc::new(Shared { config, control, images, runtime, clock, journal, live, kept });
+        let shared =
+            Shared { config, control, images, runtime, clock, journal, residents, network, live, kept };
+        let shared = Arc::new(shared);
+        let answering = resolver.map(|resolver| resolver.serve(Arc::clone(&shared)));
         let supervisor = Supervisor::start(Arc::clone(&shared), known).await;
         let (stop, stopped) = oneshot::channel();
         let running = Mutex::new(Some((stop, tokio::spawn(supervisor.run(stopped)))));
-        Ok(Agent { shared, running })
+        Ok(Agent { shared, running, _answering: answering })
     }
 
     /// Ends the agent. Instances run on and are adopted by the next one; with `stop_apps` they are stopped,
@@ -169,6 +189,19 @@ impl Agent {
         sources::list(&self.shared.config.logs())
     }
 
+    /// Tries from inside an instance where it can connect to. `node_ports` are the node's own, and what
+    /// they are.
+    ///
+    /// # Errors
+    /// Why it cannot be tried: it does not run here, or has no network of its own.
+    pub async fn drill_egress(
+        &self,
+        instance: InstanceId,
+        node_ports: Vec<(u16, String)>,
+    ) -> Result<Vec<EgressTry>, String> {
+        drill::drill(&self.shared, instance, node_ports).await
+    }
+
     /// Runs one more command inside an instance.
     ///
     /// # Errors
@@ -178,4 +211,10 @@ impl Agent {
         let (_, handle) = run.ok_or(AgentError::NotRunning(instance))?;
         Ok(handle.exec(request).await?)
     }
+}
+
+/// Without one, instances know no names; they run all the same.
+fn resolver(config: &AgentConfig) -> Option<Resolver> {
+    let bound = Resolver::bind(config.gateway, config.name_servers.clone()?);
+    bound.inspect_err(|error| tracing::error!(%error, "instances have no name server")).ok()
 }

@@ -29,6 +29,8 @@ pub(crate) struct Observed {
     pub(crate) act_at: Option<Timestamp>,
     /// It is signalled this long before it is killed.
     pub(crate) patience: Duration,
+    /// Others must start, or stop, first.
+    pub(crate) held: bool,
 }
 
 /// How far a run is.
@@ -72,6 +74,9 @@ pub(crate) fn decide(goal: Goal, observed: &Observed, now: Timestamp) -> Action 
             let longest = observed.patience + LONGEST;
             within(longest, Some(deadline), now, || when(observed.act_at, now, || Action::Kill))
         }
+        (Goal::Stop, Run::Live(None)) | (Goal::Run, Run::Absent | Run::Over) if observed.held => {
+            Action::Wait(None)
+        }
         (Goal::Stop, Run::Live(None)) => when(observed.act_at, now, || Action::Signal),
         (Goal::Stop, Run::Over) => when(observed.act_at, now, || Action::Remove),
         (Goal::Stop, Run::Absent) => Action::Forget,
@@ -110,7 +115,7 @@ mod tests {
     }
 
     fn seen(run: Run) -> Observed {
-        Observed { run, start_at: None, act_at: None, patience: PATIENCE }
+        Observed { run, start_at: None, act_at: None, patience: PATIENCE, held: false }
     }
 
     #[test]
@@ -136,6 +141,11 @@ mod tests {
             (Goal::Stop, Observed { act_at: later, ..seen(Run::Over) }, Action::Wait(later)),
             (Goal::Stop, Observed { start_at: later, ..seen(Run::Over) }, Action::Remove),
             (Goal::Stop, seen(Run::Absent), Action::Forget),
+            (Goal::Run, Observed { held: true, ..seen(Run::Absent) }, Action::Wait(None)),
+            (Goal::Run, Observed { held: true, ..seen(Run::Live(None)) }, Action::Wait(None)),
+            (Goal::Stop, Observed { held: true, ..seen(Run::Live(None)) }, Action::Wait(None)),
+            (Goal::Stop, Observed { held: true, ..seen(Run::Live(Some(at(-10)))) }, Action::Kill),
+            (Goal::Stop, Observed { held: true, ..seen(Run::Over) }, Action::Remove),
             (Goal::Leave, seen(Run::Absent), Action::Wait(None)),
             (Goal::Leave, seen(Run::Over), Action::Wait(None)),
             (Goal::Leave, seen(Run::Live(None)), Action::Wait(None)),
@@ -167,14 +177,15 @@ mod tests {
             run in runs(),
             start_at in times(),
             act_at in times(),
+            held: bool,
         ) {
-            let observed = Observed { run, start_at, act_at, patience: PATIENCE };
+            let observed = Observed { run, start_at, act_at, patience: PATIENCE, held };
             match decide(goal, &observed, at(0)) {
                 Action::Start => {
-                    prop_assert!(goal == Goal::Run && matches!(run, Run::Absent | Run::Over));
+                    prop_assert!(goal == Goal::Run && matches!(run, Run::Absent | Run::Over) && !held);
                     prop_assert!(start_at.is_none_or(|time| time <= at(0)));
                 }
-                Action::Signal => prop_assert!(goal == Goal::Stop && run == Run::Live(None)),
+                Action::Signal => prop_assert!(goal == Goal::Stop && run == Run::Live(None) && !held),
                 Action::Kill => {
                     let Run::Live(Some(asked)) = run else { panic!("killed without being asked") };
                     prop_assert!(at(0) >= asked + PATIENCE);
@@ -187,7 +198,7 @@ mod tests {
 
         #[test]
         fn a_stop_comes_to_its_end(run in runs(), start_at in times(), act_at in times()) {
-            let mut observed = Observed { run, start_at, act_at, patience: PATIENCE };
+            let mut observed = Observed { run, start_at, act_at, patience: PATIENCE, held: false };
             let mut now = at(0);
             for _ in 0..10 {
                 match decide(Goal::Stop, &observed, now) {

@@ -4,7 +4,7 @@
 //! it: the runtime knows that better. A file that cannot be read is as good as none.
 
 use crate::backoff::Memory;
-use freehold_model::{InstanceId, InstanceSpec};
+use freehold_model::{AnyId, InstanceId, InstanceSpec};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -17,6 +17,9 @@ use std::{
 pub(crate) struct Entry {
     /// The last assignment.
     pub(crate) spec: InstanceSpec,
+    /// The env that it is of.
+    #[serde(default)]
+    pub(crate) env: Option<AnyId>,
     /// What happened so far.
     #[serde(default)]
     pub(crate) memory: Memory,

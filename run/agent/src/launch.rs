@@ -33,7 +33,7 @@ pub(crate) fn launch(
     id: InstanceId,
     spec: &InstanceSpec,
     image: PreparedImage,
-    gateway: Ipv4Addr,
+    network: (Ipv4Addr, u8),
     log_dir: PathBuf,
 ) -> Result<Launch, LaunchError> {
     let (template, config) = (&spec.template, image.config);
@@ -63,7 +63,9 @@ pub(crate) fn launch(
         memory: template.memory,
         pids: template.pids,
         address: spec.address,
-        gateway,
+        gateway: network.0,
+        network_bits: network.1,
+        egress: template.egress.clone(),
         image: image.digest,
         stop_signal: signal_number(&signal).ok_or_else(no_signal)?,
         log_dir,

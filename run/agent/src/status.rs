@@ -1,7 +1,7 @@
 //! What the worker says of its instance: a pure function of its state.
 
 use crate::{backoff::Memory, health::Health};
-use freehold_model::{Digest, InstanceStatus, Phase};
+use freehold_model::{Digest, InstanceStatus, Name, Phase};
 use jiff::Timestamp;
 
 /// Where the worker is.
@@ -32,6 +32,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) health: Health,
     /// Why it cannot be started.
     pub(crate) trouble: Option<&'a str>,
+    /// What must be healthy before it starts.
+    pub(crate) lacks: &'a [Name],
     /// The digest of what was started.
     pub(crate) image: Option<&'a Digest>,
     /// Its last lines.
@@ -77,6 +79,10 @@ fn message(facts: &Facts<'_>, phase: Phase) -> Option<String> {
         (_, Phase::Failed) => facts.trouble.map(str::to_owned),
         (_, Phase::Backoff) => facts.memory.last_exit.as_ref().map(|exit| format!("it {exit}")),
         (_, Phase::Running) => facts.health.message.clone(),
+        (_, Phase::Pending) if !facts.lacks.is_empty() => {
+            let names: Vec<String> = facts.lacks.iter().map(ToString::to_string).collect();
+            Some(format!("starts after {}, which must be healthy first", names.join(" and ")))
+        }
         _ => None,
     }
 }
@@ -105,7 +111,15 @@ mod tests {
         ];
         for (stage, memory, trouble, phase, message) in table {
             let health = Health { healthy: true, message: None };
-            let said = status(&Facts { stage, memory, health, trouble, image: None, tail: &["x".into()] });
+            let said = status(&Facts {
+                stage,
+                memory,
+                health,
+                trouble,
+                lacks: &[],
+                image: None,
+                tail: &["x".into()],
+            });
             assert_eq!((said.phase, said.message.as_deref()), (phase, message), "{stage:?}");
             assert_eq!(said.healthy, phase == Phase::Running, "{stage:?}");
             assert_eq!(said.log_tail.is_empty(), said.healthy, "{stage:?}");

@@ -60,6 +60,15 @@ impl Supervisor {
     pub(crate) async fn start(shared: Arc<Shared>, known: BTreeMap<InstanceId, Known>) -> Supervisor {
         let mut supervisor = Supervisor { shared, keepers: BTreeMap::new(), tasks: JoinSet::new() };
         let assigned = supervisor.shared.control.assigned().await;
+        let residents = &supervisor.shared.residents;
+        for (id, known) in &known {
+            if let Some(entry) = &known.entry {
+                residents.known(*id, entry.env, &entry.spec, entry.spec.desired == Desired::Running);
+            }
+        }
+        if let Ok(assigned) = &assigned {
+            residents.assigned(assigned, should_run);
+        }
         for (id, known) in known {
             let journaled = known.entry.as_ref().map(|entry| order(&entry.spec));
             let order = match &assigned {
@@ -79,6 +88,7 @@ impl Supervisor {
     /// Follows the assignments until told to stop.
     pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<StopApps>) {
         let mut changed = self.shared.control.changed();
+        let _guard = self.shared.network.follow();
         let (mut resync, mut sweep) = (Instant::now(), Instant::now());
         loop {
             tokio::select! {
@@ -113,6 +123,11 @@ impl Supervisor {
     }
 
     fn apply(&mut self, assigned: &[Instance]) {
+        let ours = |instance: &&Instance| {
+            instance.status.phase != Phase::Stopped || self.keepers.contains_key(&instance.id)
+        };
+        let ours: Vec<Instance> = assigned.iter().filter(ours).cloned().collect();
+        self.shared.residents.assigned(&ours, should_run);
         self.keepers.retain(|_, keeper| !keeper.task.is_finished());
         for instance in assigned {
             let order = order_of(assigned, instance.id);
@@ -164,6 +179,7 @@ impl Supervisor {
         self.keepers.values().for_each(|keeper| keeper.order(order.clone()));
         if stop_apps {
             self.wait_for_workers().await;
+            self.shared.network.leave().await;
         }
         // What was not told by now is told by the next agent: statuses are made anew.
         let told = async { while self.tasks.join_next().await.is_some() {} };
@@ -203,6 +219,11 @@ fn order(spec: &InstanceSpec) -> Order {
 }
 
 /// What the assignments say of `id`; what they do not name is to go.
+/// Whether the control plane wants it to run.
+fn should_run(instance: &Instance) -> bool {
+    instance.deleting.is_none() && instance.spec.desired == Desired::Running
+}
+
 fn order_of(assigned: &[Instance], id: InstanceId) -> Order {
     match assigned.iter().find(|instance| instance.id == id) {
         Some(instance) if instance.deleting.is_some() => Order::Stop(Some(Box::new(instance.spec.clone()))),

@@ -8,6 +8,8 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 
 /// The node itself, as its instances see it: the first address of the pool 10.210.0.0/16.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 210, 0, 1);
+/// How many bits of it all addresses of the pool have.
+pub const BITS: u8 = 16;
 /// The lowest address of an instance.
 const FIRST: Ipv4Addr = Ipv4Addr::new(10, 210, 0, 2);
 /// The last address that is not the broadcast address.

@@ -23,6 +23,7 @@ pub fn examine(data: &Path) -> Doctor {
         namespace("cgroup namespaces", CloneFlags::CLONE_NEWCGROUP),
         cgroups(&hierarchies()),
         veth(),
+        packet_filter(),
     ];
     let mut drivers = Vec::new();
     if process.iter().all(|finding| finding.ok) {
@@ -31,7 +32,7 @@ pub fn examine(data: &Path) -> Doctor {
         }
         drivers.push(Driver::Process);
     }
-    let useful = [user_namespaces(), seccomp(), open_files(), kernel()];
+    let useful = [forwarding(), user_namespaces(), seccomp(), open_files(), kernel()];
     Doctor { drivers, findings: process.into_iter().chain(container).chain(useful).collect() }
 }
 
@@ -104,6 +105,23 @@ fn cgroups(all: &[Hierarchy]) -> Finding {
 fn veth() -> Finding {
     let found = probe::veth().map(|()| "links between namespaces can be made".into());
     finding("network links", found, "instances get no address: load the driver with `sudo modprobe veth`")
+}
+
+fn packet_filter() -> Finding {
+    let found = probe::packet_filter().map(|()| "nf_tables has what egress is enforced with".into());
+    finding(
+        "packet filter",
+        found,
+        "no container starts unguarded: `sudo modprobe -a nf_tables nft_ct nft_nat nft_masq nft_redir nft_reject_ipv4`, on a kernel with CONFIG_NF_TABLES and CONFIG_NF_CONNTRACK",
+    )
+}
+
+fn forwarding() -> Finding {
+    finding(
+        "forwarding",
+        probe::forwarding(),
+        "egress opens nothing: `sudo sysctl -w net.ipv4.ip_forward=1`; in a container, start that one with `--privileged`",
+    )
 }
 
 fn user_namespaces() -> Finding {

@@ -42,6 +42,9 @@ pub enum RuntimeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The rules of the instances' network could not be set.
+    #[error("the network of instances cannot be guarded: {0}; `freehold doctor` says what is missing")]
+    Network(#[source] io::Error),
     /// The shim did not take a command.
     #[error("the shim of {instance} does not answer: {source}")]
     Shim {

@@ -6,11 +6,12 @@ use crate::{
     exec,
     launch::InstanceDir,
     local,
+    network::InstanceNetwork,
     program::Program,
     wire::{End, Order, Report},
 };
 use async_trait::async_trait;
-use freehold_model::{Exit, InstanceId, exec::ExecRequest};
+use freehold_model::{Exit, InstanceId, exec::ExecRequest, manifest::Driver};
 use jiff::Timestamp;
 use std::{fs, io, net::Ipv4Addr, os::unix::net::UnixStream as StdStream, sync::Arc, time::Duration};
 use tokio::{
@@ -31,6 +32,7 @@ pub(crate) struct ShimHandle {
     shim: Arc<Program>,
     state: watch::Receiver<RunState>,
     orders: Option<Mutex<OwnedWriteHalf>>,
+    network: Mutex<Option<Arc<InstanceNetwork>>>,
 }
 
 impl ShimHandle {
@@ -45,13 +47,14 @@ impl ShimHandle {
         let (reports, orders) = UnixStream::from_std(stream)?.into_split();
         let (sender, state) = watch::channel(RunState::Starting);
         tokio::spawn(follow(reports, sender, dir.clone(), launch.instance));
-        Ok(ShimHandle { launch, dir, shim, state, orders: Some(Mutex::new(orders)) })
+        let (orders, network) = (Some(Mutex::new(orders)), Mutex::default());
+        Ok(ShimHandle { launch, dir, shim, state, orders, network })
     }
 
     /// Of a run that is over.
     pub(crate) fn ended(launch: Launch, dir: InstanceDir, shim: Arc<Program>, end: End) -> ShimHandle {
         let (_, state) = watch::channel(state_of(end));
-        ShimHandle { launch, dir, shim, state, orders: None }
+        ShimHandle { launch, dir, shim, state, orders: None, network: Mutex::default() }
     }
 
     /// Of the first process, once it is known whether there is one.
@@ -76,6 +79,22 @@ impl Handle for ShimHandle {
 
     fn state(&self) -> watch::Receiver<RunState> {
         self.state.clone()
+    }
+
+    async fn network(&self) -> Result<Arc<InstanceNetwork>, RuntimeError> {
+        let instance = self.launch.instance;
+        if self.launch.driver == Driver::Process {
+            return Err(RuntimeError::NotRunning(instance));
+        }
+        let mut kept = self.network.lock().await;
+        if let Some(network) = &*kept {
+            return Ok(Arc::clone(network));
+        }
+        let pid = self.pid().await?;
+        let entered = tokio::task::spawn_blocking(move || InstanceNetwork::of(instance, pid)).await;
+        let network = entered.map_err(io::Error::other).and_then(|entered| entered);
+        let network = Arc::new(network.map_err(|source| RuntimeError::Shim { instance, source })?);
+        Ok(Arc::clone(kept.insert(network)))
     }
 
     async fn signal(&self, signal: i32) -> Result<(), RuntimeError> {

@@ -1,7 +1,10 @@
 //! What to run, and where the files of a run are. Written by the agent's side as `launch.json`, read by
 //! the shim and again by whoever adopts.
 
-use freehold_model::{Bytes, Digest, InstanceId, Millicores, Name, manifest::Driver};
+use freehold_model::{
+    Bytes, Digest, InstanceId, Millicores, Name,
+    manifest::{Driver, Egress},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
@@ -41,6 +44,12 @@ pub struct Launch {
     pub address: Ipv4Addr,
     /// The node's address on the instance's link.
     pub gateway: Ipv4Addr,
+    /// How many bits of the gateway's address are those of all instances.
+    #[serde(default = "Launch::default_bits")]
+    pub network_bits: u8,
+    /// Where it may connect to, outside its env.
+    #[serde(default)]
+    pub egress: Vec<Egress>,
     /// The image that the layers are of; reported, not used.
     pub image: Digest,
     /// The signal that asks it to stop.
@@ -53,6 +62,10 @@ impl Launch {
     /// What a run that was started by an earlier version has.
     fn default_pids() -> u32 {
         freehold_model::manifest::DEFAULT_PIDS
+    }
+
+    fn default_bits() -> u8 {
+        16
     }
 
     /// Where it can be reached: a process without isolation shares the node's own addresses.

@@ -11,6 +11,7 @@ mod error;
 mod handle;
 mod launch;
 mod local;
+mod netfilter;
 mod netlink;
 mod program;
 mod runtime;
@@ -21,6 +22,7 @@ mod wire;
 pub mod doctor;
 pub mod exec;
 pub mod logs;
+pub mod network;
 pub mod shim;
 
 pub use error::RuntimeError;

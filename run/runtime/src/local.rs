@@ -6,6 +6,7 @@ use crate::{
     handle::{ShimHandle, end_of_lost},
     launch::{InstanceDir, Job},
     netlink::Netlink,
+    network::{self, Neighbourhood},
     program::Program,
     shim,
 };
@@ -118,6 +119,18 @@ impl Runtime for LocalRuntime {
             }
         }
         Ok(adopted)
+    }
+
+    async fn settle(&self, wanted: Option<&Neighbourhood>) -> Result<(), RuntimeError> {
+        let (memory, wanted) = (self.instances_dir.join("forwarding.json"), wanted.cloned());
+        blocking(move || {
+            let done = match &wanted {
+                Some(wanted) => network::settle(wanted, &memory),
+                None => network::leave(&memory),
+            };
+            done.map_err(RuntimeError::Network)
+        })
+        .await
     }
 
     async fn remove(&self, instance: InstanceId) -> Result<(), RuntimeError> {

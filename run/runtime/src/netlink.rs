@@ -102,6 +102,28 @@ impl Netlink {
         self.request(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
 
+    /// Sends what is for the network of `bits` bits that `gateway` is in by way of `gateway`, which an
+    /// interface reaches. No bits: everything else.
+    pub(crate) fn add_route_by(&self, index: u32, gateway: Ipv4Addr, bits: u8) -> io::Result<()> {
+        let mut message = RouteMessage::default();
+        message.header = RouteHeader {
+            address_family: AddressFamily::Inet,
+            destination_prefix_length: bits,
+            table: RouteHeader::RT_TABLE_MAIN,
+            protocol: RouteProtocol::Static,
+            scope: RouteScope::Universe,
+            kind: RouteType::Unicast,
+            ..RouteHeader::default()
+        };
+        let network = gateway.to_bits() & u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+        message.attributes = vec![
+            RouteAttribute::Destination(RouteAddress::Inet(Ipv4Addr::from_bits(network))),
+            RouteAttribute::Gateway(RouteAddress::Inet(gateway)),
+            RouteAttribute::Oif(index),
+        ];
+        self.request(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
     fn request(&self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;

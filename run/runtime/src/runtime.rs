@@ -1,6 +1,9 @@
 //! The contract between whoever keeps instances running (the node agent) and what runs them.
 
-use crate::{ExecSession, Launch, RuntimeError};
+use crate::{
+    ExecSession, Launch, RuntimeError,
+    network::{InstanceNetwork, Neighbourhood},
+};
 use async_trait::async_trait;
 use freehold_model::{Exit, InstanceId, exec::ExecRequest};
 use jiff::Timestamp;
@@ -24,6 +27,12 @@ pub trait Runtime: Send + Sync {
     /// When the directory of instances cannot be read.
     async fn adopt(&self) -> Result<Vec<(Launch, Arc<dyn Handle>)>, RuntimeError>;
 
+    /// Makes the node's rules about its instances' network so. `None`: as before there were instances.
+    ///
+    /// # Errors
+    /// When the node's packet filter refuses; then the rules are as before.
+    async fn settle(&self, wanted: Option<&Neighbourhood>) -> Result<(), RuntimeError>;
+
     /// Removes what an ended instance left, its log aside. Removing what is not there succeeds.
     ///
     /// # Errors
@@ -42,6 +51,12 @@ pub trait Handle: Send + Sync {
 
     /// How far it is, now and from now on. Ends in `Exited` or `StartFailed`, never leaves those.
     fn state(&self) -> watch::Receiver<RunState>;
+
+    /// The way into its network. Waits while it starts.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NotRunning`] when it does not run, or shares the node's network.
+    async fn network(&self) -> Result<Arc<InstanceNetwork>, RuntimeError>;
 
     /// Sends a signal, by number, to its first process; while it starts, as soon as there is one.
     /// As everywhere, the first process of a container ignores what it has no handler for, save SIGKILL.

@@ -7,6 +7,9 @@ use super::Protocol;
 use serde::{Deserialize, Serialize};
 use std::{fmt, net::Ipv4Addr, str::FromStr};
 
+/// The node, to its instances: never outside, whatever else is open.
+pub const NODE: &str = "node.freehold";
+
 /// One thing that instances may connect to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -125,8 +128,8 @@ fn destination(text: &str) -> Result<Destination, EgressError> {
         return Ok(Destination::Network(address, 32));
     }
     match text.strip_prefix("*.") {
-        Some(below) => name(below).map(Destination::Below),
-        None => name(text).map(Destination::Name),
+        Some(below) => name(below, true).map(Destination::Below),
+        None => name(text, false).map(Destination::Name),
     }
 }
 
@@ -157,8 +160,9 @@ fn first_of(address: Ipv4Addr, bits: u8) -> Ipv4Addr {
     Ipv4Addr::from_bits(address.to_bits() & mask)
 }
 
-/// A host name (RFC 1123, and `_` as service names have it), in lower case.
-fn name(text: &str) -> Result<String, EgressError> {
+/// A host name (RFC 1123, and `_` as service names have it), in lower case. What others are below may be
+/// a single label: `*.lan`.
+fn name(text: &str, below: bool) -> Result<String, EgressError> {
     let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     let allowed = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
     let label = |label: &str| {
@@ -174,7 +178,7 @@ fn name(text: &str) -> Result<String, EgressError> {
             "write it like `api.example.com:443`, `*.example.com`, `10.0.0.0/8` or `192.168.1.5:5432/tcp`",
         );
     }
-    if name == "internal" || name.ends_with(".internal") || !name.contains('.') {
+    if name == "internal" || name.ends_with(".internal") || !below && !name.contains('.') {
         return wrong(
             "is a name of the env's own",
             "instances of one env reach each other without `egress`; a name outside has a dot",
@@ -242,6 +246,7 @@ mod tests {
             ("*:443", "*:443"),
             ("API.Example.com.:443", "api.example.com:443"),
             ("*.example.com", "*.example.com"),
+            ("*.lan:80", "*.lan:80"),
             ("_dmarc.example.com:53/udp", "_dmarc.example.com:53/udp"),
             ("10.0.0.0/8", "10.0.0.0/8"),
             ("10.0.0.0/8:53/udp", "10.0.0.0/8:53/udp"),

@@ -78,7 +78,7 @@ pub(super) const PROCESS: &[Key] = &[
         "egress",
         List(0, &Egress),
         "[\"api.example.com:443\"]",
-        "Where instances may connect to, outside their env; an empty list, or none: nowhere. Enforced by the node.",
+        "Where instances may connect to, outside their env; an empty list, or none: nowhere. Enforced by the node ([egress](egress.md)).",
     ),
     key(
         "after",

@@ -26,7 +26,7 @@ mod reference;
 mod tests;
 
 pub use diagnostics::{Diagnostic, Diagnostics};
-pub use egress::{Destination, Egress, EgressError};
+pub use egress::{Destination, Egress, EgressError, NODE};
 pub use schema::schema;
 
 use crate::{Bytes, Digest, Millicores, Millis, Name};

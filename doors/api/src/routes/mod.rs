@@ -1,6 +1,7 @@
 //! The handlers, one file per noun.
 
 pub(crate) mod doctor;
+pub(crate) mod drills;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod health;

@@ -1,6 +1,7 @@
 //! The API as a caller meets it: every test drives the router, most of them without a socket.
 
 mod access;
+mod drills;
 mod exec;
 mod images;
 mod logs;

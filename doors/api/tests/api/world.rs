@@ -10,7 +10,11 @@ use freehold_identity::{Token, Tokens};
 use freehold_image::ImageStore;
 use freehold_model::{
     Actor, AnyId, App, AppSpec, Env, EnvSpec, InstanceId, Org, OrgSpec, Problem, Project, ProjectSpec,
-    Resource, Spec, Txn, api::Doctor, exec::ExecRequest, logs::LogQuery,
+    Resource, Spec, Txn,
+    api::Doctor,
+    drill::{EgressTry, Way},
+    exec::ExecRequest,
+    logs::LogQuery,
 };
 use freehold_reconcile::{Clock, MemoryStore, Store, SystemClock, SystemIds, ports::Ids as _};
 use freehold_runtime::{ExecInput, ExecOutput, ExecSession};
@@ -46,6 +50,24 @@ impl NodePort for FakeNode {
         assert!(selection.processes.iter().all(|name| name.as_str() != "panic"), "as asked: hunter2");
         *self.asked.lock().unwrap() = Some((selection, query));
         Ok(stream::iter(std::mem::take(&mut *self.logs.lock().unwrap())).boxed())
+    }
+
+    async fn drill_egress(
+        &self,
+        instances: Vec<InstanceId>,
+        _: Vec<(u16, String)>,
+    ) -> Result<Vec<EgressTry>, Problem> {
+        let one = |instance: InstanceId| EgressTry {
+            instance,
+            process: "web".parse().unwrap(),
+            target: "192.0.2.1:80".into(),
+            what: "an address outside".into(),
+            expected: Way::Closed,
+            found: Way::Open,
+            ok: false,
+            detail: "connected".into(),
+        };
+        Ok(instances.into_iter().map(one).collect())
     }
 
     async fn exec(&self, _: InstanceId, request: ExecRequest) -> Result<ExecSession, Problem> {

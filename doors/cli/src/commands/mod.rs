@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod deploy;
 pub(crate) mod describe;
 pub(crate) mod doctor;
+pub(crate) mod drill;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod image;
@@ -76,6 +77,7 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Project(command) => noun::run(Kind::Project, command, session).await,
         Command::Volume(command) => noun::run(Kind::Volume, command, session).await,
         Command::Secret(command) => noun::run(Kind::Secret, command, session).await,
+        Command::Drill(command) => drill::run(command, session).await,
         Command::Doctor(_) => doctor::run(session).await,
         Command::Up(_) | Command::Completions(_) | Command::Init(_) => unreachable!("they need no server"),
     }

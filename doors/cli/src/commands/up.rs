@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// The addresses on which endpoints listen [default: all of this machine's].
     #[arg(long, value_name = "IP", num_args = 1..)]
     endpoints_on: Vec<IpAddr>,
+    /// The name servers that are asked for names outside [default: those of /etc/resolv.conf].
+    #[arg(long, value_name = "ADDR", num_args = 1.., value_parser = name_server)]
+    dns: Vec<SocketAddr>,
     /// Stops instances too when Freehold stops.
     #[arg(long)]
     stop_apps: bool,
@@ -48,6 +51,7 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
         data: data_folder(args.data)?,
         listen: args.listen,
         endpoints_on: args.endpoints_on,
+        name_servers: args.dns,
         stop_apps: args.stop_apps,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -59,6 +63,13 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
     }));
     runtime.shutdown_background();
     served.map_err(|error| Failure::local("run Freehold", format!("{error:#}")))
+}
+
+/// An address, and port 53 where none is given.
+fn name_server(text: &str) -> Result<SocketAddr, String> {
+    let with_port = text.parse::<SocketAddr>().ok();
+    let found = with_port.or_else(|| text.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, 53)));
+    found.ok_or_else(|| "write an address, like 192.168.1.1 or 192.168.1.1:5353".into())
 }
 
 /// The folder that holds all state: as given, or where this user's programs keep theirs.

@@ -7,11 +7,13 @@
 mod broken;
 mod cli;
 mod crash;
+mod egress;
 mod exec;
 mod images;
 mod init;
 mod logs;
 mod nginx;
+mod outside;
 mod queue;
 mod tour;
 mod traces;

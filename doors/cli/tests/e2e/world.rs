@@ -57,6 +57,10 @@ impl World {
         self.dir.path().join(name)
     }
 
+    pub(crate) fn netns(&self) -> &str {
+        &self.netns
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.path("data")
     }
@@ -178,10 +182,31 @@ impl World {
         self.freehold(&["image", "build", folder.to_str().unwrap(), "-t", name]).ok();
     }
 
+    /// The same, with a program of this machine beside it, and the libraries that it needs, at `/bin`.
+    pub(crate) fn push_busybox_with(&self, program: &str, name: &str) {
+        let folder = self.path("busybox");
+        let script = format!(
+            "set -e; mkdir -p {dir}/bin; program=$(command -v {program}); cp -L $program {dir}/bin/{program}; \
+             for library in $(ldd $program | grep -o '/[^ ]*'); do mkdir -p {dir}$(dirname $library); cp -L $library {dir}$library; done",
+            dir = folder.display()
+        );
+        self.sh(&script).ok();
+        self.push_busybox(name);
+    }
+
     /// The body that `url` answers with, or what curl said.
     pub(crate) fn get(&self, url: &str) -> String {
         let ended = Ended::of(self.command("curl").args(["-sS", "--max-time", "5", url]));
         if ended.code == 0 { ended.out } else { ended.err }
+    }
+
+    /// The first process, as the machine counts, of the first instance of a process.
+    pub(crate) fn pid_of(&self, app: &str, process: &str) -> String {
+        let instances = self.instances(app);
+        let id =
+            instances.iter().find(|it| it["process"] == process).unwrap()["id"].as_str().unwrap().to_owned();
+        let groups = self.sh(&format!("cat /sys/fs/cgroup/pids/freehold/{id}/cgroup.procs /sys/fs/cgroup/freehold/{id}/cgroup.procs 2>/dev/null"));
+        groups.out.lines().next().expect("it has a process").to_owned()
     }
 
     /// The instances that `status` shows of an app.

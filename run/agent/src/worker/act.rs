@@ -38,14 +38,18 @@ impl Worker {
     async fn prepare(&self, spec: &InstanceSpec) -> Result<Launch, String> {
         let image =
             self.shared.images.prepare(&spec.template.image).await.map_err(|error| error.to_string())?;
-        let gateway = self.shared.config.gateway;
-        launch(self.id, spec, image, gateway, self.shared.log_dir(self.id)).map_err(|error| error.to_string())
+        let network = (self.shared.config.gateway, self.shared.config.network_bits);
+        launch(self.id, spec, image, network, self.shared.log_dir(self.id)).map_err(|error| error.to_string())
     }
 
     async fn launch(&mut self, launch: &Launch) {
         self.memory.starting();
         // Before the start: a crash between the two must not lose count of a crash loop.
         self.save();
+        // Nothing starts before its node guards it.
+        if let Err(error) = self.shared.network.settle().await {
+            return self.unstartable(error.to_string());
+        }
         match self.shared.runtime.start(launch).await {
             Ok(handle) => self.follow(launch, handle),
             Err(error) => self.unstartable(error.to_string()),
@@ -148,6 +152,12 @@ impl Worker {
     /// Says the last word.
     pub(super) fn forget(mut self) {
         self.gone = true;
+        if self.order == Order::Halt {
+            // It stays assigned, and is known again to the next agent.
+            self.shared.residents.observed(self.id, false, false, false);
+        } else {
+            self.shared.residents.forget(self.id);
+        }
         if self.order != Order::Halt {
             self.shared.journal.forget(self.id);
         }

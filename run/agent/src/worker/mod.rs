@@ -14,7 +14,7 @@ use crate::{
     journal::Entry,
     status::{Facts, Stage, status},
 };
-use freehold_model::{Digest, InstanceId, InstanceSpec, InstanceStatus, Millis};
+use freehold_model::{Digest, InstanceId, InstanceSpec, InstanceStatus, Millis, Name};
 use freehold_runtime::{Handle, Launch, RunState};
 use jiff::Timestamp;
 use run::Current;
@@ -56,6 +56,8 @@ pub(crate) struct Worker {
     trouble: Option<String>,
     image: Option<Digest>,
     tail: Vec<String>,
+    neighbours: watch::Receiver<u64>,
+    lacks: Vec<Name>,
 }
 
 impl Worker {
@@ -68,6 +70,7 @@ impl Worker {
         known: Option<Entry>,
         adopted: Option<(Launch, Arc<dyn Handle>)>,
     ) -> Worker {
+        let neighbours = shared.residents.changed();
         let mut worker = Worker {
             id,
             shared,
@@ -84,6 +87,8 @@ impl Worker {
             trouble: None,
             image: None,
             tail: vec![],
+            neighbours,
+            lacks: vec![],
         };
         if let Some((launch, handle)) = adopted {
             worker.follow(&launch, handle);
@@ -98,7 +103,8 @@ impl Worker {
             if self.order == Order::Detach {
                 return;
             }
-            let action = decide(self.goal(), &self.observed(), self.now());
+            let observed = self.observed();
+            let action = decide(self.goal(), &observed, self.now());
             self.save();
             match action {
                 Action::Start => self.start().await,
@@ -108,7 +114,7 @@ impl Worker {
                 Action::Forget => return self.forget(),
                 Action::Wait(until) => {
                     self.say();
-                    self.wait(until).await;
+                    self.wait(until, observed.held).await;
                 }
             }
         }
@@ -128,6 +134,21 @@ impl Worker {
             Some(RunState::StartFailed { message }) => self.start_failed(message),
             Some(RunState::Starting) | None => {}
         }
+        self.neighbours.mark_unchanged();
+        let wanted = matches!(self.order, Order::Run(_));
+        let live = matches!(self.run, Current::Live(_));
+        self.shared.residents.observed(self.id, wanted, live, self.run.health().healthy);
+        self.lacks = if wanted && !live { self.shared.residents.lacks(self.id) } else { vec![] };
+    }
+
+    /// Whether others must start, or stop, first.
+    fn is_held(&self) -> bool {
+        let halt = self.order == Order::Halt;
+        match self.goal() {
+            Goal::Run => !self.lacks.is_empty(),
+            Goal::Stop => self.shared.residents.is_needed(self.id, halt),
+            Goal::Leave => false,
+        }
     }
 
     fn goal(&self) -> Goal {
@@ -139,12 +160,14 @@ impl Worker {
     }
 
     fn observed(&self) -> Observed {
+        let held = self.is_held();
         let patience = self.spec.as_ref().map_or(PATIENCE, |spec| spec.template.stop_timeout);
         Observed {
             run: self.run.observed(),
             start_at: self.memory.start_at,
             act_at: self.act_at,
             patience: patience.duration(),
+            held,
         }
     }
 
@@ -159,6 +182,7 @@ impl Worker {
             memory: &self.memory,
             health,
             trouble: self.trouble.as_deref(),
+            lacks: &self.lacks,
             image: self.image.as_ref(),
             tail: &self.tail,
         };
@@ -184,13 +208,14 @@ impl Worker {
         let Some(spec) = &self.spec else { return };
         let same = |known: &Entry| known.spec == *spec && known.memory == self.memory;
         if !self.journaled.as_ref().is_some_and(same) {
-            let entry = Entry { spec: spec.clone(), memory: self.memory.clone() };
+            let env = self.shared.residents.env(self.id);
+            let entry = Entry { spec: spec.clone(), env, memory: self.memory.clone() };
             self.shared.journal.save(self.id, &entry);
             self.journaled = Some(entry);
         }
     }
 
-    async fn wait(&mut self, until: Option<Timestamp>) {
+    async fn wait(&mut self, until: Option<Timestamp>, held: bool) {
         let now = self.now();
         let nap = async {
             match until {
@@ -202,6 +227,7 @@ impl Worker {
             // An error means that the supervisor is gone, which `see` finds.
             _ = self.orders.changed() => {}
             () = self.run.changed() => {}
+            _ = self.neighbours.changed(), if held => {}
             () = nap => {}
         }
     }

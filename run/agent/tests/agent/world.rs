@@ -10,7 +10,10 @@ use freehold_model::{
     manifest::{Check, Driver, Probe},
 };
 use freehold_reconcile::Clock;
-use freehold_runtime::{ExecSession, Handle, Launch, RunState, Runtime, RuntimeError};
+use freehold_runtime::{
+    ExecSession, Handle, Launch, RunState, Runtime, RuntimeError,
+    network::{InstanceNetwork, Neighbourhood},
+};
 use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,6 +34,7 @@ pub(crate) struct Behaviour {
     pub(crate) start_fails: Option<&'static str>,
     pub(crate) ignores_stop: bool,
     pub(crate) pull_takes: Duration,
+    pub(crate) unguarded: Option<&'static str>,
 }
 
 /// Everything outside the agent.
@@ -54,6 +58,7 @@ struct State {
     removed: BTreeSet<InstanceId>,
     doubled: bool,
     stumbles: bool,
+    rules: Option<Neighbourhood>,
 }
 
 impl World {
@@ -71,6 +76,8 @@ impl World {
             node: NodeId(Ulid::nil()),
             data: self.data.path().to_owned(),
             gateway: Ipv4Addr::new(10, 210, 0, 1),
+            network_bits: 16,
+            name_servers: None,
         };
         let world = Arc::new(self.clone());
         Agent::start(config, world.clone(), world.clone(), world.clone(), world).await.unwrap()
@@ -120,6 +127,35 @@ impl World {
     pub(crate) fn put(&self, instance: Instance) {
         self.lock().assigned.insert(instance.id, instance);
         self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Several at once, as one transaction has them.
+    pub(crate) fn put_all<const N: usize>(&self, instances: [Instance; N]) {
+        self.lock().assigned.extend(instances.map(|instance| (instance.id, instance)));
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Everything that runs is gone, and what it left.
+    pub(crate) fn crash_machine(&self) {
+        self.lock().runs.clear();
+    }
+
+    /// The node's rules, as set last.
+    pub(crate) fn rules(&self) -> Option<Neighbourhood> {
+        self.lock().rules.clone()
+    }
+
+    pub(crate) async fn until(&self, holds: impl Fn() -> bool) {
+        let held = async {
+            while !holds() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(120), held).await.expect("it never came");
+    }
+
+    pub(crate) fn all_signals(&self) -> Vec<(InstanceId, i32)> {
+        self.lock().signals.clone()
     }
 
     pub(crate) fn unassign(&self, id: InstanceId) {
@@ -306,6 +342,15 @@ impl Runtime for World {
         Ok(runs.into_iter().map(adopt).collect())
     }
 
+    async fn settle(&self, wanted: Option<&Neighbourhood>) -> Result<(), RuntimeError> {
+        let mut state = self.lock();
+        if let Some(why) = state.behaviour.unguarded {
+            return Err(RuntimeError::Network(std::io::Error::other(why)));
+        }
+        state.rules = wanted.cloned();
+        Ok(())
+    }
+
     async fn remove(&self, id: InstanceId) -> Result<(), RuntimeError> {
         let mut state = self.lock();
         if state.runs.get(&id).is_some_and(|(_, run)| !run.is_over()) {
@@ -360,6 +405,10 @@ impl Handle for FakeRun {
 
     fn state(&self) -> watch::Receiver<RunState> {
         self.state.subscribe()
+    }
+
+    async fn network(&self) -> Result<Arc<InstanceNetwork>, RuntimeError> {
+        Err(RuntimeError::NotRunning(self.id))
     }
 
     async fn signal(&self, signal: i32) -> Result<(), RuntimeError> {

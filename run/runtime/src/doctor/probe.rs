@@ -1,6 +1,6 @@
 //! The attempts themselves, each undone by the end of its thread or by its own hand.
 
-use crate::{cgroup::Hierarchy, netlink::Netlink};
+use crate::{cgroup::Hierarchy, netlink::Netlink, network};
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
@@ -86,4 +86,21 @@ pub(super) fn veth() -> io::Result<()> {
         netlink.add_veth("fh-doctor", "eth0", nix::unistd::gettid().as_raw().unsigned_abs())?;
         netlink.index_of("eth0").map(drop)
     })
+}
+
+/// Sets the rules of a node with one instance; they go with the namespace.
+pub(super) fn packet_filter() -> io::Result<()> {
+    apart(CloneFlags::CLONE_NEWNET, network::rehearse)
+}
+
+/// Whether the node forwards, or can be made to.
+pub(super) fn forwarding() -> io::Result<String> {
+    const SETTING: &str = "/proc/sys/net/ipv4/ip_forward";
+    if fs::read_to_string(SETTING)?.trim() == "1" {
+        return Ok("on".into());
+    }
+    fs::OpenOptions::new()
+        .write(true)
+        .open(SETTING)
+        .map(|_| "off; switched on while some egress opens anything".into())
 }

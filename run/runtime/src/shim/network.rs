@@ -1,11 +1,16 @@
 //! The network of a container: one pair of linked interfaces, `eth0` inside, `fh…` on the node.
 //!
-//! Inside there is the instance's address and a route to the node, nothing else: no bridge, no default
-//! route, and forwarding is off on the node's end even where the node forwards for others. So an
-//! instance reaches its node and is reached from it, and has no way further.
+//! Inside there is the instance's address, a route to the node, and by way of it to other instances; a
+//! default route only where the egress opens anything. Which packets go where is decided by the packet
+//! filter ([`crate::network`]): inside before the first process runs, and again on the node.
 
 use super::StartError;
-use crate::{launch::Launch, netlink::Netlink};
+use crate::{
+    launch::Launch,
+    netfilter::{Family, Netfilter},
+    netlink::Netlink,
+    network::{TABLE, rules},
+};
 use freehold_model::InstanceId;
 use nix::sched::{CloneFlags, setns};
 use std::{fs, fs::File, io};
@@ -36,7 +41,11 @@ fn node_side(launch: &Launch, pid: i32) -> io::Result<()> {
     netlink.add_veth(&name, "eth0", pid.unsigned_abs())?;
     // IPv6 would give both ends addresses of their own, which nobody asked for.
     let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
-    fs::write(format!("/proc/sys/net/ipv4/conf/{name}/forwarding"), "0")?;
+    // What comes out of it has its address.
+    fs::write(format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"), "1")?;
+    // Without the node's rules nothing is forwarded, not even where the node forwards for others.
+    let guarded = Netfilter::open()?.has(Family::Ipv4, TABLE)?;
+    fs::write(format!("/proc/sys/net/ipv4/conf/{name}/forwarding"), if guarded { "1" } else { "0" })?;
     let index = netlink.index_of(&name)?;
     netlink.add_address(index, launch.gateway)?;
     netlink.set_up(index)?;
@@ -49,7 +58,15 @@ fn inner_side(launch: &Launch) -> io::Result<()> {
     let index = netlink.index_of("eth0")?;
     netlink.add_address(index, launch.address)?;
     netlink.set_up(index)?;
-    netlink.add_host_route(index, launch.gateway, launch.address)
+    netlink.add_host_route(index, launch.gateway, launch.address)?;
+    Netfilter::open()?.commit(rules(launch)).map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("egress cannot be enforced: {error}; `freehold doctor` says what is missing"),
+        )
+    })?;
+    let bits = if launch.egress.is_empty() { launch.network_bits } else { 0 };
+    netlink.add_route_by(index, launch.gateway, bits)
 }
 
 /// Runs `act` in the network namespace of `pid`, and comes back.

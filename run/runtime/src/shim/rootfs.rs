@@ -101,7 +101,10 @@ fn names(launch: &Launch) -> Vec<(&'static str, String)> {
                 ),
             ),
             ("hostname", format!("{}\n", launch.hostname)),
-            ("resolv.conf", "# Instances have no way out of the node, so they have no name server.\n".into()),
+            (
+                "resolv.conf",
+                format!("nameserver {}\nsearch internal\noptions timeout:2 attempts:3\n", launch.gateway),
+            ),
         ],
     }
 }

@@ -6,6 +6,7 @@ mod container;
 mod doctor;
 mod exec;
 mod logs;
+mod machine;
 mod network;
 mod process;
 mod world;

@@ -119,6 +119,8 @@ impl World {
             pids: 512,
             address: Ipv4Addr::new(10, 128 | b, c, d.clamp(2, 254)),
             gateway: Ipv4Addr::new(10, 127, 255, 1),
+            network_bits: 8,
+            egress: vec![],
             image: Digest::of(b"image"),
             stop_signal: 15,
             log_dir: self.dir.path().join("logs").join(ulid.to_string()),
@@ -273,4 +275,30 @@ pub(crate) fn processes() -> Vec<String> {
     proc.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .collect()
+}
+
+/// The lines with `part` of the packet filter's rules inside an instance, as `nft` lists them; with its
+/// elements, their times aside.
+pub(crate) fn rules(launch: &Launch, part: &str) -> String {
+    let pids =
+        Path::new("/sys/fs/cgroup/pids/freehold").join(launch.instance.to_string()).join("cgroup.procs");
+    let pid = fs::read_to_string(pids).unwrap().lines().next().unwrap().to_owned();
+    let net = format!("--net=/proc/{pid}/ns/net");
+    let output = Command::new("nsenter").args([&net, "nft", "list", "ruleset"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter(|line| line.contains(part)).map(|line| format!("{line}\n")).collect()
+}
+
+/// A layer with a program of this machine and the libraries that it needs, at `/NAME`.
+pub(crate) fn with_program(name: &str) -> TempDir {
+    let layer = tempfile::tempdir().unwrap();
+    let script = format!(
+        "set -e; program=$(command -v {name}); cp -L $program {dir}/{name}; \
+         for library in $(ldd $program | grep -o '/[^ ]*'); do mkdir -p {dir}$(dirname $library); cp -L $library {dir}$library; done",
+        dir = layer.path().display()
+    );
+    let copied = Command::new("bash").args(["-c", &script]).status().unwrap();
+    assert!(copied.success());
+    layer
 }
