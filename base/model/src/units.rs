@@ -45,6 +45,11 @@ impl Millis {
     pub fn duration(self) -> std::time::Duration {
         std::time::Duration::from_millis(self.0)
     }
+
+    /// The same length, to be added to a timestamp.
+    pub fn signed(self) -> jiff::SignedDuration {
+        jiff::SignedDuration::from_millis(i64::try_from(self.0).unwrap_or(i64::MAX))
+    }
 }
 
 impl FromStr for Bytes {

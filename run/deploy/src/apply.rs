@@ -19,10 +19,7 @@ use freehold_model::{
     Verdict,
 };
 use freehold_reconcile::{Ids, View, ViewExt};
-use jiff::{SignedDuration, Timestamp};
-
-/// A rollout fails if it is not done by then. Pulling images may take long.
-pub(crate) const DEADLINE: SignedDuration = SignedDuration::from_mins(5);
+use jiff::Timestamp;
 
 /// Who asks for an operation.
 #[derive(Debug, Clone, Copy)]
@@ -245,11 +242,12 @@ impl Applying<'_> {
 
     fn rollout(&mut self, env: &Env, release: &Release, receipt: ReceiptId) {
         let id = RolloutId(self.ids.ulid());
+        let patience = release.spec.manifest.deploy.timeout.signed();
         let spec = RolloutSpec {
             release: release.id,
             previous: env.spec.release,
             receipt,
-            deadline: self.now.saturating_add(DEADLINE).unwrap_or(Timestamp::MAX),
+            deadline: self.now.saturating_add(patience).unwrap_or(Timestamp::MAX),
             cancelled_by: None,
         };
         let mut rollout = Rollout::new(id, id.to_string(), Some(env.id.into()), spec, self.now);

@@ -5,6 +5,7 @@ use crate::{Bytes as Size, Millicores as Cpu, Millis as Time};
 
 const PORT: Shape = Integer(1, 65535);
 const HOUR: Time = Time(3_600_000);
+const DAY: Time = Time(86_400_000);
 const MOMENT: Time = Time(1);
 
 /// The file.
@@ -13,6 +14,7 @@ pub(super) const FILE: &[Key] = &[
     key("app", Name, "\"guestbook\"", "The app's name.").required(),
     key("process", Map(100, &Name, &Table(PROCESS)), "", "What runs, by name.").required(),
     key("endpoint", List(0, &Table(ENDPOINT)), "", "Where it is reached."),
+    key("deploy", Table(DEPLOY), "{ timeout = \"15m\" }", "How patient a deploy is."),
     key("volume", List(0, &Table(VOLUME)), "", "What is kept.").not_yet("volumes"),
     key("env", Map(100, &Name, &Table(ENV)), "", "What is different in one env, by the env's name."),
 ];
@@ -146,6 +148,24 @@ pub(super) const ENDPOINT: &[Key] = &[
         "500",
         "At most so many connections, or UDP sessions, at a time. A connection too many is reset and counted as refused; a session too many ends the one that was silent longest. Default: what the node's open files allow; 4096 sessions.",
     ),
+];
+
+/// `[deploy]`
+pub(super) const DEPLOY: &[Key] = &[
+    key(
+        "timeout",
+        Millis(Time(1_000), DAY),
+        "\"15m\"",
+        "How long it may take until every new instance is healthy, with fetching images. Then it fails, and what ran before goes on.",
+    )
+    .or(Words("5m")),
+    key(
+        "drain_timeout",
+        Millis(Time(0), HOUR),
+        "\"10s\"",
+        "How long connections to old instances may go on once the new ones serve. Then they are cut.",
+    )
+    .or(Words("10s")),
 ];
 
 /// `[[volume]]`

@@ -44,6 +44,30 @@ pub struct Manifest {
     pub process: BTreeMap<Name, Process>,
     /// Where it is reached, in the order of the file.
     pub endpoint: Vec<Endpoint>,
+    /// How patient a deploy is.
+    #[serde(default, skip_serializing_if = "Deploy::is_default")]
+    pub deploy: Deploy,
+}
+
+/// How patient a deploy is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deploy {
+    /// From its turn until every new instance is healthy: images, starts and checks.
+    pub timeout: Millis,
+    /// How long connections to old instances may go on.
+    pub drain_timeout: Millis,
+}
+
+impl Default for Deploy {
+    fn default() -> Deploy {
+        Deploy { timeout: Millis(300_000), drain_timeout: Millis(10_000) }
+    }
+}
+
+impl Deploy {
+    fn is_default(&self) -> bool {
+        *self == Deploy::default()
+    }
 }
 
 /// One kind of instance.

@@ -15,6 +15,7 @@ const TABLES: &[(&str, &[Key])] = &[
     ("process", keys::PROCESS),
     ("check", keys::CHECK),
     ("endpoint", keys::ENDPOINT),
+    ("deploy", keys::DEPLOY),
     ("volume", keys::VOLUME),
     ("secret", keys::SECRET),
     ("env", keys::ENV),

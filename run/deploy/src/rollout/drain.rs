@@ -1,22 +1,20 @@
 //! Draining: waits until the edge sends everything to the new instances and the old ones have finished
-//! their connections, then tells the old ones to stop.
+//! their connections, or have had the manifest's `drain_timeout` for it, then tells the old ones to stop.
 
 use super::{
     scene::{Scene, active, fresh, is_healthy, stop, wanted},
     steps,
 };
-use freehold_model::{Endpoint, Instance, InstanceId, Name, RolloutPhase};
+use freehold_model::{Endpoint, Instance, InstanceId, Millis, Name, RolloutPhase};
 use freehold_reconcile::Decision;
-use jiff::SignedDuration;
-use std::collections::BTreeSet;
-
-/// Connections that last longer are cut.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
+use std::collections::BTreeMap;
 
 pub(super) fn decide(mut scene: Scene<'_>) -> Decision {
-    let cut = scene.after(PATIENCE);
-    if !drained(&scene) && scene.now < cut {
-        return scene.wait(Some(cut));
+    let patience = scene.target.spec.manifest.deploy.drain_timeout;
+    let cut = scene.after(patience.signed());
+    let pending = pending(&scene);
+    if let Some(on) = pending.clone().filter(|_| scene.now < cut) {
+        return scene.wait_for(on, cut, None);
     }
     // Whoever was not active at the shift, and still should run, is an old one.
     let old: Vec<Instance> = fresh(&scene.instances).cloned().collect();
@@ -28,8 +26,14 @@ pub(super) fn decide(mut scene: Scene<'_>) -> Decision {
             }
         }
         // The new ones fell ill: the old ones are not given up before they recover, or for ever.
-        None if scene.now < deadline => return scene.wait(Some(deadline)),
+        None if scene.now < deadline => {
+            let on = "no new instance is healthy any more: the old ones are kept meanwhile".to_owned();
+            return scene.wait_for(on, deadline, None);
+        }
         None => {}
+    }
+    if let Some(on) = pending {
+        steps::add(&mut scene.receipt, &left(&scene.endpoints, &old, &on, patience));
     }
     for instance in &old {
         stop(&mut scene.txn, instance);
@@ -39,15 +43,47 @@ pub(super) fn decide(mut scene: Scene<'_>) -> Decision {
     scene.commit(None)
 }
 
-/// Whether every endpoint routes as of the shift, and no old instance has connections there.
-fn drained(scene: &Scene<'_>) -> bool {
-    let old: BTreeSet<InstanceId> = fresh(&scene.instances).map(|instance| instance.id).collect();
-    let quiet = |endpoint: &Endpoint| {
-        let open = |(id, connections): (&InstanceId, &u32)| *connections > 0 && old.contains(id);
-        !endpoint.status.draining.iter().any(open)
+/// What is waited for: an endpoint that does not route as of the shift yet, or connections to old
+/// instances. `None`: it is drained.
+fn pending(scene: &Scene<'_>) -> Option<String> {
+    // Nothing writes to the rollout between the shift and the next phase.
+    let behind = |endpoint: &&Endpoint| endpoint.status.applied < scene.rollout.version;
+    if let Some(endpoint) = scene.endpoints.iter().find(behind) {
+        return Some(format!("endpoint {} has not taken the new instances up yet", endpoint.name));
+    }
+    let old: Vec<Instance> = fresh(&scene.instances).cloned().collect();
+    let open = connections(&scene.endpoints, &old);
+    let (first, _) = open.first_key_value()?;
+    let of = old.iter().find(|instance| instance.id == *first).map(|it| it.spec.process.to_string());
+    let all = counted(open.values().sum());
+    let more = match open.len() {
+        1 => String::new(),
+        many => format!(" and {} more", many - 1),
     };
-    let applied = |endpoint: &Endpoint| endpoint.status.applied >= scene.rollout.version;
-    scene.endpoints.iter().all(|endpoint| applied(endpoint) && quiet(endpoint))
+    Some(format!("{all} to {first} of {}{more} to end", of.unwrap_or_default()))
+}
+
+/// The open connections of each old instance that has any.
+fn connections(endpoints: &[Endpoint], old: &[Instance]) -> BTreeMap<InstanceId, u32> {
+    let mut open = BTreeMap::new();
+    for (id, count) in endpoints.iter().flat_map(|endpoint| &endpoint.status.draining) {
+        if *count > 0 && old.iter().any(|instance| instance.id == *id) {
+            *open.entry(*id).or_insert(0) += count;
+        }
+    }
+    open
+}
+
+/// What was not waited for any longer.
+fn left(endpoints: &[Endpoint], old: &[Instance], on: &str, patience: Millis) -> String {
+    match connections(endpoints, old).values().sum() {
+        0 => format!("; not waited for beyond {patience}: {on}"),
+        cut => format!("; {} cut after {patience}", counted(cut)),
+    }
+}
+
+fn counted(connections: u32) -> String {
+    format!("{connections} connection{}", if connections == 1 { "" } else { "s" })
 }
 
 /// For each process that loses instances and should go on, one healthy instance that is active, with

@@ -5,7 +5,7 @@ use freehold_model::{
     Exit, Instance, Millis, Phase,
     manifest::{Check, Probe},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 /// It has had its chances when it ended so often. An end counts once it is being started again: before
 /// that, a node does not tell a first end from the start after it.
@@ -44,7 +44,7 @@ pub(super) fn kept(instance: &Instance, since: Timestamp, now: Timestamp) -> Jud
     match (status.phase, status.started, check) {
         (Phase::Running, Some(started), Some(check)) => {
             let (patience, from) = (patience(check), started.max(since));
-            let limit = from.saturating_add(signed(patience)).unwrap_or(Timestamp::MAX);
+            let limit = from.saturating_add(patience.signed()).unwrap_or(Timestamp::MAX);
             if now >= limit {
                 return Judgement::Failed(unhealthy(instance, check, patience));
             }
@@ -67,7 +67,7 @@ pub(super) fn pending(instance: &Instance) -> String {
     format!("{} {what}{}", title(instance), because(instance))
 }
 
-fn title(instance: &Instance) -> String {
+pub(super) fn title(instance: &Instance) -> String {
     format!("{}: instance {}", instance.spec.process, instance.id)
 }
 
@@ -101,8 +101,4 @@ fn unhealthy(instance: &Instance, check: &Check, patience: Millis) -> String {
 fn patience(check: &Check) -> Millis {
     let failures = check.every.0.saturating_mul(check.unhealthy_after.into());
     Millis(check.grace.0.saturating_add(failures))
-}
-
-fn signed(length: Millis) -> SignedDuration {
-    SignedDuration::from_millis(i64::try_from(length.0).unwrap_or(i64::MAX))
 }

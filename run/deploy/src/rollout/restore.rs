@@ -8,11 +8,7 @@ use super::{
 use crate::cancel;
 use freehold_model::{Code, Instance, ReleaseSpec, RolloutPhase, Verdict};
 use freehold_reconcile::{Decision, ViewExt};
-use jiff::SignedDuration;
 use serde_json::json;
-
-/// A node that is away longer stops the instances whenever it is back.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 
 /// Gives the release up.
 pub(super) fn begin(mut scene: Scene<'_>, failure: Failure) -> Decision {
@@ -37,9 +33,10 @@ pub(super) fn begin(mut scene: Scene<'_>, failure: Failure) -> Decision {
 
 pub(super) fn decide(mut scene: Scene<'_>) -> Decision {
     let going = scene.reap();
-    let late = scene.after(PATIENCE);
+    let late = scene.stopped_by();
     if going > 0 && scene.now < late {
-        return scene.wait(Some(late));
+        let on = scene.stopping();
+        return scene.wait_for(on, late, None);
     }
     let reason = scene.rollout.status.failure.clone().unwrap_or_else(|| "the release failed".into());
     // It is called off if that is why it is taken back, not if it failed before anybody asked.

@@ -1,18 +1,24 @@
 //! Everything that one decision about a rollout looks at, and the transaction that it fills.
 
+use super::steps;
 use crate::{
     claims,
     templates::{after, count},
     verdict::conclude,
 };
 use freehold_model::{
-    Actor, Code, Desired, Digest, Endpoint, EndpointSpec, Env, Instance, InstanceSpec, Name,
+    Actor, Code, Desired, Digest, Endpoint, EndpointSpec, Env, Instance, InstanceSpec, Name, NodeSpec,
     ObservedInstance, Phase, Receipt, ReceiptSpec, Release, ReleaseSpec, Rollout, RolloutPhase, Template,
-    Txn, Verdict,
+    Txn, Verdict, Waiting,
 };
 use freehold_reconcile::{Decision, StoreError, View, ViewExt};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+
+/// How long something is waited for before the receipt says so.
+const MOMENT: SignedDuration = SignedDuration::from_secs(1);
+/// How long a node may take to answer, beside what it is asked to do.
+const ANSWER: SignedDuration = SignedDuration::from_secs(60);
 
 /// Who signs the transactions of this reconciler.
 pub(crate) fn controller() -> Actor {
@@ -99,6 +105,49 @@ impl<'a> Scene<'a> {
     pub(super) fn wait(self, wake: Option<Timestamp>) -> Decision {
         let txn = Some(self.txn).filter(|txn| !txn.is_empty());
         Decision { txn, wake }
+    }
+
+    /// The same, and has the receipt say what it waits for, once that has taken a moment: most waits are
+    /// over before anybody could read it. At most one write a second, however often the cause changes.
+    pub(super) fn wait_for(mut self, on: String, deadline: Timestamp, wake: Option<Timestamp>) -> Decision {
+        let wake = wake.map_or(deadline, |wake| wake.min(deadline));
+        let open = self.receipt.status.steps.last().filter(|step| step.finished.is_none());
+        let Some(step) = open else { return self.wait(Some(wake)) };
+        let known = step.waiting.as_ref();
+        if known.is_some_and(|known| known.on == on) {
+            return self.wait(Some(wake));
+        }
+        let before = known.map_or(step.started, |known| known.since);
+        let since = if known.is_some() { self.now } else { step.started };
+        let due = before.saturating_add(MOMENT).unwrap_or(Timestamp::MAX);
+        if self.now < due {
+            return self.wait(Some(wake.min(due)));
+        }
+        steps::waits(&mut self.receipt, Waiting { on, since, deadline: Some(deadline) });
+        self.commit(Some(wake))
+    }
+
+    /// What is not gone from its node yet, for people.
+    pub(super) fn stopping(&self) -> String {
+        let going: Vec<&Instance> = self.instances.iter().filter(|it| is_stopping(it)).collect();
+        let one = going.first().map(|one| {
+            let node = self.view.find::<NodeSpec>(one.spec.node).ok().flatten();
+            let node = node.map_or_else(|| one.spec.node.to_string(), |node| node.name);
+            format!("{} of {} on node {node}", one.id, one.spec.process)
+        });
+        match (going.len(), one) {
+            (0, _) | (_, None) => "nothing stops any more".into(),
+            (1, Some(one)) => format!("{one} is stopping"),
+            (many, Some(one)) => format!("{} are stopping, first {one}", steps::instances(many)),
+        }
+    }
+
+    /// Until when what is told to stop may take: the longest `stop_timeout` of them, and a while for
+    /// their node to say so. A node that is away longer stops them whenever it is back.
+    pub(super) fn stopped_by(&self) -> Timestamp {
+        let going = self.instances.iter().filter(|it| is_stopping(it));
+        let longest = going.map(|it| it.spec.template.stop_timeout.signed()).max().unwrap_or_default();
+        self.after(longest.saturating_add(ANSWER))
     }
 
     /// Deletes the instances that are gone from their nodes; says how many are still going.
@@ -196,6 +245,11 @@ pub(super) fn reap(instances: &[Instance], txn: &mut Txn) -> usize {
         txn.delete(instance.id);
     }
     going.len()
+}
+
+/// Whether it was told to stop and is not gone yet.
+fn is_stopping(instance: &Instance) -> bool {
+    instance.spec.desired == Desired::Stopped && instance.status.phase != Phase::Stopped
 }
 
 /// Tells the node to stop `instance`, and the edge to give it nothing more.

@@ -8,8 +8,8 @@ use super::{
     shift, steps,
 };
 use crate::{cancel, claims, plan::blockers::other_owner};
-use freehold_model::{Code, Instance, InstanceId, Name, Txn};
-use freehold_reconcile::{Decision, Ids, StoreError};
+use freehold_model::{Code, Instance, InstanceId, Name, NodeSpec, Phase, Txn};
+use freehold_reconcile::{Decision, Ids, StoreError, ViewExt};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
@@ -51,9 +51,9 @@ pub(super) fn decide(scene: Scene<'_>, ids: &mut dyn Ids) -> Result<Decision, St
             let failure = late(&scene, &first);
             restore::begin(scene, failure)
         }
-        Progress::Waiting { wake, .. } => {
+        Progress::Waiting { wake, first } => {
             let deadline = scene.rollout.spec.deadline;
-            scene.wait(Some(wake.map_or(deadline, |wake| wake.min(deadline))))
+            scene.wait_for(first, deadline, wake)
         }
     })
 }
@@ -137,8 +137,22 @@ fn progress(scene: &Scene<'_>) -> Progress {
         None => Progress::Healthy,
         Some((instance, _)) => Progress::Waiting {
             wake: waiting.iter().filter_map(|(_, wake)| *wake).min(),
-            first: judge::pending(instance),
+            first: said(scene, instance, waiting.len()),
         },
+    }
+}
+
+/// What one of the instances that are not healthy is at, and how many others are not.
+fn said(scene: &Scene<'_>, instance: &Instance, waiting: usize) -> String {
+    let node = scene.view.find::<NodeSpec>(instance.spec.node).ok().flatten();
+    let unmet = node.iter().flat_map(|node| &node.status.conditions).find(|condition| !condition.state);
+    let mut said = judge::pending(instance);
+    if let (Phase::Pending, Some(unmet), Some(node)) = (instance.status.phase, unmet, &node) {
+        said += &format!(": node {}: {}", node.name, unmet.message);
+    }
+    match waiting {
+        0 | 1 => said,
+        many => format!("{said} (and {} more)", many - 1),
     }
 }
 

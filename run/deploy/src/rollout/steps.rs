@@ -29,6 +29,13 @@ pub(crate) fn close(receipt: &mut Receipt, now: Timestamp) {
     }
 }
 
+/// Adds to what the open step says.
+pub(crate) fn add(receipt: &mut Receipt, more: &str) {
+    if let Some(step) = receipt.status.steps.last_mut().filter(|step| step.finished.is_none()) {
+        step.detail += more;
+    }
+}
+
 /// `1 instance`, `2 instances`.
 pub(crate) fn instances(count: usize) -> String {
     format!("{count} instance{}", if count == 1 { "" } else { "s" })

@@ -3,16 +3,13 @@
 use super::scene::{Scene, active, is_healthy, wanted};
 use freehold_model::Verdict;
 use freehold_reconcile::Decision;
-use jiff::SignedDuration;
-
-/// A node that is away longer stops its old instances whenever it is back.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 
 pub(super) fn decide(mut scene: Scene<'_>) -> Decision {
     let going = scene.reap();
-    let late = scene.after(PATIENCE);
+    let late = scene.stopped_by();
     if going > 0 && scene.now < late {
-        return scene.wait(Some(late));
+        let on = scene.stopping();
+        return scene.wait_for(on, late, None);
     }
     scene.env.spec.release = Some(scene.target.id);
     scene.txn.put_spec(&scene.env);

@@ -67,7 +67,13 @@ pub(crate) fn manifest(count: u32) -> Manifest {
         max_connections: None,
     };
     let process = BTreeMap::from([(name("web"), web)]);
-    Manifest { schema: 1, app: name("guestbook"), process, endpoint: vec![endpoint] }
+    Manifest {
+        schema: 1,
+        app: name("guestbook"),
+        process,
+        endpoint: vec![endpoint],
+        deploy: Default::default(),
+    }
 }
 
 /// The same with another variable, so that every instance must be replaced.

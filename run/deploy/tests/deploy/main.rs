@@ -8,3 +8,4 @@ mod queueing;
 mod removing;
 mod retention;
 mod rolling;
+mod waiting;
