@@ -1,7 +1,7 @@
 //! Bodies of the HTTP API that are not resources: requests, summaries, what a machine can do.
 
 use crate::manifest::Driver;
-use crate::{AnyResource, Bytes, Digest, Event, Millis, Name, Phase, Step, id::*};
+use crate::{AnyResource, Bytes, Digest, Event, Manifest, Millis, Name, Phase, Step, id::*};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,38 @@ pub struct Apply {
     pub change: Change,
     /// The hash of the plan that was looked at; refused as stale if the plan differs by now. Not given: whatever the plan is now.
     pub plan_hash: Option<Digest>,
+}
+
+/// What differs between two releases of an env, or between one and something else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Diff {
+    /// The app.
+    pub app: Name,
+    /// The env.
+    pub env: Name,
+    /// The release it starts from: `v3`.
+    pub from: String,
+    /// The release it leads to: `v5`; `observed` for what really runs; a manifest's path.
+    pub to: String,
+    /// What differs, and what does not.
+    pub changes: Vec<crate::plan::Change>,
+}
+
+impl Diff {
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.changes.iter().all(|change| change.action == crate::plan::Action::Keep)
+    }
+}
+
+/// One line of an export: a receipt, whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ExportedReceipt {
+    /// The receipt.
+    pub receipt: AnyResource,
+    /// The manifest of its release; `None` for a removal, and where the release is gone.
+    #[schema(value_type = Option<Object>)]
+    pub manifest: Option<Manifest>,
 }
 
 /// A page of resources.

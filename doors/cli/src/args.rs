@@ -2,8 +2,8 @@
 
 use crate::{
     commands::{
-        cancel, completions, deploy, describe, doctor, drill, events, exec, image, init, logs, noun, plan,
-        receipt, rollback, status, up,
+        cancel, completions, deploy, describe, diff, doctor, drill, events, exec, image, init, logs, noun,
+        plan, receipt, rollback, status, up,
     },
     failure::Outcome,
     output::Out,
@@ -17,8 +17,8 @@ use std::path::PathBuf;
 #[command(name = "freehold", bin_name = "freehold", version, max_term_width = 100)]
 #[command(after_help = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 not signed in or not allowed, 4 not found, 5 stale plan or
-conflict, 6 over quota, 7 cannot be placed, 8 unhealthy, 9 timed out and still running, 10 `plan
---exit-code` found changes, 130 interrupted. `exec` ends with the command's own code.")]
+conflict, 6 over quota, 7 cannot be placed, 8 unhealthy, 9 timed out and still running, 10 `plan` or
+`diff` with `--exit-code` found changes, 130 interrupted. `exec` ends with the command's own code.")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) globals: Globals,
@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Init(init::Args),
     /// Shows what a deploy would change, and changes nothing.
     Plan(plan::Args),
+    /// Shows what differs between releases, the manifest, and what runs.
+    Diff(diff::Args),
     /// Makes the manifest run, and waits until it is healthy.
     Deploy(deploy::Args),
     /// Makes an earlier release run again.

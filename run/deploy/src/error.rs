@@ -26,6 +26,14 @@ pub enum PlanError {
         /// The number that was asked for.
         number: u32,
     },
+    /// No release of the env has rolled out.
+    #[error("nothing runs in {app}/{env} yet")]
+    NothingRuns {
+        /// The app.
+        app: Name,
+        /// The env.
+        env: Name,
+    },
     /// No earlier release is known to have run.
     #[error("no earlier release of {app}/{env} is known to have run")]
     NothingEarlier {
@@ -90,6 +98,9 @@ impl PlanError {
             }
             PlanError::NoRelease { app, env, .. } => Problem::new(Code::NotFound, self.to_string())
                 .hint(format!("`freehold releases -a {app} -e {env}` lists them")),
+            PlanError::NothingRuns { app, env } => Problem::new(Code::NotFound, self.to_string()).hint(
+                format!("`freehold deploy -e {env}` in the folder of {app}'s freehold.toml deploys it"),
+            ),
             PlanError::NothingEarlier { app, env } => Problem::new(Code::NotFound, self.to_string())
                 .hint(format!("name one of `freehold releases -a {app} -e {env}`")),
             PlanError::Removing { .. } => {

@@ -8,6 +8,7 @@ pub mod address;
 mod apply;
 mod cancel;
 mod claims;
+mod difference;
 mod error;
 mod lookup;
 mod plan;
@@ -20,6 +21,7 @@ mod verdict;
 
 pub use apply::{Asking, apply};
 pub use cancel::{CancelError, cancel};
+pub use difference::{Where, diff_releases, drift};
 pub use error::{PlanError, check_fresh, commit_problem};
 pub use plan::{Request, plan_deploy, plan_remove, plan_rollback};
 pub use rollout::RolloutReconciler;

@@ -1,5 +1,6 @@
 //! The handlers, one file per noun.
 
+pub(crate) mod diffs;
 pub(crate) mod doctor;
 pub(crate) mod drills;
 pub(crate) mod events;
@@ -8,6 +9,7 @@ pub(crate) mod health;
 pub(crate) mod images;
 pub(crate) mod logs;
 pub(crate) mod operations;
+pub(crate) mod receipt_list;
 pub(crate) mod receipts;
 pub(crate) mod resources;
 pub(crate) mod summaries;

@@ -116,7 +116,7 @@ pub(crate) async fn answer(api: &Api, id: ReceiptId) -> Answer<(StatusCode, Sent
     Ok((code, Sent(receipt)))
 }
 
-fn failure(error: PlanError) -> Failure {
+pub(super) fn failure(error: PlanError) -> Failure {
     let problem = error.problem();
     if problem.code == Code::Internal { Failure::internal(error) } else { Failure(problem) }
 }

@@ -127,6 +127,33 @@ async fn a_second_operation_waits_for_the_first() {
 }
 
 #[tokio::test]
+async fn releases_are_compared_with_each_other_and_with_what_is_observed() {
+    let world = world().await;
+    world.post("/v1/operations", &json!({"change": deploy(MANIFEST)})).await;
+    let (status, problem) = world.get("/v1/diffs?app=shop&to=observed").await;
+    assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &json!("not_found")), "{problem}");
+    finish(&world);
+    let wider = MANIFEST.replace("count = 2", "count = 3");
+    world.post("/v1/operations", &json!({"change": deploy(&wider)})).await;
+    finish(&world);
+    let (status, diff) = world.get("/v1/diffs?app=shop&from=v1&to=2").await;
+    assert_eq!(status, StatusCode::OK, "{diff}");
+    assert_eq!((&diff["from"], &diff["to"]), (&json!("v1"), &json!("v2")));
+    let count = json!([{"path": "count", "before": "2", "after": "3"}]);
+    assert_eq!((&diff["changes"][0]["action"], &diff["changes"][0]["fields"]), (&json!("change"), &count));
+    // No agent and no edge runs here: nothing of what is wanted is there.
+    let (_, drift) = world.get("/v1/diffs?app=shop&to=observed").await;
+    let actions: Vec<_> = drift["changes"].as_array().unwrap().iter().map(|it| &it["action"]).collect();
+    assert_eq!(actions, ["remove", "remove"], "{drift}");
+    for bad in ["app=shop&from=observed", "app=shop&from=v1&to=observed", "to=v1", "app=shop&from=newest"] {
+        let (status, problem) = world.get(&format!("/v1/diffs?{bad}")).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}: {problem}");
+    }
+    let (_, lines) = world.get("/v1/receipts/export?app=nothing").await;
+    assert_eq!(lines, Value::Null, "nothing fits");
+}
+
+#[tokio::test]
 async fn what_waits_or_starts_can_be_called_off() {
     let world = world().await;
     let (_, first) = world.post("/v1/operations", &json!({"change": deploy(MANIFEST)})).await;

@@ -1,4 +1,4 @@
-//! Waiting for a verdict.
+//! Waiting for a verdict, searching and exporting.
 
 use crate::world::World;
 use axum::http::StatusCode;
@@ -61,6 +61,47 @@ async fn a_wait_that_is_over_answers_without_a_verdict() {
     let (status, answer) = world.get(&format!("/v1/receipts/{}?wait_ms=100", receipt.id)).await;
     assert_eq!((status, answer["status"]["verdict"].is_null()), (StatusCode::OK, true));
     assert!(started.elapsed() >= Duration::from_millis(100));
+}
+
+#[tokio::test]
+async fn receipts_are_searched_by_what_is_in_them_a_page_at_a_time() {
+    let world = World::new();
+    let first = receipt(&world);
+    decide(&world, &first, Some(Verdict::Failed));
+    let mut spec = first.spec.clone();
+    spec.actor = Actor::User("ada".into());
+    spec.release_number = Some(7);
+    let second = world.put("r2", first.parent, spec);
+    let found = async |query: &str| {
+        let (status, page) = world.get(&format!("/v1/receipts?{query}")).await;
+        assert_eq!(status, StatusCode::OK, "{query}: {page}");
+        let ids: Vec<String> =
+            page["items"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap().into()).collect();
+        ids
+    };
+    let (one, two) = (first.id.to_string(), second.id.to_string());
+    for (query, wanted) in [
+        ("", vec![&two, &one]),
+        ("app=web&env=prod", vec![&two, &one]),
+        ("app=shop", vec![]),
+        ("verdict=failed", vec![&one]),
+        ("verdict=running", vec![&two]),
+        ("actor=ada", vec![&two]),
+        ("actor=user:admin", vec![&one]),
+        ("search=SEEN", vec![&one]),
+        ("search=v7", vec![&two]),
+        (&format!("search={one}"), vec![&one]),
+        ("since=2100-01-01T00:00:00Z", vec![]),
+        ("until=2100-01-01T00:00:00Z&limit=1", vec![&two]),
+        (&format!("after={two}"), vec![&one]),
+    ] {
+        assert_eq!(found(query).await.iter().collect::<Vec<_>>(), wanted, "{query}");
+    }
+    let (_, page) = world.get("/v1/receipts?limit=1").await;
+    assert_eq!(page["next"], serde_json::json!(two));
+    let (status, problem) = world.get("/v1/receipts?verdict=good").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(problem["detail"].as_str().unwrap().contains("or running or queued"), "{problem}");
 }
 
 #[tokio::test]

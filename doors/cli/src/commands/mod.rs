@@ -4,6 +4,7 @@ pub(crate) mod cancel;
 pub(crate) mod completions;
 pub(crate) mod deploy;
 pub(crate) mod describe;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod drill;
 pub(crate) mod events;
@@ -28,6 +29,11 @@ use crate::{
 };
 use freehold_model::Kind;
 use std::process::ExitCode;
+
+/// The columns of the terminal on standard output.
+pub(crate) fn terminal_width() -> usize {
+    terminal::size().cols.into()
+}
 
 /// Runs one command to its end.
 pub(crate) fn run(command: Command, globals: Globals) -> Outcome<ExitCode> {
@@ -55,6 +61,7 @@ pub(crate) fn run(command: Command, globals: Globals) -> Outcome<ExitCode> {
 async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
     match command {
         Command::Plan(args) => return plan::run(args, session).await,
+        Command::Diff(args) => return diff::run(args, session).await,
         Command::Exec(args) => return exec::run(args, session).await,
         Command::Deploy(args) => deploy::run(args, session).await,
         Command::Rollback(args) => rollback::run(args, session).await,

@@ -11,7 +11,7 @@ use crate::{
     session::Session,
 };
 use freehold_client::ResourceQuery;
-use freehold_model::{AnyResource, Code, EnvSpec, Kind, Problem, Release, ReleaseId};
+use freehold_model::{AnyResource, Code, EnvSpec, Kind, Problem, Release, ReleaseId, kinds::Verdict};
 use jiff::Timestamp;
 
 pub(crate) async fn run(session: &Session) -> Outcome {
@@ -27,16 +27,23 @@ pub(crate) async fn run(session: &Session) -> Outcome {
 }
 
 fn render(releases: &[Release], current: Option<ReleaseId>, paint: Paint, now: Timestamp) -> String {
-    let mut table = Table::new(&["RELEASE", "STATE", "CREATED", "IMAGES"]);
+    let mut table = Table::new(&["RELEASE", "STATE", "VERDICT", "CREATED", "IMAGES"]);
     for release in releases {
         let images = release.spec.templates.iter();
         let images = images.map(|(process, template)| {
             format!("{process}={} {}", template.image.reference, shorten(template.image.digest.as_str()))
         });
         let state = if current == Some(release.id) { cell("runs", Tone::Good) } else { "".into() };
+        let verdict = match release.status.verdict {
+            Some(Verdict::Succeeded) => cell("succeeded", Tone::Plain),
+            Some(Verdict::Failed) => cell("failed", Tone::Bad),
+            Some(other) => cell(other.word(), Tone::Dim),
+            None => "-".into(),
+        };
         table.row([
             release.name.clone().into(),
             state,
+            verdict,
             time::ago(release.created, now).into(),
             images.collect::<Vec<_>>().join(", ").into(),
         ]);

@@ -1,6 +1,7 @@
 //! What commands write: JSON or tables on standard output, progress on standard error.
 
 pub(crate) mod describe;
+pub(crate) mod diff;
 pub(crate) mod event;
 pub(crate) mod logs;
 mod paint;
@@ -8,6 +9,7 @@ pub(crate) mod plan;
 pub(crate) mod printable;
 mod progress;
 pub(crate) mod receipt;
+mod secret;
 pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod time;

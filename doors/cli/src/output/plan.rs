@@ -1,21 +1,13 @@
 //! A plan for people: what would be added, changed, kept and removed, where it would run, what it may
 //! use, and what stops it.
 
-use super::{Paint, paint::Tone};
-use freehold_model::{
-    Operation, Plan, Problem,
-    plan::{Action, Change, Field},
-};
+use super::{Paint, diff};
+use freehold_model::{Operation, Plan, Problem, plan::Change};
 
 /// The whole plan.
 pub(crate) fn render(plan: &Plan, paint: Paint) -> String {
     let mut lines = vec![header(plan, paint), String::new()];
-    for change in &plan.changes {
-        lines.push(change_line(change, paint));
-        // Of what goes, its name says enough.
-        let fields = change.fields.iter().filter(|_| change.action != Action::Remove);
-        lines.extend(fields.map(|field| field_line(field, paint)));
-    }
+    lines.extend(diff::changes(&plan.changes, paint, diff::width()));
     if !plan.placement.is_empty() {
         lines.extend([String::new(), paint.bold("placement")]);
         lines.extend(plan.placement.iter().map(|place| {
@@ -48,34 +40,6 @@ fn header(plan: &Plan, paint: Paint) -> String {
     };
     let name = paint.bold(&format!("{}/{}", plan.app, plan.env));
     format!("{name}  {releases}  {}", paint.dim(&format!("plan {}", plan.hash.short())))
-}
-
-fn change_line(change: &Change, paint: Paint) -> String {
-    let (sign, tone) = match change.action {
-        Action::Add => ('+', Tone::Good),
-        Action::Change => ('~', Tone::Note),
-        Action::Keep => ('=', Tone::Dim),
-        Action::Remove => ('-', Tone::Bad),
-    };
-    let counts = [("start", change.start), ("keep", change.keep), ("stop", change.stop)];
-    let counts: Vec<String> =
-        counts.iter().filter(|(_, n)| *n > 0).map(|(verb, n)| format!("{verb} {n}")).collect();
-    let what = paint.tone(tone, &format!("{sign} {} {}", change.kind, change.name));
-    match counts.is_empty() {
-        true => format!("  {what}"),
-        false => format!("  {what}  {}", paint.dim(&counts.join(", "))),
-    }
-}
-
-fn field_line(field: &Field, paint: Paint) -> String {
-    let path = &field.path;
-    let text = match (field.before.as_deref().map(shorten), field.after.as_deref().map(shorten)) {
-        (Some(before), Some(after)) => format!("{} → {}", paint.bad(&before), paint.good(&after)),
-        (None, Some(after)) => paint.good(&after),
-        (Some(before), None) => format!("{} → {}", paint.bad(&before), paint.dim("none")),
-        (None, None) => String::new(),
-    };
-    format!("      {path}: {text}")
 }
 
 fn cost(plan: &Plan, paint: Paint) -> String {
@@ -136,7 +100,10 @@ pub(crate) fn shorten(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use freehold_model::{Bytes, Code, Digest, Millicores, NodeId, plan::Cost, plan::Placement};
+    use freehold_model::{
+        Bytes, Code, Digest, Millicores, NodeId,
+        plan::{Action, Cost, Field, Placement},
+    };
     use std::collections::BTreeMap;
 
     fn change(action: Action, kind: &str, name: &str, counts: [u32; 3], fields: Vec<Field>) -> Change {
@@ -191,7 +158,7 @@ mod tests {
 shop/prod  v3 → v4  plan {}
 
   ~ process web  start 2, stop 2
-      image: shop:1 {}… → shop:1 {}…
+      ~ image: shop:1 {}… → shop:1 {}…
   = process worker  keep 1
   + endpoint tcp/8000
 

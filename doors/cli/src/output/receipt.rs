@@ -13,6 +13,7 @@ pub(crate) fn render(receipt: &Receipt, paint: Paint, now: Timestamp) -> String 
         format!("  asked by {} {}", spec.actor, time::ago(spec.accepted, now)),
         format!("  plan {}", spec.plan_hash.short()),
     ];
+    lines.extend(spec.manifest_hash.as_ref().map(|hash| format!("  manifest {}", hash.short())));
     lines.extend(status.supersedes.map(|old| format!("  took the place of {old}, which waited")));
     lines.extend(spec.images.iter().map(|(process, digest)| format!("  image of {process}: {digest}")));
     if let Some(reason) = &status.reason {

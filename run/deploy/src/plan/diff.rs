@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 type Fields = BTreeMap<String, String>;
 
 /// The changes from `current` to `wanted`: processes, then endpoints.
-pub(super) fn changes(current: Option<&ReleaseSpec>, wanted: &ReleaseSpec) -> Vec<Change> {
+pub(crate) fn changes(current: Option<&ReleaseSpec>, wanted: &ReleaseSpec) -> Vec<Change> {
     let names: BTreeSet<&Name> =
         current.into_iter().chain([wanted]).flat_map(|release| release.templates.keys()).collect();
     let processes = names.into_iter().map(|name| process(name, current, Some(wanted)));
@@ -55,6 +55,11 @@ fn endpoints(current: Option<&ReleaseSpec>, wanted: Option<&ReleaseSpec>) -> Vec
         compare("endpoint", name, old, new)
     };
     names.into_iter().map(one).collect()
+}
+
+/// The endpoints of a release, as they are called.
+pub(crate) fn endpoint_names(release: &ReleaseSpec) -> Vec<String> {
+    release.manifest.endpoint.iter().map(|it| claims::port(it.protocol, it.listen)).collect()
 }
 
 fn compare(kind: &str, name: String, before: Option<Fields>, after: Option<Fields>) -> Change {

@@ -5,7 +5,7 @@
 
 pub(crate) mod blockers;
 mod deploy;
-mod diff;
+pub(crate) mod diff;
 mod placing;
 mod remove;
 mod rollback;

@@ -22,7 +22,7 @@ use freehold_model::{AnyId, AnyResource, Env, EnvId, EnvSpec, Event, Kind, Rollo
 use freehold_reconcile::{Decision, Ids, Reconciler, StoreError, View, ViewExt};
 use jiff::Timestamp;
 use scene::Scene;
-pub(crate) use scene::controller;
+pub(crate) use scene::{active, controller, is_healthy};
 
 /// Makes each env run its release. A subject is an env.
 #[derive(Debug, Clone, Copy, Default)]

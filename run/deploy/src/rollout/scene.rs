@@ -223,7 +223,7 @@ fn running(all: &[Instance]) -> impl Iterator<Item = &Instance> {
 }
 
 /// The instances that belong to what runs.
-pub(super) fn active(all: &[Instance]) -> impl Iterator<Item = &Instance> {
+pub(crate) fn active(all: &[Instance]) -> impl Iterator<Item = &Instance> {
     running(all).filter(|instance| instance.spec.serving)
 }
 
@@ -232,7 +232,7 @@ pub(super) fn fresh(all: &[Instance]) -> impl Iterator<Item = &Instance> {
     running(all).filter(|instance| !instance.spec.serving)
 }
 
-pub(super) fn is_healthy(instance: &Instance) -> bool {
+pub(crate) fn is_healthy(instance: &Instance) -> bool {
     instance.status.healthy && instance.status.phase == Phase::Running
 }
 

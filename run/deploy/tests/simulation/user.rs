@@ -8,7 +8,7 @@ use freehold_model::{
     manifest::{Check, Driver, Endpoint, Probe, Process, Protocol, ProxyProtocol},
 };
 use freehold_reconcile::{
-    ViewExt,
+    View as _, ViewExt,
     sim::{Context, Part},
 };
 use jiff::Timestamp;
@@ -145,6 +145,11 @@ fn plan(context: &Context, wish: &Wish) -> Result<Plan, PlanError> {
 }
 
 fn wish(context: &mut Context) -> Wish {
+    if let Some(waiting) = waiting(context)
+        && context.random.one_in(3)
+    {
+        return Wish::Cancel(waiting);
+    }
     let app = name(context.random.pick::<&str>(&["alpha", "alpha", "beta"]));
     match context.random.between(0, 12) {
         0 => Wish::Remove(app),
@@ -161,6 +166,12 @@ fn wish(context: &mut Context) -> Wish {
             Wish::Deploy(manifest(context, app), restart)
         }
     }
+}
+
+/// An operation that waits for its turn.
+fn waiting(context: &Context) -> Option<ReceiptId> {
+    let waiting = context.store.view_now().claims("waiting").unwrap_or_default();
+    waiting.first().and_then(|claim| ReceiptId::try_from(claim.owner).ok())
 }
 
 /// The newest receipt, whatever has become of it.
