@@ -8,8 +8,8 @@ use crate::{
     routes::images,
     state::Api,
 };
-use freehold_deploy::{PlanError, Request, plan_deploy, plan_remove, plan_rollback};
-use freehold_image::ImageError;
+use freehold_deploy::{PlanError, Request, blocked_by, plan_deploy, plan_remove, plan_rollback};
+use freehold_image::{ImageError, Reference};
 use freehold_model::{Code, ImageRef, Manifest, Name, Plan, Problem, api::Change};
 use freehold_reconcile::View;
 use futures::future::join_all;
@@ -18,9 +18,25 @@ use std::collections::BTreeMap;
 /// A change that can be planned.
 #[derive(Clone)]
 pub(crate) enum Prepared {
-    Deploy { project: Name, env: Name, manifest: Manifest, images: BTreeMap<Name, ImageRef>, restart: bool },
-    Rollback { project: Name, app: Name, env: Name, to: Option<u32> },
-    Remove { project: Name, app: Name },
+    Deploy {
+        project: Name,
+        env: Name,
+        manifest: Manifest,
+        images: BTreeMap<Name, ImageRef>,
+        restart: bool,
+    },
+    Rollback {
+        project: Name,
+        app: Name,
+        env: Name,
+        to: Option<u32>,
+        /// Images that were there once, and what is wrong with them now.
+        missing: Vec<(ImageRef, Problem)>,
+    },
+    Remove {
+        project: Name,
+        app: Name,
+    },
 }
 
 /// Parses the manifest and asks what its images mean now.
@@ -36,7 +52,13 @@ pub(crate) async fn prepare(api: &Api, change: Change) -> Answer<Prepared> {
             Prepared::Deploy { project, env, manifest, images, restart }
         }
         Change::Rollback { app, env, project, to } => {
-            Prepared::Rollback { project: or_default(project), app, env: or_prod(env), to }
+            let (project, env) = (or_default(project), or_prod(env));
+            let mut wanted = Prepared::Rollback { project, app, env, to, missing: vec![] };
+            let found = preflight(api, &wanted).await?;
+            if let Prepared::Rollback { missing, .. } = &mut wanted {
+                *missing = found;
+            }
+            wanted
         }
         Change::Remove { app, project } => Prepared::Remove { project: or_default(project), app },
     })
@@ -52,7 +74,13 @@ impl Prepared {
             Prepared::Deploy { project, env, manifest, images, restart } => {
                 plan_deploy(view, &Request { project: &project, env: &env, manifest, images, restart })
             }
-            Prepared::Rollback { project, app, env, to } => plan_rollback(view, &project, &app, &env, to),
+            Prepared::Rollback { project, app, env, to, missing } => {
+                let plan = plan_rollback(view, &project, &app, &env, to)?;
+                let wanted =
+                    missing.into_iter().filter(|(image, _)| plan.images.values().any(|it| it == image));
+                let problems: Vec<Problem> = wanted.map(|(_, problem)| problem).collect();
+                Ok(if problems.is_empty() { plan } else { blocked_by(plan, problems) })
+            }
             Prepared::Remove { project, app } => plan_remove(view, &project, &app),
         }
     }
@@ -66,6 +94,30 @@ pub(crate) fn or_default(project: Option<Name>) -> Name {
 /// The env that is meant when none is named.
 pub(crate) fn or_prod(env: Option<Name>) -> Name {
     env.unwrap_or_else(|| "prod".parse().expect("a name"))
+}
+
+/// The images of the release that is to run again which are not in the built-in registry any more. What
+/// came from another registry is fetched from there, by its digest, if it must be.
+async fn preflight(api: &Api, wanted: &Prepared) -> Answer<Vec<(ImageRef, Problem)>> {
+    let wanted = wanted.clone();
+    // What is wrong with the request itself is said when it is planned.
+    let images =
+        api.read(move |view| Ok(wanted.plan(view).map(|plan| plan.images).unwrap_or_default())).await?;
+    let mut missing: Vec<(ImageRef, Problem)> = vec![];
+    for image in images.into_values() {
+        let is_ours = image.reference.parse::<Reference>().is_ok_and(|it| it.host().is_none());
+        if !is_ours || missing.iter().any(|(other, _)| *other == image) {
+            continue;
+        }
+        if let Err(error) = api.images.ensure(&image).await {
+            let title = format!("image {} ({}) is not there any more", image.reference, image.digest.short());
+            let problem = Problem::new(Code::NotFound, title)
+                .detail(error.to_string())
+                .hint("push it again, or roll back to another release");
+            missing.push((image, problem));
+        }
+    }
+    Ok(missing)
 }
 
 /// The digest of every process's image; all that fail are named at once.

@@ -23,6 +23,6 @@ pub use apply::{Asking, apply};
 pub use cancel::{CancelError, cancel};
 pub use difference::{Where, diff_releases, drift};
 pub use error::{PlanError, check_fresh, commit_problem};
-pub use plan::{Request, plan_deploy, plan_remove, plan_rollback};
+pub use plan::{Request, blocked_by, plan_deploy, plan_remove, plan_rollback};
 pub use rollout::RolloutReconciler;
 pub use teardown::TeardownReconciler;

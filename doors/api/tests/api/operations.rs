@@ -154,6 +154,36 @@ async fn releases_are_compared_with_each_other_and_with_what_is_observed() {
 }
 
 #[tokio::test]
+async fn a_rollback_to_an_image_that_is_gone_is_blocked_before_anything_starts() {
+    let world = world().await;
+    for count in [2, 3] {
+        let manifest = MANIFEST.replace("count = 2", &format!("count = {count}"));
+        world.post("/v1/operations", &json!({"change": deploy(&manifest)})).await;
+        finish(&world);
+    }
+    let back = json!({"operation": "rollback", "app": "shop"});
+    let (_, plan) = world.post("/v1/plans", &back).await;
+    assert_eq!((&plan["release"], &plan["blockers"]), (&json!(1), &json!([])), "{plan}");
+    let digest = plan["images"]["web"]["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
+    let mut files = walk(world.folder.path());
+    files.retain(|path| path.file_name().is_some_and(|name| *name == *digest));
+    assert!(!files.is_empty());
+    files.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    let (_, blocked) = world.post("/v1/plans", &back).await;
+    let title = blocked["blockers"][0]["title"].as_str().unwrap();
+    assert!(title.starts_with("image web:1 (") && title.ends_with("is not there any more"), "{blocked}");
+    assert_ne!(blocked["hash"], plan["hash"]);
+    let (status, problem) = world.post("/v1/operations", &json!({"change": back})).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{problem}");
+    assert_eq!(receipts(&world).len(), 2);
+}
+
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+#[tokio::test]
 async fn what_waits_or_starts_can_be_called_off() {
     let world = world().await;
     let (_, first) = world.post("/v1/operations", &json!({"change": deploy(MANIFEST)})).await;

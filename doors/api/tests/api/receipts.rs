@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use axum::http::StatusCode;
-use freehold_model::{Actor, Operation, Receipt, ReceiptSpec, Txn, Verdict};
+use freehold_model::{Actor, Operation, Receipt, ReceiptId, ReceiptSpec, Txn, Verdict};
 use freehold_reconcile::{Clock as _, SystemClock};
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,10 @@ async fn receipts_are_searched_by_what_is_in_them_a_page_at_a_time() {
     let mut spec = first.spec.clone();
     spec.actor = Actor::User("ada".into());
     spec.release_number = Some(7);
-    let second = world.put("r2", first.parent, spec);
+    // Later than any other, whatever the clock says.
+    let id: ReceiptId = "rcp_7zzzzzzzzzzzzzzzzzzzzzzzzz".parse().unwrap();
+    let second = Receipt::new(id, "r2", first.parent, spec, SystemClock.now());
+    world.put_resource(&second);
     let found = async |query: &str| {
         let (status, page) = world.get(&format!("/v1/receipts?{query}")).await;
         assert_eq!(status, StatusCode::OK, "{query}: {page}");

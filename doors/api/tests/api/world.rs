@@ -30,7 +30,7 @@ pub(crate) struct World {
     pub(crate) token: Token,
     pub(crate) ready: watch::Sender<bool>,
     pub(crate) router: Router,
-    _folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 /// A node whose logs are given, and whose commands echo their input.
@@ -109,7 +109,7 @@ impl World {
             ready: is_ready,
             doctor: Arc::new(|| Doctor { drivers: vec![], findings: vec![] }),
         });
-        World { store, node, token, ready, router, _folder: folder }
+        World { store, node, token, ready, router, folder: folder }
     }
 
     /// A request as the admin makes it.

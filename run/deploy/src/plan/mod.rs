@@ -14,7 +14,13 @@ pub use deploy::{Request, plan_deploy};
 pub use remove::plan_remove;
 pub use rollback::plan_rollback;
 
-use freehold_model::{Bytes, Digest, Millicores, Plan, ReleaseSpec, plan::Cost};
+use freehold_model::{Bytes, Digest, Millicores, Plan, Problem, ReleaseSpec, plan::Cost};
+
+/// The plan with what stops it beside what its view shows.
+pub fn blocked_by(mut plan: Plan, problems: impl IntoIterator<Item = Problem>) -> Plan {
+    plan.blockers.extend(problems);
+    seal(plan)
+}
 
 /// Gives a plan its hash: over everything else in it but what it waits for, which says when and not what.
 fn seal(plan: Plan) -> Plan {
