@@ -109,7 +109,7 @@ impl World {
             ready: is_ready,
             doctor: Arc::new(|| Doctor { drivers: vec![], findings: vec![] }),
         });
-        World { store, node, token, ready, router, folder: folder }
+        World { store, node, token, ready, router, folder }
     }
 
     /// A request as the admin makes it.
