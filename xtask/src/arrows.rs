@@ -18,7 +18,7 @@ const INSIDE: &[(&str, &str)] = &[
 ];
 
 /// Crates that decide, and so know no IO: none of these may be linked.
-const PURE: &[&str] = &["base/model", "run/schedule"];
+const PURE: &[&str] = &["base/model", "run/schedule", "run/compose"];
 const IO: &[&str] = &["tokio", "reqwest", "rusqlite", "axum", "hyper", "rustix", "nix", "libcontainer"];
 
 /// How far up a crate stands; `None` for what stands outside the house.

@@ -2,8 +2,8 @@
 
 use crate::{
     commands::{
-        cancel, completions, deploy, describe, diff, doctor, drill, events, exec, image, init, logs, noun,
-        plan, receipt, rollback, status, up,
+        cancel, completions, deploy, describe, diff, doctor, drill, events, exec, image, import, init, logs,
+        noun, plan, receipt, rollback, status, up,
     },
     failure::Outcome,
     output::Out,
@@ -18,7 +18,8 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 not signed in or not allowed, 4 not found, 5 stale plan or
 conflict, 6 over quota, 7 cannot be placed, 8 unhealthy, 9 timed out and still running, 10 `plan` or
-`diff` with `--exit-code` found changes, 130 interrupted. `exec` ends with the command's own code.")]
+`diff` with `--exit-code` found changes, 11 `import` could not carry every key, 130 interrupted. `exec` ends
+with the command's own code.")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) globals: Globals,
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     Up(up::Args),
     /// Writes a manifest for a folder, and says what to do next.
     Init(init::Args),
+    /// Turns what other tools read into a manifest.
+    #[command(subcommand)]
+    Import(import::Command),
     /// Shows what a deploy would change, and changes nothing.
     Plan(plan::Args),
     /// Shows what differs between releases, the manifest, and what runs.

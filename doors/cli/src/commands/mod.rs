@@ -10,6 +10,7 @@ pub(crate) mod drill;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod image;
+pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod logs;
 pub(crate) mod noun;
@@ -41,6 +42,7 @@ pub(crate) fn run(command: Command, globals: Globals) -> Outcome<ExitCode> {
         Command::Up(args) => up::run(args, &globals).map(done),
         Command::Completions(args) => completions::run(args).map(done),
         Command::Init(args) => init::run(args, &globals).map(done),
+        Command::Import(command) => import::run(command, &globals),
         Command::Doctor(args) if args.local => doctor::run_here(&globals).map(done),
         command => {
             let session = Session::open(globals)?;
@@ -86,7 +88,9 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Secret(command) => noun::run(Kind::Secret, command, session).await,
         Command::Drill(command) => drill::run(command, session).await,
         Command::Doctor(_) => doctor::run(session).await,
-        Command::Up(_) | Command::Completions(_) | Command::Init(_) => unreachable!("they need no server"),
+        Command::Up(_) | Command::Completions(_) | Command::Init(_) | Command::Import(_) => {
+            unreachable!("they need no server")
+        }
     }
     .map(done)
 }

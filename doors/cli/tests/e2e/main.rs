@@ -11,6 +11,7 @@ mod egress;
 mod evidence;
 mod exec;
 mod images;
+mod import;
 mod init;
 mod logs;
 mod nginx;
