@@ -17,13 +17,20 @@ pub(crate) async fn egress(
     State(api): State<Api>,
     Params(scope): Params<Scope>,
 ) -> Answer<Json<EgressDrill>> {
-    let (instances, ports) = api.read(move |view| subjects(view, &scope)).await?;
-    let tries = api.agent.drill_egress(instances, ports).await?;
+    let found = api.read(move |view| subjects(view, &scope)).await?;
+    let tries = api.agent.drill_egress(found.instances, found.ports).await?;
     Ok(Json(EgressDrill { ok: tries.iter().all(|one| one.ok), tries }))
 }
 
-/// The containers to be drilled, and the ports of the node's endpoints.
-fn subjects(view: &dyn View, scope: &Scope) -> Answer<(Vec<InstanceId>, Vec<(u16, String)>)> {
+/// What is to be drilled.
+struct Subjects {
+    /// The containers.
+    instances: Vec<InstanceId>,
+    /// The ports of the node's endpoints, and what they are.
+    ports: Vec<(u16, String)>,
+}
+
+fn subjects(view: &dyn View, scope: &Scope) -> Answer<Subjects> {
     let mut instances = vec![];
     for place in scope.places(view)? {
         let all = view.all::<InstanceSpec>(Some(place.env.any_id()))?;
@@ -32,7 +39,7 @@ fn subjects(view: &dyn View, scope: &Scope) -> Answer<(Vec<InstanceId>, Vec<(u16
     let tcp = |it: &freehold_model::Endpoint| it.spec.protocol == Protocol::Tcp;
     let endpoints = view.all::<EndpointSpec>(None)?.into_iter().filter(tcp);
     let ports = endpoints.map(|it| (it.spec.listen, format!("the node's endpoint {}", it.name))).collect();
-    Ok((instances, ports))
+    Ok(Subjects { instances, ports })
 }
 
 fn is_subject(instance: &Instance) -> bool {

@@ -13,6 +13,7 @@ mod exec;
 mod images;
 mod import;
 mod init;
+mod limits;
 mod logs;
 mod nginx;
 mod outside;

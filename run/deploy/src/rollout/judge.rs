@@ -80,7 +80,8 @@ fn exited(instance: &Instance, exits: u32) -> String {
     let (title, before) = (title(instance), "before it became healthy");
     match &instance.status.last_exit {
         Some(Exit { oom: true, .. }) => {
-            format!("{title} was killed {times} {before}: it used more memory than its limit")
+            let limit = instance.spec.template.memory;
+            format!("{title} was killed {times} {before}: it used more memory than its limit of {limit}")
         }
         Some(exit) => format!("{title} {exit} {times} {before}"),
         None => format!("{title} ended {times} {before}"),

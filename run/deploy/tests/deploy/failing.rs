@@ -63,7 +63,7 @@ fn a_kill_for_memory_is_told_as_such() {
     house.reconcile();
     let id = new.id;
     let reason = format!(
-        "web: instance {id} was killed twice before it became healthy: it used more memory than its limit"
+        "web: instance {id} was killed twice before it became healthy: it used more memory than its limit of 64MiB"
     );
     assert_restored(house, &old, receipt, &reason);
 }

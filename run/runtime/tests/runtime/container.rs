@@ -75,19 +75,85 @@ async fn processes_are_limited() {
 #[tokio::test]
 async fn the_processor_is_limited() {
     let world = world!();
+    // A tenth of a processor: 10 ms of every period of 100 ms.
     let launch = Launch { cpu: Millicores(100), ..world.launch("while :; do :; done") };
     let handle = world.runtime.start(&launch).await.unwrap();
-    let pid = world::running(&*handle).await;
-    let ticks = || {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    };
-    let (before, begin) = (ticks(), Instant::now());
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
-    let share = (ticks() - before) as f64 / 100.0 / begin.elapsed().as_secs_f64();
-    assert!(share < 0.4, "it took {share} of a processor");
+    world::running(&*handle).await;
+    let counters = || world::cpu(&launch);
+    world::eventually("twenty periods", || counters().periods >= 20).await;
+    let cpu = counters();
+    assert!(cpu.throttled >= 10, "it was hardly held back: {cpu:?}");
+    // A slice that has begun is finished, and one period may be under way.
+    let allowed = (cpu.periods + 2) * 10_000;
+    assert!(cpu.used_micros <= allowed * 3 / 2, "more than {allowed} µs: {cpu:?}");
     world::end(&world.runtime, &handle).await;
+}
+
+#[tokio::test]
+async fn a_fork_bomb_is_contained_and_stopped_whole() {
+    let world = world!();
+    let script = "b() { while :; do b & done; }; b 2>/dev/null & exec tail -f /dev/null";
+    let launch = Launch { pids: 60, memory: Bytes(200 << 20), ..world.launch(script) };
+    let handle = world.runtime.start(&launch).await.unwrap();
+    world::running(&*handle).await;
+    world::eventually("a refused fork", || world::refused_forks(&launch) > 0).await;
+    assert!(world::tasks(&launch) <= 60);
+    assert!(!handle.state().borrow().is_over(), "its first process lives");
+    handle.signal(9).await.unwrap();
+    assert_eq!(world::exit(&*handle).await.signal, Some(9));
+    world.runtime.remove(launch.instance).await.unwrap();
+    assert_eq!(world::remains(&launch), Vec::<String>::new());
+}
+
+/// Calls that root may make outside, made by root inside.
+const CALLS: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define TRY(name, ...) do { long r = syscall(SYS_##name, __VA_ARGS__); printf("%s %d\n", #name, r < 0 ? errno : 0); } while (0)
+int main(void) {
+    TRY(keyctl, 0, -3, 1);
+    TRY(add_key, "user", "a", "b", 1, -3);
+    TRY(bpf, 0, 0, 0);
+    TRY(mount, "none", "/tmp", "tmpfs", 0, 0);
+    TRY(unshare, CLONE_NEWUSER);
+    TRY(setns, 0, 0);
+    TRY(perf_event_open, 0, 0, -1, -1, 0);
+    TRY(userfaultfd, 0);
+    TRY(io_uring_setup, 1, 0);
+    TRY(ptrace, 16, 1, 0, 0);
+    TRY(clone3, 0, 0);
+    TRY(getpid);
+    return 0;
+}
+"#;
+
+#[tokio::test]
+async fn every_forbidden_call_is_refused() {
+    let world = world!();
+    let source = world.dir.path().join("calls.c");
+    fs::write(&source, CALLS.replace("TRY(getpid)", "TRY(getpid, 0)")).unwrap();
+    let program = world.layer().join("calls");
+    let compiled =
+        std::process::Command::new("gcc").arg("-static").arg("-o").args([&program, &source]).status();
+    assert!(compiled.unwrap().success());
+    let text = world.output("/calls").await;
+    let said: Vec<(&str, i32)> = text
+        .lines()
+        .map(|line| line.split_once(' ').unwrap())
+        .map(|(name, errno)| (name, errno.parse().unwrap()))
+        .collect();
+    let (eperm, enosys) = (1, 38);
+    for (name, errno) in &said[..9] {
+        assert_eq!(*errno, eperm, "{name} in {text}");
+    }
+    assert_eq!(said[10], ("clone3", enosys));
+    assert_eq!(said[11], ("getpid", 0), "others work");
+    // Its own processes are its own business; others it does not even see.
+    assert_eq!(said[9].0, "ptrace");
 }
 
 #[tokio::test]

@@ -302,3 +302,45 @@ pub(crate) fn with_program(name: &str) -> TempDir {
     assert!(copied.success());
     layer
 }
+
+/// What the processor's controller counted.
+#[derive(Debug)]
+pub(crate) struct Cpu {
+    pub(crate) periods: u64,
+    pub(crate) throttled: u64,
+    pub(crate) used_micros: u64,
+}
+
+pub(crate) fn cpu(launch: &Launch) -> Cpu {
+    let stat = controller_file(launch, "cpu", "cpu.stat");
+    let of = |name: &str| {
+        let line = stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok())
+    };
+    // On v1 the use is another controller's to count, in nanoseconds.
+    let nanos = || controller_file(launch, "cpuacct", "cpuacct.usage").trim().parse::<u64>().unwrap();
+    Cpu {
+        periods: of("nr_periods").unwrap(),
+        throttled: of("nr_throttled").unwrap(),
+        used_micros: of("usage_usec").unwrap_or_else(|| nanos() / 1000),
+    }
+}
+
+/// How often the controller of processes refused one more.
+pub(crate) fn refused_forks(launch: &Launch) -> u64 {
+    let events = controller_file(launch, "pids", "pids.events");
+    events.lines().find_map(|line| line.strip_prefix("max ")?.parse().ok()).unwrap()
+}
+
+/// How many processes and threads there are.
+pub(crate) fn tasks(launch: &Launch) -> u64 {
+    controller_file(launch, "pids", "pids.current").trim().parse().unwrap()
+}
+
+/// A file of the instance's group: of the controller's own hierarchy on v1, of the one there is on v2.
+fn controller_file(launch: &Launch, controller: &str, file: &str) -> String {
+    let group = format!("freehold/{}/{file}", launch.instance);
+    let places = [format!("/sys/fs/cgroup/{controller}/{group}"), format!("/sys/fs/cgroup/{group}")];
+    let found = places.iter().find_map(|path| fs::read_to_string(path).ok());
+    found.unwrap_or_else(|| panic!("none of {places:?}"))
+}
