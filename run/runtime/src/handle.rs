@@ -5,6 +5,7 @@ use crate::{
     cgroup::Cgroup,
     exec,
     launch::InstanceDir,
+    liveness::{ShimProcess, end_forks},
     local,
     network::InstanceNetwork,
     program::Program,
@@ -24,6 +25,8 @@ use tokio::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What a shim said last may arrive after it has ended.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// The handle of a run whose shim is, or was, a process of this node.
 pub(crate) struct ShimHandle {
@@ -36,17 +39,18 @@ pub(crate) struct ShimHandle {
 }
 
 impl ShimHandle {
-    /// Of a run whose shim lives: `stream` is connected to it.
+    /// Of a run whose shim, `process`, lives: `stream` is connected to it.
     pub(crate) fn live(
         launch: Launch,
         dir: InstanceDir,
         shim: Arc<Program>,
+        process: ShimProcess,
         stream: StdStream,
     ) -> io::Result<ShimHandle> {
         stream.set_nonblocking(true)?;
         let (reports, orders) = UnixStream::from_std(stream)?.into_split();
         let (sender, state) = watch::channel(RunState::Starting);
-        tokio::spawn(follow(reports, sender, dir.clone(), launch.instance));
+        tokio::spawn(follow(reports, process, sender, dir.clone(), launch.instance));
         let (orders, network) = (Some(Mutex::new(orders)), Mutex::default());
         Ok(ShimHandle { launch, dir, shim, state, orders, network })
     }
@@ -117,12 +121,32 @@ impl Handle for ShimHandle {
 /// Turns what the shim says into states, until it says no more.
 async fn follow(
     reports: OwnedReadHalf,
+    process: ShimProcess,
     state: watch::Sender<RunState>,
     dir: InstanceDir,
     instance: InstanceId,
 ) {
     let mut lines = BufReader::new(reports).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
+    let mut lost = std::pin::pin!(async {
+        if let Err(error) = process.ended().await {
+            tracing::warn!(%instance, %error, "the shim's process cannot be watched, only its socket");
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(LAST_WORDS).await;
+    });
+    let mut open = true;
+    loop {
+        let line = tokio::select! {
+            biased;
+            line = lines.next_line(), if open => line,
+            () = &mut lost => break,
+            // Nobody follows it from here any more; the shim has nothing to do with that.
+            () = state.closed() => return,
+        };
+        let Ok(Some(line)) = line else {
+            open = false;
+            continue;
+        };
         match serde_json::from_str(&line) {
             Ok(Report::Started { pid, at }) => {
                 state.send_replace(RunState::Running { pid, since: at });
@@ -152,6 +176,9 @@ fn state_of(end: End) -> RunState {
 /// The end of a run whose shim is gone: as it recorded it, or, when it was killed, made now, by killing
 /// all it left. Nothing can be started in between: this holds the lock.
 pub(crate) fn end_of_lost(dir: &InstanceDir, instance: InstanceId, started: bool) -> End {
+    if let Err(error) = end_forks(dir, PATIENCE) {
+        tracing::error!(%instance, %error, "cannot end what a lost shim left");
+    }
     let lock = local::lock(dir, PATIENCE);
     if let Ok(end) = InstanceDir::read(&dir.end()) {
         return end;
@@ -159,10 +186,11 @@ pub(crate) fn end_of_lost(dir: &InstanceDir, instance: InstanceId, started: bool
     if let Err(error) = Cgroup::of(instance).kill(PATIENCE) {
         tracing::error!(%instance, %error, "cannot kill what a lost shim left");
     }
-    let end = if started {
+    let said = fs::read_to_string(dir.shim_log()).unwrap_or_default();
+    // One that says nothing was killed: that is no fault of what it was to start.
+    let end = if started || said.trim().is_empty() {
         End::Exited(Exit { code: None, signal: None, oom: false, at: Timestamp::now() })
     } else {
-        let said = fs::read_to_string(dir.shim_log()).unwrap_or_default();
         End::Failed { message: format!("its shim ended before it started anything: {}", said.trim()) }
     };
     if lock.is_ok()

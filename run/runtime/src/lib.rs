@@ -10,6 +10,7 @@ mod cgroup;
 mod error;
 mod handle;
 mod launch;
+mod liveness;
 mod local;
 mod netfilter;
 mod netlink;

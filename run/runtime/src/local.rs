@@ -5,6 +5,7 @@ use crate::{
     cgroup::Cgroup,
     handle::{ShimHandle, end_of_lost},
     launch::{InstanceDir, Job},
+    liveness::ShimProcess,
     netlink::Netlink,
     network::{self, Neighbourhood},
     program::Program,
@@ -94,8 +95,8 @@ impl Runtime for LocalRuntime {
     async fn start(&self, launch: &Launch) -> Result<Arc<dyn Handle>, RuntimeError> {
         let (dir, shim) = (self.dir(launch.instance), Arc::clone(&self.shim));
         let job = Job { launch: launch.clone(), logs: self.logs };
-        let stream = blocking(move || start_shim(&dir, &shim, &job)).await?;
-        self.live(launch.clone(), stream)
+        let connected = blocking(move || start_shim(&dir, &shim, &job)).await?;
+        self.live(launch.clone(), connected)
     }
 
     async fn adopt(&self) -> Result<Vec<(Launch, Arc<dyn Handle>)>, RuntimeError> {
@@ -103,8 +104,8 @@ impl Runtime for LocalRuntime {
         for instance in self.known()? {
             let dir = self.dir(instance);
             match blocking(move || find(&dir, instance)).await {
-                Ok(Some(Found::Live(launch, stream))) => {
-                    adopted.push((launch.clone(), self.live(launch, stream)?))
+                Ok(Some(Found::Live(launch, connected))) => {
+                    adopted.push((launch.clone(), self.live(launch, connected)?))
                 }
                 Ok(Some(Found::Ended(launch, end))) => {
                     let (dir, shim) = (self.dir(instance), Arc::clone(&self.shim));
@@ -140,9 +141,9 @@ impl Runtime for LocalRuntime {
 }
 
 impl LocalRuntime {
-    fn live(&self, launch: Launch, stream: UnixStream) -> Result<Arc<dyn Handle>, RuntimeError> {
+    fn live(&self, launch: Launch, (process, stream): Connected) -> Result<Arc<dyn Handle>, RuntimeError> {
         let (instance, dir) = (launch.instance, self.dir(launch.instance));
-        let handle = ShimHandle::live(launch, dir, Arc::clone(&self.shim), stream)
+        let handle = ShimHandle::live(launch, dir, Arc::clone(&self.shim), process, stream)
             .map_err(|source| RuntimeError::Shim { instance, source })?;
         Ok(Arc::new(handle))
     }
@@ -190,7 +191,10 @@ fn lock_of_ended(dir: &InstanceDir, busy: RuntimeError) -> Result<File, RuntimeE
     }
 }
 
-fn start_shim(dir: &InstanceDir, shim: &Program, job: &Job) -> Result<UnixStream, RuntimeError> {
+/// A shim that lives, and a connection to it.
+type Connected = (ShimProcess, UnixStream);
+
+fn start_shim(dir: &InstanceDir, shim: &Program, job: &Job) -> Result<Connected, RuntimeError> {
     let instance = job.launch.instance;
     check(&job.launch)?;
     fs::create_dir_all(&dir.0).map_err(RuntimeError::file("make", &dir.0))?;
@@ -203,8 +207,9 @@ fn start_shim(dir: &InstanceDir, shim: &Program, job: &Job) -> Result<UnixStream
     fs::set_permissions(dir.socket(), Permissions::from_mode(0o600))
         .map_err(RuntimeError::file("protect", dir.socket()))?;
     let log = File::create(dir.shim_log()).map_err(RuntimeError::file("make", dir.shim_log()))?;
-    spawn(shim, dir, listener.into(), lock.into(), log.into())?;
-    connect(dir).map_err(|source| RuntimeError::Shim { instance, source })
+    let process = spawn(shim, dir, listener.into(), lock.into(), log.into())?;
+    let stream = connect(dir).map_err(|source| RuntimeError::Shim { instance, source })?;
+    Ok((process, stream))
 }
 
 /// What the types of a launch do not rule out.
@@ -232,13 +237,14 @@ fn spawn(
     listener: OwnedFd,
     lock: OwnedFd,
     log: OwnedFd,
-) -> Result<(), RuntimeError> {
+) -> Result<ShimProcess, RuntimeError> {
     let mut command = shim.command(&dir.0);
     command.stdin(listener).stdout(lock).stderr(log);
-    let mut child =
-        command.spawn().map_err(|source| RuntimeError::Spawn { program: shim.name().to_owned(), source })?;
+    let failed = |source| RuntimeError::Spawn { program: shim.name().to_owned(), source };
+    let mut child = command.spawn().map_err(failed)?;
+    let process = ShimProcess::child(child.id().unwrap_or_default()).map_err(failed)?;
     tokio::spawn(async move { child.wait().await });
-    Ok(())
+    Ok(process)
 }
 
 fn connect(dir: &InstanceDir) -> io::Result<UnixStream> {
@@ -256,7 +262,7 @@ fn at_short_path<T>(path: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> io
 }
 
 enum Found {
-    Live(Launch, UnixStream),
+    Live(Launch, Connected),
     Ended(Launch, crate::wire::End),
 }
 
@@ -272,10 +278,12 @@ fn find(dir: &InstanceDir, instance: InstanceId) -> Result<Option<Found>, Runtim
             drop(lock);
             Ok(Some(Found::Ended(launch, end_of_lost(dir, instance, true))))
         }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => match connect(dir) {
-            Ok(stream) => Ok(Some(Found::Live(launch, stream))),
-            Err(_) => Ok(Some(Found::Ended(launch, end_of_lost(dir, instance, true)))),
-        },
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            match (ShimProcess::find(dir), connect(dir)) {
+                (Some(process), Ok(stream)) => Ok(Some(Found::Live(launch, (process, stream)))),
+                _ => Ok(Some(Found::Ended(launch, end_of_lost(dir, instance, true)))),
+            }
+        }
         Err(source) => Err(RuntimeError::File { verb: "lock", path: dir.lock(), source }),
     }
 }

@@ -98,6 +98,25 @@ async fn a_shim_killed_while_no_agent_looked_is_found_by_adoption() {
     assert_eq!(world::remains(&launch), Vec::<String>::new());
 }
 
+/// Its fork, which waits for the rest of a container that will never come, must not pass for it.
+#[tokio::test]
+async fn a_shim_killed_while_it_starts_is_noticed_and_leaves_nothing() {
+    let world = world!();
+    for moment in 0..30 {
+        let launch = world.launch("sleep 1000");
+        let handle = world.runtime.start(&launch).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(moment)).await;
+        let shims = world::shims(&launch);
+        if let Some(shim) = shims.first() {
+            let _ = kill(*shim, Signal::SIGKILL);
+        }
+        world::over(&*handle).await;
+        assert_eq!(world::shims(&launch), vec![], "killed after {moment} ms");
+        world.runtime.remove(launch.instance).await.unwrap();
+        assert_eq!(world::remains(&launch), Vec::<String>::new());
+    }
+}
+
 #[tokio::test]
 async fn stray_signals_do_not_end_a_shim() {
     let world = world!();

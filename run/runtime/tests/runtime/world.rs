@@ -269,6 +269,20 @@ pub(crate) async fn give(session: &ExecSession, input: ExecInput) {
     session.input.send(input).await.unwrap();
 }
 
+/// The shim of an instance, and its forks; the oldest first.
+pub(crate) fn shims(launch: &Launch) -> Vec<nix::unistd::Pid> {
+    let end = format!("{}\0", launch.instance);
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let mut pids: Vec<i32> = pids
+        .filter(|entry| {
+            fs::read(entry.path().join("cmdline")).is_ok_and(|line| line.ends_with(end.as_bytes()))
+        })
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    pids.sort_unstable();
+    pids.into_iter().map(nix::unistd::Pid::from_raw).collect()
+}
+
 /// The command lines of all processes, arguments separated by zero bytes.
 pub(crate) fn processes() -> Vec<String> {
     let proc = fs::read_dir("/proc").unwrap().flatten();

@@ -1,0 +1,73 @@
+//! Whether the process of a shim lives, told by the process itself and not by its socket.
+//!
+//! A shim that is killed while it creates a container leaves a fork of itself that waits for it for
+//! ever, and holds its socket and its lock. So whoever follows a shim watches its process, and whoever
+//! clears up after one ends its forks first: they are known by their command line, which ends with the
+//! instance's directory.
+
+use crate::launch::InstanceDir;
+use rustix::process::{Pid, PidfdFlags, Signal, getsid, pidfd_open, pidfd_send_signal};
+use std::{
+    fs, io,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    time::{Duration, Instant},
+};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// The process of a shim, whatever its number comes to mean later.
+pub(crate) struct ShimProcess(OwnedFd);
+
+impl ShimProcess {
+    /// The child that was just started and not yet waited for.
+    pub(crate) fn child(pid: u32) -> io::Result<ShimProcess> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(ShimProcess(pidfd_open(pid, PidfdFlags::empty())?))
+    }
+
+    /// The shim of an instance, if one lives: its forks are not leaders of a session.
+    pub(crate) fn find(dir: &InstanceDir) -> Option<ShimProcess> {
+        let (_, process) = all(dir).into_iter().find(|(pid, _)| getsid(Some(*pid)) == Ok(*pid))?;
+        Some(ShimProcess(process))
+    }
+
+    /// Until it has ended.
+    pub(crate) async fn ended(self) -> io::Result<()> {
+        // SAFETY: an owned descriptor stays the same and open until it is dropped, with what watches it.
+        let watched = unsafe { AsyncFd::register_with_interest(self.0, Interest::READABLE)? };
+        watched.readable().await.map(drop)
+    }
+}
+
+/// Ends the shim of an instance and every fork of it that has not become something else yet.
+pub(crate) fn end_forks(dir: &InstanceDir, patience: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let left = all(dir);
+        if left.is_empty() {
+            return Ok(());
+        }
+        for (_, process) in &left {
+            let _ = pidfd_send_signal(process, Signal::KILL);
+        }
+        if Instant::now() > deadline {
+            return Err(io::Error::other("what a shim forked does not die"));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Every process whose command line ends with the directory. One that has ended has none.
+fn all(dir: &InstanceDir) -> Vec<(Pid, OwnedFd)> {
+    let mut end = vec![0];
+    end.extend(dir.0.as_os_str().as_bytes());
+    end.push(0);
+    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = pids.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    pids.filter_map(|pid| {
+        // Opened before it is looked at: the number cannot become another's in between.
+        let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).ok()?;
+        line.ends_with(&end).then_some((pid, process))
+    })
+    .collect()
+}
