@@ -31,7 +31,7 @@ check: needs-build ## Checks format, lints, arrows between crates, licences
 
 bench: needs-build needs-bench ## Measures Freehold beside its peers, writes docs/benchmarks.md
 	@$(CARGO) build --quiet --release --package freehold-cli
-	@$(CARGO) build --quiet --release --package freehold-store --example commit_bench
+	@$(CARGO) build --quiet --release --package freehold-store --example commit_bench --example grow_store
 	$(CARGO) xtask bench
 
 fmt: ## Formats the code

@@ -7,8 +7,9 @@ use std::{
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -31,7 +32,7 @@ target = 80
 
 /// A running Freehold with an image in its registry.
 pub(crate) struct Bench {
-    dir: tempfile::TempDir,
+    dir: Arc<tempfile::TempDir>,
     up: Child,
     program: PathBuf,
 }
@@ -39,7 +40,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn start() -> Result<Bench> {
         shell::run(&mut Command::new("scripts/test-images.sh"))?;
-        let dir = tempfile::tempdir_in("target")?;
+        let dir = Arc::new(tempfile::tempdir_in(fs::canonicalize("target")?)?);
         let program = fs::canonicalize("target/release/freehold")?;
         let mut command = Command::new(&program);
         command.args(["up", "--stop-apps", "--listen", API, "--data"]).arg(dir.path().join("data"));
@@ -88,8 +89,21 @@ impl Bench {
     pub(crate) fn freehold(&self, args: &[&str]) -> Result<String> {
         let mut command = Command::new(&self.program);
         shell::run(
-            command.args(args).env("FREEHOLD_HOME", self.dir.path().join("home")).current_dir(&self.dir),
+            command
+                .args(args)
+                .env("FREEHOLD_HOME", self.dir.path().join("home"))
+                .current_dir(self.dir.path()),
         )
+    }
+
+    /// Its folder, with `data`, and `freehold.toml` as [`Bench::freehold`] finds it.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Stops Freehold and leaves its folder until what is answered is dropped.
+    pub(crate) fn stop(self) -> Arc<tempfile::TempDir> {
+        self.dir.clone()
     }
 }
 

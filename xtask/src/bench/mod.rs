@@ -10,6 +10,7 @@ mod memory;
 mod pull;
 mod report;
 mod shell;
+mod start;
 
 use crate::workspace;
 use anyhow::{Context, Result, ensure};
@@ -18,7 +19,7 @@ use std::fs;
 /// Runs the comparisons that are named, or every one; needs root and what `make bench` installs. Of the page
 /// before, what was not measured is kept.
 pub(crate) fn run(names: &[String]) -> Result<()> {
-    const NAMES: [&str; 6] = ["commits", "memory", "deploy", "exec", "logs", "pull"];
+    const NAMES: [&str; 7] = ["commits", "memory", "deploy", "exec", "logs", "pull", "start"];
     for name in names {
         ensure!(NAMES.contains(&name.as_str()), "there is no bench `{name}`, only {}", NAMES.join(", "));
     }
@@ -27,7 +28,8 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     std::env::set_current_dir(&root)?;
     ensure!(
         fs::exists("target/release/freehold")?
-            && (!wanted("commits") || fs::exists("target/release/examples/commit_bench")?),
+            && (!wanted("commits") || fs::exists("target/release/examples/commit_bench")?)
+            && (!wanted("start") || fs::exists("target/release/examples/grow_store")?),
         "run `make bench`, which builds what is measured"
     );
     let mut report = report::Report::default();
@@ -39,6 +41,9 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     }
     if wanted("pull") {
         pull::measure(&mut report).context("pulls")?;
+    }
+    if wanted("start") {
+        start::measure(&mut report).context("start")?;
     }
     let text = report.markdown()?;
     print!("{text}");

@@ -1,11 +1,19 @@
-//! `kill -9` of `freehold up` at random moments of deploys, and what must hold after each restart:
-//! the receipt reaches a verdict, and no instance is orphaned or doubled.
+//! `kill -9` at random moments of deploys, a hundred in all: of `freehold up`, of what it started (the
+//! processes that hold instances, and the instances), of both. What must hold after each: the receipt
+//! reaches a verdict, and no instance is orphaned, doubled or lost.
 
 use crate::world::{World, wait_for};
 use std::{process::Stdio, time::Duration};
 
-const ROUNDS: u64 = 20;
 const COUNT: usize = 2;
+
+/// Whom `kill -9` meets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Victim {
+    Up,
+    Children,
+    Both,
+}
 
 fn manifest(round: u64) -> String {
     format!(
@@ -31,6 +39,20 @@ target = 8080
 
 #[test]
 fn a_killed_control_plane_finishes_what_it_began() {
+    survives(Victim::Up, 34);
+}
+
+#[test]
+fn killed_instances_come_back() {
+    survives(Victim::Children, 33);
+}
+
+#[test]
+fn a_machine_on_which_everything_is_killed_recovers() {
+    survives(Victim::Both, 33);
+}
+
+fn survives(victim: Victim, rounds: u64) {
     let Some(mut world) = World::start() else { return };
     world.push_busybox("busy:1");
     let file = world.write("freehold.toml", &manifest(0));
@@ -39,24 +61,31 @@ fn a_killed_control_plane_finishes_what_it_began() {
     let seed = seed();
     eprintln!("moments come from FREEHOLD_SEED={seed}");
     let mut random = seed;
-    for round in 1..=ROUNDS {
+    for round in 1..=rounds {
         let file = world.write("freehold.toml", &manifest(round));
         let mut deploy = world.command(crate::world::FREEHOLD);
         deploy.args(["deploy", "-f", &file, "--detach"]).stdout(Stdio::null()).stderr(Stdio::null());
         let mut deploy = deploy.spawn().unwrap();
         random = next(random);
-        std::thread::sleep(Duration::from_millis(random % 1500));
-        world.kill();
+        std::thread::sleep(Duration::from_millis(random % 1000));
+        if victim != Victim::Children {
+            world.kill();
+        }
+        if victim != Victim::Up {
+            world.kill_instances();
+        }
         deploy.wait().unwrap();
-        world.up(&[]);
-        holds_after_restart(&world, round);
+        if victim != Victim::Children {
+            world.up(&[]);
+        }
+        holds(&world, round);
     }
 
     world.freehold(&["app", "delete", "busy", "-y"]).ok();
     wait_for("every trace to vanish", || world.traces(), |traces| traces.is_empty());
 }
 
-fn holds_after_restart(world: &World, round: u64) {
+fn holds(world: &World, round: u64) {
     for receipt in world.json(&["receipt", "list", "-a", "busy"]).as_array().unwrap() {
         let id = receipt["id"].as_str().unwrap();
         let ended = world.freehold(&["receipt", id, "--wait", "--json"]);

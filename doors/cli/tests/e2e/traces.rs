@@ -35,23 +35,34 @@ impl World {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let ours = |line: &&str| line.contains(data.to_str().unwrap());
         Traces {
-            shims: shims(&data),
+            shims: shims(&data).into_iter().map(|(_, line)| line).collect(),
             cgroups: cgroups(&data),
             links: names.filter(|name| name != "lo").collect(),
             mounts: mounts.lines().filter(ours).map(str::to_owned).collect(),
             instances: names_in(&data.join("instances")),
         }
     }
+
+    /// `kill -9` of everything that instances consist of: the processes that hold them, and their own.
+    pub(crate) fn kill_instances(&self) {
+        let held = cgroups(&self.data()).into_iter().flat_map(|group| {
+            let listed = fs::read_to_string(format!("{group}/cgroup.procs")).unwrap_or_default();
+            listed.lines().map(str::to_owned).collect::<Vec<_>>()
+        });
+        for pid in shims(&self.data()).into_iter().map(|(pid, _)| pid).chain(held) {
+            let _ = Command::new("kill").args(["-9", &pid]).stderr(std::process::Stdio::null()).status();
+        }
+    }
 }
 
-/// The command lines of shims of instances under `data`.
-fn shims(data: &Path) -> Vec<String> {
+/// The process ids and command lines of shims of instances under `data`.
+fn shims(data: &Path) -> Vec<(String, String)> {
     let needle = format!("{}/instances/", data.display());
-    let lines = names_in(Path::new("/proc"))
-        .into_iter()
-        .filter_map(|pid| fs::read(format!("/proc/{pid}/cmdline")).ok());
-    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-    lines.filter(|line| line.contains(&needle)).collect()
+    let lines = names_in(Path::new("/proc")).into_iter().filter_map(|pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        Some((pid, String::from_utf8_lossy(&line).replace('\0', " ")))
+    });
+    lines.filter(|(_, line)| line.contains(&needle)).collect()
 }
 
 /// The cgroups, in all hierarchies, of every instance that ever ran from `data`: each has left a log.
