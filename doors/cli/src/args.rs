@@ -3,7 +3,7 @@
 use crate::{
     commands::{
         cancel, completions, deploy, describe, diff, doctor, drill, events, exec, image, import, init, logs,
-        noun, plan, receipt, rollback, status, up,
+        noun, plan, receipt, rollback, status, up, upgrade,
     },
     failure::Outcome,
     output::Out,
@@ -64,6 +64,8 @@ pub(crate) enum Command {
     /// Turns what other tools read into a manifest.
     #[command(subcommand)]
     Import(import::Command),
+    /// Puts another version in the place of the one that runs here; instances go on running.
+    Upgrade(upgrade::Args),
     /// Shows what a deploy would change, and changes nothing.
     Plan(plan::Args),
     /// Shows what differs between releases, the manifest, and what runs.

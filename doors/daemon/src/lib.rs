@@ -6,8 +6,10 @@
 mod bootstrap;
 mod collect;
 mod control;
+mod data;
 mod node;
 mod serve;
 mod up;
 
-pub use up::{Options, Ready, run};
+pub use data::{Format, Running};
+pub use up::{Ended, Options, Ready, run};

@@ -1,6 +1,11 @@
 //! `freehold up`: starts every part in order, says when all are ready, stops them in reverse.
 
-use crate::{bootstrap, collect, control::LocalControl, node, serve};
+use crate::{
+    bootstrap, collect,
+    control::LocalControl,
+    data::{self, Running},
+    node, serve,
+};
 use anyhow::{Context, Result};
 use freehold_agent::{Agent, AgentConfig, NameServers};
 use freehold_api::ApiState;
@@ -15,7 +20,6 @@ use freehold_store::SqliteStore;
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -57,15 +61,24 @@ pub struct Ready {
     pub new_token: Option<String>,
 }
 
-/// Runs until SIGTERM or SIGINT. `on_ready` is called once, when every part is ready.
+/// Why [`run`] came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// SIGTERM or SIGINT asked for it.
+    Stopped,
+    /// SIGUSR2 asked for it: the program was replaced and is to be started again in this process.
+    Renew,
+}
+
+/// Runs until SIGTERM, SIGINT or SIGUSR2. `on_ready` is called once, when every part is ready.
 ///
 /// # Errors
 /// When a part cannot be started, or the store cannot be closed.
-pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) -> Result<()> {
+pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) -> Result<Ended> {
     let mut stop = StopSignals::listen()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     allow_many_files();
-    make_private_folders(&options.data)?;
+    data::prepare(&options.data)?;
     let sqlite = Arc::new(SqliteStore::open(options.data.join("state.db"), clock.clone())?);
     // Before the token is made: it is shown once, so not by a start that comes to nothing.
     let listener = listen(options.listen).await?;
@@ -80,15 +93,40 @@ pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) 
         new_token: token_file.is_new.then(|| token_file.token.reveal().to_owned()),
     };
     on_ready(&ready)?;
+    let noted = running(&ready)?.note(&options.data)?;
+    tell_service_manager(&[sd_notify::NotifyState::Ready]);
     tracing::debug!(url = ready.url, "ready");
-    stop.wait().await;
-    tracing::info!(stop_apps = options.stop_apps, "stopping");
+    let ended = stop.wait().await;
+    drop(noted);
+    if ended == Ended::Stopped {
+        tell_service_manager(&[sd_notify::NotifyState::Stopping]);
+    }
+    // Whoever renews the program wants its instances to go on.
+    let stop_apps = options.stop_apps && ended == Ended::Stopped;
+    tracing::info!(stop_apps, ?ended, "stopping");
     tokio::select! {
-        () = house.stop(options.stop_apps) => {}
-        () = stop.wait() => anyhow::bail!("stopped at once by a second signal; instances go on running"),
+        () = house.stop(stop_apps) => {}
+        _ = stop.wait() => anyhow::bail!("stopped at once by a second signal; instances go on running"),
     }
     sqlite.close().await;
-    Ok(())
+    Ok(ended)
+}
+
+fn running(ready: &Ready) -> Result<Running> {
+    Ok(Running {
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        program: std::env::current_exe().context("cannot find this program's file")?,
+        url: ready.url.clone(),
+        since: jiff::Timestamp::now(),
+    })
+}
+
+/// Nothing, unless systemd started this.
+fn tell_service_manager(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "cannot tell the service manager");
+    }
 }
 
 /// Every part that runs.
@@ -190,18 +228,6 @@ async fn listen(address: SocketAddr) -> Result<TcpListener> {
     listening.with_context(|| format!("cannot listen on {address}: choose another address with --listen"))
 }
 
-/// The data directory and what its parts keep there, made with mode 0700. The mode of a data directory
-/// that exists is its owner's business: images and logs are private in it all the same.
-fn make_private_folders(data: &Path) -> Result<()> {
-    let mut private = fs::DirBuilder::new();
-    private.recursive(true).mode(0o700);
-    for folder in [data.to_owned(), data.join("images"), data.join("agent"), data.join("instances")] {
-        let made = private.create(&folder);
-        made.with_context(|| format!("cannot make the data directory {}", folder.display()))?;
-    }
-    Ok(())
-}
-
 /// Connections are files: what a shell allows by default is soon used up. A machine that refuses keeps
 /// what it has.
 fn allow_many_files() {
@@ -243,19 +269,22 @@ impl Drop for PidFile {
 struct StopSignals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    renew: tokio::signal::unix::Signal,
 }
 
 impl StopSignals {
     fn listen() -> Result<StopSignals> {
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
-        Ok(StopSignals { terminate, interrupt })
+        let renew = signal(SignalKind::user_defined2())?;
+        Ok(StopSignals { terminate, interrupt, renew })
     }
 
-    async fn wait(&mut self) {
+    async fn wait(&mut self) -> Ended {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Ended::Stopped,
+            _ = self.interrupt.recv() => Ended::Stopped,
+            _ = self.renew.recv() => Ended::Renew,
         }
     }
 }

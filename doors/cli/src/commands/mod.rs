@@ -22,6 +22,7 @@ pub(crate) mod rollback;
 pub(crate) mod status;
 mod terminal;
 pub(crate) mod up;
+pub(crate) mod upgrade;
 
 use crate::{
     args::{Command, Globals},
@@ -40,6 +41,7 @@ pub(crate) fn terminal_width() -> usize {
 pub(crate) fn run(command: Command, globals: Globals) -> Outcome<ExitCode> {
     match command {
         Command::Up(args) => up::run(args, &globals).map(done),
+        Command::Upgrade(args) => upgrade::run(args, &globals).map(done),
         Command::Completions(args) => completions::run(args).map(done),
         Command::Init(args) => init::run(args, &globals).map(done),
         Command::Import(command) => import::run(command, &globals),
@@ -88,7 +90,11 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Secret(command) => noun::run(Kind::Secret, command, session).await,
         Command::Drill(command) => drill::run(command, session).await,
         Command::Doctor(_) => doctor::run(session).await,
-        Command::Up(_) | Command::Completions(_) | Command::Init(_) | Command::Import(_) => {
+        Command::Up(_)
+        | Command::Upgrade(_)
+        | Command::Completions(_)
+        | Command::Init(_)
+        | Command::Import(_) => {
             unreachable!("they need no server")
         }
     }

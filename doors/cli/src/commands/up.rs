@@ -9,7 +9,7 @@ use crate::{
     failure::{Failure, Outcome},
     output::{Out, Paint},
 };
-use freehold_daemon::{Options, Ready};
+use freehold_daemon::{Ended, Options, Ready};
 use std::{
     env,
     io::IsTerminal,
@@ -21,7 +21,8 @@ use tracing_subscriber::EnvFilter;
 /// Flags of `up`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Control plane, node and endpoints run in this one process until SIGTERM or Ctrl-C. Instances go on
+Control plane, node and endpoints run in this one process until SIGTERM or Ctrl-C; SIGUSR2 starts the
+program anew in its place (see `freehold upgrade`). Instances go on
 running without it, and are taken over again by the next start, unless --stop-apps is given.
 
 Examples:
@@ -54,6 +55,8 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
         name_servers: args.dns,
         stop_apps: args.stop_apps,
     };
+    // Asked now: once the file is replaced, the kernel calls it deleted.
+    let program = env::current_exe().map_err(|error| Failure::local("find this program's file", error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -62,7 +65,16 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
         announce(ready, Out::new(globals.json)).map_err(as_error)
     }));
     runtime.shutdown_background();
-    served.map_err(|error| Failure::local("run Freehold", format!("{error:#}")))
+    match served.map_err(|error| Failure::local("run Freehold", format!("{error:#}")))? {
+        Ended::Stopped => Ok(()),
+        Ended::Renew => Err(Failure::local("start the new version", start_again(&program))),
+    }
+}
+
+/// Starts what is by now in the place of this program, in this very process; answers only if that fails.
+fn start_again(program: &Path) -> std::io::Error {
+    use std::os::unix::process::CommandExt;
+    std::process::Command::new(program).args(env::args_os().skip(1)).exec()
 }
 
 /// An address, and port 53 where none is given.

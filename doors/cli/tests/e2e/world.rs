@@ -71,10 +71,20 @@ impl World {
         self.wait_ready();
     }
 
+    /// The same with a program file of the machine's own, which may be replaced.
+    pub(crate) fn up_from(&mut self, program: &Path) {
+        self.spawn_up(program.as_os_str(), &[]);
+        self.wait_ready();
+    }
+
     pub(crate) fn up_without_waiting(&mut self, more: &[&str]) {
+        self.spawn_up(FREEHOLD.as_ref(), more);
+    }
+
+    fn spawn_up(&mut self, program: &std::ffi::OsStr, more: &[&str]) {
         assert!(self.up.is_none(), "freehold up runs already");
         let log = fs::File::options().create(true).append(true).open(self.path("up.log")).unwrap();
-        let mut command = self.command(FREEHOLD);
+        let mut command = self.command(program);
         command.args(["up", "--listen", API, "--data"]).arg(self.data()).args(more);
         command.stdout(log.try_clone().unwrap()).stderr(log);
         self.up = Some(command.spawn().unwrap());
