@@ -68,7 +68,7 @@ fn an_upgrade_in_place_keeps_instances_running() {
     for (wrong, says) in [("/bin/true", "does not say its version"), ("/no/such", "No such file")] {
         world.freehold(&["upgrade", wrong, "--data", &data]).exits(2).says(says);
     }
-    let newer =
+    let older =
         script(&world, "old", "#!/bin/sh\necho '{\"freehold\":{\"format\":0,\"version\":\"0.0.9\"}}'\n");
     world.freehold(&["upgrade", &older, "--data", &data]).exits(5).says("reads formats up to 0");
     world.freehold(&["upgrade", FREEHOLD, "--data", "/tmp"]).exits(4).says("no Freehold runs over");
