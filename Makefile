@@ -6,7 +6,7 @@ export FREEHOLD_DATA ?= $(CURDIR)/target/freehold
 RELEASE := target/release/freehold
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test check bench fmt needs-build needs-test needs-bench
+.PHONY: help up down test check bench deb fmt needs-build needs-test needs-bench
 
 help: ## Lists these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ bench: needs-build needs-bench ## Measures Freehold beside its peers, writes doc
 	@$(CARGO) build --quiet --release --package freehold-store --example commit_bench --example grow_store
 	$(CARGO) xtask bench
 
+deb: needs-build ## Builds the Debian package, target/debian/freehold_*.deb
+	@scripts/deb.sh
+
 fmt: ## Formats the code
 	$(CARGO) fmt --all
 
@@ -45,6 +48,7 @@ needs-test:
 	@scripts/needs.sh "to test the Go template of freehold init" golang-go
 	@scripts/needs.sh "to test (images from ordinary tools, a small root file system, a client, a name server, to look at the packet filter)" \
 	    skopeo umoci mmdebstrap busybox-static curl jq iproute2 procps util-linux dnsmasq-base bind9-dnsutils nftables
+	@scripts/needs.sh "to hold the server to its OpenAPI document (schemathesis)" python3-venv
 
 needs-bench:
 	@scripts/needs.sh "to compare (podman, etcd, skopeo and umoci are the peers; a registry serves both)" \

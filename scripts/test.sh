@@ -14,3 +14,6 @@ if command -v cargo-nextest >/dev/null; then
 else
     cargo test --quiet --workspace --lib --bins --tests --examples --no-fail-fast
 fi
+
+echo "holding the server to its OpenAPI document (schemathesis)"
+scripts/contract.sh target/release/freehold

@@ -35,9 +35,7 @@ pub(crate) struct Keys {
 
 impl Keys {
     fn parse(query: &str) -> Keys {
-        let pairs = form_urlencoded::parse(query.as_bytes()).into_owned();
-        // `a=` means the same as no `a` at all, so that callers can leave fields of a form empty.
-        let rest = pairs.filter(|(_, value)| !value.is_empty()).collect();
+        let rest = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         Keys { rest, known: vec![], mistakes: vec![] }
     }
 
@@ -155,11 +153,11 @@ mod tests {
     }
 
     #[test]
-    fn values_are_decoded_and_empty_ones_do_not_count() {
-        let text = failure("label=a%3Db&label=c+d&name=", |keys| {
+    fn values_are_decoded_and_empty_ones_are_values() {
+        let text = failure("label=a%3Db&label=c+d&limit=", |keys| {
             assert_eq!(keys.many("label"), ["a=b", "c d"]);
-            assert_eq!(keys.optional::<String>("name"), None);
+            keys.number("limit", 1..=9);
         });
-        assert_eq!(text, "");
+        assert!(text.contains("limit: ``: must be a whole number"), "{text}");
     }
 }

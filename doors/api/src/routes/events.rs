@@ -16,7 +16,7 @@ use freehold_model::{AnyId, Code, Event, Problem, Seq};
 use freehold_reconcile::{StoreError, watch_from};
 use futures::{Stream, StreamExt as _, future::ready};
 use std::time::Duration;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 /// How many events a page has when nothing is said, and at most.
 const PAGE: u64 = 100;
@@ -88,10 +88,21 @@ impl FromParams for WatchParams {
     }
 }
 
+/// One server-sent event.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "what it looks like is written by axum")]
+pub(crate) struct SentEvent {
+    /// The sequence number.
+    id: String,
+    /// The event as JSON, as `GET /v1/events` lists it.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
 /// Streams events as server-sent events: `id` is the sequence number, `data` the event as JSON.
 #[utoipa::path(get, path = "/v1/watch", operation_id = "watch_events", tag = "state", params(WatchParams,
     ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was handled")),
-    responses((status = 200, description = "Events as they come", content_type = "text/event-stream", body = Event)))]
+    responses((status = 200, description = "Events as they come", content_type = "text/event-stream", body = SentEvent)))]
 pub(crate) async fn watch(
     State(api): State<Api>,
     Params(watch): Params<WatchParams>,
