@@ -91,7 +91,7 @@ pub(crate) fn prepare(data: &Path) -> Result<()> {
         tracing::info!(format = number + 2, "migrated the data directory");
         write(data, &Format { format: number as u32 + 2, ..Format::own() })?;
     }
-    if found != Some(Format::own()) {
+    if found != Some(Format::own()) || !Format::file(data).exists() {
         write(data, &Format::own())?;
     }
     Ok(())
@@ -178,6 +178,8 @@ mod tests {
         assert_eq!(Format::of(dir.path()).unwrap(), None);
         fs::write(dir.path().join("state.db"), "").unwrap();
         assert_eq!(Format::of(dir.path()).unwrap().unwrap().format, 1);
+        prepare(dir.path()).unwrap();
+        assert!(Format::file(dir.path()).exists());
     }
 
     #[test]
