@@ -25,13 +25,13 @@ async fn every_page(world: &World, order: &str) -> Vec<String> {
     let mut after = String::new();
     loop {
         let (status, page) =
-            world.get(&format!("/v1/resources?kind=app&limit=3&order={order}&after={after}")).await;
+            world.get(&format!("/v1/resources?kind=app&limit=3&order={order}{after}")).await;
         assert_eq!(status, StatusCode::OK);
         let items = page["items"].as_array().unwrap();
         assert!(items.len() <= 3);
         seen.extend(items.iter().map(|item| item["id"].as_str().unwrap().to_owned()));
         match page["next"].as_str() {
-            Some(next) => after = next.to_owned(),
+            Some(next) => after = format!("&after={next}"),
             None => return seen,
         }
     }
