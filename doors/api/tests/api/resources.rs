@@ -24,8 +24,7 @@ async fn every_page(world: &World, order: &str) -> Vec<String> {
     let mut seen = vec![];
     let mut after = String::new();
     loop {
-        let (status, page) =
-            world.get(&format!("/v1/resources?kind=app&limit=3&order={order}{after}")).await;
+        let (status, page) = world.get(&format!("/v1/resources?kind=app&limit=3&order={order}{after}")).await;
         assert_eq!(status, StatusCode::OK);
         let items = page["items"].as_array().unwrap();
         assert!(items.len() <= 3);
