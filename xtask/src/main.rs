@@ -12,6 +12,7 @@ fn main() -> Result<()> {
         Some("arrows") => arrows::check(),
         Some("shape") => shape::print(),
         Some("bench") => bench::run(&std::env::args().skip(2).collect::<Vec<_>>()),
+        Some("load") => bench::load(&std::env::args().skip(2).collect::<Vec<_>>()),
         _ => bail!("usage: cargo xtask arrows | shape | bench [NAME…]"),
     }
 }

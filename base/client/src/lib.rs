@@ -3,6 +3,7 @@
 //! One [`Client`] speaks to one server. Every method is one route of the HTTP API and answers with the
 //! types of `freehold-model`; what goes wrong is a [`ClientError`], which knows its exit code.
 
+mod endpoints;
 mod error;
 mod exec;
 mod http;
@@ -14,6 +15,7 @@ mod resources;
 mod sse;
 mod watch;
 
+pub use endpoints::AccessLog;
 pub use error::ClientError;
 pub use exec::{ExecFrame, ExecInput, ExecOutput};
 pub use http::Client;

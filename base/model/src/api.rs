@@ -1,6 +1,7 @@
 //! Bodies of the HTTP API that are not resources: requests, summaries, what a machine can do.
 
 use crate::manifest::Driver;
+use crate::traffic::EndpointTraffic;
 use crate::{AnyResource, Bytes, Digest, Event, Manifest, Millis, Name, Phase, Step, id::*};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -108,6 +109,9 @@ pub struct Description {
     pub children: Vec<AnyResource>,
     /// The last events about it, the newest first.
     pub events: Vec<Event>,
+    /// Of an endpoint: what it has carried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<EndpointTraffic>,
 }
 
 /// How an env is, at a glance.
@@ -195,6 +199,9 @@ pub struct EndpointSummary {
     pub addresses: Vec<String>,
     /// Why not.
     pub message: Option<String>,
+    /// What it has carried; absent while the edge does not know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<EndpointTraffic>,
 }
 
 /// One image of the built-in registry, at a glance.

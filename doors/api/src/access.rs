@@ -22,6 +22,8 @@ const TABLE: &[(Method, &str, Action)] = &[
     (Method::GET, "/v1/doctor", Action::Read),
     (Method::POST, "/v1/drills/egress", Action::Exec),
     (Method::GET, "/v1/logs", Action::ReadLogs),
+    (Method::GET, "/v1/endpoints/{id}/traffic", Action::Read),
+    (Method::GET, "/v1/endpoints/{id}/access", Action::ReadLogs),
     (Method::GET, "/v1/instances/{id}/exec", Action::Exec),
     (Method::POST, "/v1/plans", Action::Plan),
     (Method::POST, "/v1/operations", Action::Deploy),

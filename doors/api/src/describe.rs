@@ -22,6 +22,7 @@ pub(crate) fn describe(view: &dyn View, id: AnyId) -> Result<Option<Description>
         children: children(view, id)?,
         events: view.last_events(EVENTS, Some(id))?,
         resource,
+        traffic: None,
     }))
 }
 

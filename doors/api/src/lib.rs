@@ -20,7 +20,7 @@ mod routes;
 mod scope;
 mod state;
 
-pub use port::{LogLines, LogSelection, LogTrail, NodePort};
+pub use port::{AccessLines, EdgePort, LogLines, LogSelection, LogTrail, NodePort};
 pub use state::ApiState;
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
@@ -68,6 +68,8 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::receipts::cancel))
         .routes(routes!(routes::summaries::list))
         .routes(routes!(routes::logs::read))
+        .routes(routes!(routes::endpoints::traffic))
+        .routes(routes!(routes::endpoints::access))
         .routes(routes!(routes::exec::exec))
         .routes(routes!(routes::images::list, routes::images::remove))
         .routes(routes!(routes::images::inspect))

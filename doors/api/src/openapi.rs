@@ -1,6 +1,6 @@
 //! The OpenAPI document: what the routes say of themselves, and what is true of all of them.
 
-use freehold_model::{Problem, api, exec, kinds, logs, resource};
+use freehold_model::{Problem, api, exec, kinds, logs, resource, traffic};
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -22,14 +22,14 @@ use utoipa::{
     tags(
         (name = "state", description = "Resources of every kind, and the events that changed them"),
         (name = "run", description = "Apps: plans, operations, receipts, instances"),
-        (name = "watch", description = "What workloads print"),
+        (name = "watch", description = "What workloads print, and what endpoints carry"),
         (name = "images", description = "The built-in registry; /v2 speaks the OCI distribution protocol 1.1"),
         (name = "server", description = "The server itself"),
     ),
     security(("bearer" = []), ("basic" = [])),
     modifiers(&SignIn),
     components(schemas(
-        Problem, api::Change, exec::ExecRequest, logs::LogLine, resource::Condition,
+        Problem, api::Change, exec::ExecRequest, logs::LogLine, traffic::EndpointTraffic, traffic::AccessLine, resource::Condition,
         kinds::OrgSpec, kinds::OrgStatus, kinds::ProjectSpec, kinds::ProjectStatus,
         kinds::AppSpec, kinds::AppStatus, kinds::EnvSpec, kinds::EnvStatus,
         kinds::ReleaseSpec, kinds::ReleaseStatus, kinds::RolloutSpec, kinds::RolloutStatus,

@@ -1,8 +1,14 @@
-//! The port through which the API reaches what runs on nodes: logs and exec.
+//! The ports through which the API reaches what runs on nodes: logs and exec, and what endpoints carry.
 //!
-//! The daemon implements it on the agent. Everything else that the API says comes from the store.
+//! The daemon implements them on the agent and the edge. Everything else that the API says comes from the store.
 
-use freehold_model::{EnvId, InstanceId, Name, Problem, drill::EgressTry, exec::ExecRequest, logs::LogQuery};
+use freehold_model::{
+    EndpointId, EnvId, InstanceId, Name, Problem,
+    drill::EgressTry,
+    exec::ExecRequest,
+    logs::LogQuery,
+    traffic::{AccessLine, AccessQuery, EndpointTraffic},
+};
 use freehold_runtime::{ExecSession, logs::LogBatch};
 use futures::stream::BoxStream;
 use jiff::Timestamp;
@@ -59,4 +65,16 @@ pub trait NodePort: Send + Sync + 'static {
     /// # Errors
     /// A problem as the caller shall see it: the instance does not run here, there is no such program.
     async fn exec(&self, instance: InstanceId, request: ExecRequest) -> Result<ExecSession, Problem>;
+}
+
+/// Lines of an access log, the oldest first, in chunks.
+pub type AccessLines = BoxStream<'static, Result<Vec<AccessLine>, Problem>>;
+
+/// What the edge tells the API.
+pub trait EdgePort: Send + Sync + 'static {
+    /// What an endpoint has carried; `None` if the edge does not know it.
+    fn traffic(&self, endpoint: EndpointId) -> Option<EndpointTraffic>;
+
+    /// The lines of an endpoint's access log that `query` wants.
+    fn access(&self, endpoint: EndpointId, query: AccessQuery) -> AccessLines;
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Answer, Failure},
-    port::NodePort,
+    port::{EdgePort, NodePort},
 };
 use freehold_identity::Tokens;
 use freehold_image::ImageStore;
@@ -19,6 +19,8 @@ pub struct ApiState {
     pub images: ImageStore,
     /// What runs on nodes.
     pub agent: Arc<dyn NodePort>,
+    /// What endpoints carry.
+    pub edge: Arc<dyn EdgePort>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Whom to let in.

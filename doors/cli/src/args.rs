@@ -2,7 +2,7 @@
 
 use crate::{
     commands::{
-        cancel, completions, deploy, describe, diff, doctor, drill, events, exec, image, import, init, logs,
+        cancel, completions, deploy, describe, diff, doctor, drill, endpoint, events, exec, image, import, init, logs,
         noun, plan, receipt, rollback, status, up, upgrade,
     },
     failure::Outcome,
@@ -101,7 +101,7 @@ pub(crate) enum Command {
     Env(noun::Command),
     /// Endpoints: the ports where apps are reached.
     #[command(subcommand)]
-    Endpoint(noun::Command),
+    Endpoint(endpoint::Command),
     /// Instances: single containers and processes.
     #[command(subcommand)]
     Instance(noun::Command),

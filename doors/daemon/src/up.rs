@@ -4,7 +4,7 @@ use crate::{
     bootstrap, collect,
     control::LocalControl,
     data::{self, Running},
-    node, serve,
+    edge, node, serve,
 };
 use anyhow::{Context, Result};
 use freehold_agent::{Agent, AgentConfig, NameServers};
@@ -176,6 +176,7 @@ impl House {
             store,
             images,
             agent: Arc::new(node::Door::new(agent.clone(), address.port())),
+            edge: Arc::new(edge::Window(edge.observer())),
             clock,
             tokens,
             ready: is_ready,

@@ -7,10 +7,13 @@ mod etcd;
 mod exec;
 mod logs;
 mod memory;
+mod proxy;
 mod pull;
 mod report;
 mod shell;
 mod start;
+
+pub(crate) use proxy::load::run as load;
 
 use crate::workspace;
 use anyhow::{Context, Result, ensure};
@@ -19,7 +22,7 @@ use std::fs;
 /// Runs the comparisons that are named, or every one; needs root and what `make bench` installs. Of the page
 /// before, what was not measured is kept.
 pub(crate) fn run(names: &[String]) -> Result<()> {
-    const NAMES: [&str; 7] = ["commits", "memory", "deploy", "exec", "logs", "pull", "start"];
+    const NAMES: [&str; 8] = ["commits", "memory", "deploy", "exec", "logs", "pull", "start", "proxy"];
     for name in names {
         ensure!(NAMES.contains(&name.as_str()), "there is no bench `{name}`, only {}", NAMES.join(", "));
     }
@@ -27,7 +30,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     let (root, _) = workspace::read()?;
     std::env::set_current_dir(&root)?;
     ensure!(
-        fs::exists("target/release/freehold")?
+        (names == ["proxy"] || fs::exists("target/release/freehold")?)
             && (!wanted("commits") || fs::exists("target/release/examples/commit_bench")?)
             && (!wanted("start") || fs::exists("target/release/examples/grow_store")?),
         "run `make bench`, which builds what is measured"
@@ -44,6 +47,9 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     }
     if wanted("start") {
         start::measure(&mut report).context("start")?;
+    }
+    if wanted("proxy") {
+        proxy::measure(&mut report).context("proxy")?;
     }
     let text = report.markdown()?;
     print!("{text}");

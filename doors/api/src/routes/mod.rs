@@ -3,6 +3,7 @@
 pub(crate) mod diffs;
 pub(crate) mod doctor;
 pub(crate) mod drills;
+pub(crate) mod endpoints;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod health;

@@ -9,7 +9,7 @@ use crate::{
 };
 use axum::{Json, extract::State};
 use freehold_model::{
-    AnyId, AnyResource, Code, Kind, Problem, Query,
+    AnyId, AnyResource, Code, EndpointId, Kind, Problem, Query,
     api::{Description, ResourceList},
 };
 use std::{collections::BTreeMap, str::FromStr};
@@ -137,7 +137,9 @@ pub(crate) async fn description(
     _: Params<NoParams>,
 ) -> Answer<Json<Description>> {
     let found = api.read(move |view| Ok(describe::describe(view, id)?)).await?;
-    found.map(Json).ok_or_else(|| missing(id))
+    let mut description = found.ok_or_else(|| missing(id))?;
+    description.traffic = EndpointId::try_from(id).ok().and_then(|endpoint| api.edge.traffic(endpoint));
+    Ok(Json(description))
 }
 
 /// The answer to an id of nothing.

@@ -48,7 +48,11 @@ pub(crate) async fn list(
         let summaries: Result<Vec<_>, StoreError> = places.iter().map(|place| summary(view, place)).collect();
         Ok(summaries?)
     };
-    api.read(read).await.map(Json)
+    let mut summaries = api.read(read).await?;
+    for endpoint in summaries.iter_mut().flat_map(|env| &mut env.endpoints) {
+        endpoint.traffic = api.edge.traffic(endpoint.id);
+    }
+    Ok(Json(summaries))
 }
 
 fn summary(view: &dyn View, place: &Place) -> Result<EnvSummary, StoreError> {
@@ -134,5 +138,6 @@ fn endpoint(place: &Place, one: Endpoint) -> EndpointSummary {
         backends: one.status.backends,
         addresses: one.status.addresses,
         message: one.status.message,
+        traffic: None,
     }
 }

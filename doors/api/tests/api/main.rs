@@ -2,6 +2,7 @@
 
 mod access;
 mod drills;
+mod endpoints;
 mod exec;
 mod images;
 mod logs;

@@ -5,16 +5,17 @@ use axum::{
     body::Body,
     http::{Request, Response, StatusCode},
 };
-use freehold_api::{ApiState, LogSelection, LogTrail, NodePort};
+use freehold_api::{AccessLines, ApiState, EdgePort, LogSelection, LogTrail, NodePort};
 use freehold_identity::{Token, Tokens};
 use freehold_image::ImageStore;
 use freehold_model::{
-    Actor, AnyId, App, AppSpec, Env, EnvSpec, InstanceId, Org, OrgSpec, Problem, Project, ProjectSpec,
-    Resource, Spec, Txn,
+    Actor, AnyId, App, AppSpec, EndpointId, Env, EnvSpec, InstanceId, Org, OrgSpec, Problem, Project,
+    ProjectSpec, Resource, Spec, Txn,
     api::Doctor,
     drill::{EgressTry, Way},
     exec::ExecRequest,
     logs::LogQuery,
+    traffic::{AccessLine, AccessQuery, EndpointTraffic},
 };
 use freehold_reconcile::{Clock, MemoryStore, Store, SystemClock, SystemIds, ports::Ids as _};
 use freehold_runtime::{ExecInput, ExecOutput, ExecSession};
@@ -27,6 +28,7 @@ use tower::ServiceExt as _;
 pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) node: Arc<FakeNode>,
+    pub(crate) edge: Arc<FakeEdge>,
     pub(crate) token: Token,
     pub(crate) ready: watch::Sender<bool>,
     pub(crate) router: Router,
@@ -38,6 +40,25 @@ pub(crate) struct World {
 pub(crate) struct FakeNode {
     pub(crate) logs: Mutex<Vec<LogTrail>>,
     pub(crate) asked: Mutex<Option<(LogSelection, LogQuery)>>,
+}
+
+/// An edge that has carried what it is told.
+#[derive(Default)]
+pub(crate) struct FakeEdge {
+    pub(crate) traffic: Mutex<Option<EndpointTraffic>>,
+    pub(crate) lines: Mutex<Vec<Result<Vec<AccessLine>, Problem>>>,
+    pub(crate) asked: Mutex<Option<AccessQuery>>,
+}
+
+impl EdgePort for FakeEdge {
+    fn traffic(&self, endpoint: EndpointId) -> Option<EndpointTraffic> {
+        self.traffic.lock().unwrap().clone().filter(|traffic| traffic.endpoint == endpoint)
+    }
+
+    fn access(&self, _: EndpointId, query: AccessQuery) -> AccessLines {
+        *self.asked.lock().unwrap() = Some(query);
+        stream::iter(std::mem::take(&mut *self.lines.lock().unwrap())).boxed()
+    }
 }
 
 #[async_trait::async_trait]
@@ -99,17 +120,19 @@ impl World {
         let (ready, is_ready) = watch::channel(true);
         let store = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
         let node = Arc::new(FakeNode::default());
+        let edge = Arc::new(FakeEdge::default());
         let token = Token::generate();
         let router = freehold_api::router(ApiState {
             store: store.clone(),
             images: ImageStore::open(&folder.path().join("images")).unwrap(),
             agent: node.clone(),
+            edge: edge.clone(),
             clock: Arc::new(SystemClock),
             tokens: Tokens::admin(&token),
             ready: is_ready,
             doctor: Arc::new(|| Doctor { drivers: vec![], findings: vec![] }),
         });
-        World { store, node, token, ready, router, folder }
+        World { store, node, edge, token, ready, router, folder }
     }
 
     /// A request as the admin makes it.

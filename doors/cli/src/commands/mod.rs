@@ -7,6 +7,7 @@ pub(crate) mod describe;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod drill;
+pub(crate) mod endpoint;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod image;
@@ -79,7 +80,7 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Image(command) => image::run(command, session).await,
         Command::App(command) => noun::run_app(command, session).await,
         Command::Env(command) => noun::run(Kind::Env, command, session).await,
-        Command::Endpoint(command) => noun::run(Kind::Endpoint, command, session).await,
+        Command::Endpoint(command) => endpoint::run(command, session).await,
         Command::Instance(command) => noun::run(Kind::Instance, command, session).await,
         Command::Release(command) => noun::run(Kind::Release, command, session).await,
         Command::Rollout(command) => noun::run(Kind::Rollout, command, session).await,

@@ -38,7 +38,7 @@ pub(crate) enum AppCommand {
 #[derive(Debug, clap::Args)]
 pub(crate) struct NameArgs {
     /// Its name or its id.
-    name: String,
+    pub(super) name: String,
 }
 
 /// Flags of `app delete`.

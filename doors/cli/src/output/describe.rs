@@ -1,6 +1,6 @@
 //! One resource for people: what is wanted beside what was observed, why they differ, what happened last.
 
-use super::{Paint, event, plan::shorten, time};
+use super::{Paint, event, plan::shorten, time, traffic};
 use freehold_model::{AnyResource, Condition, api::Description};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -30,6 +30,8 @@ pub(crate) fn render(description: &Description, paint: Paint, now: Timestamp) ->
     lines.extend(section("wanted", &resource.spec, paint));
     lines.extend(section("observed", &resource.status, paint));
     lines.extend(conditions(&resource.status, paint, now));
+    let traffic = description.traffic.as_ref();
+    lines.extend(traffic.into_iter().flat_map(|traffic| traffic::counters(traffic, paint, now)));
     lines.extend(children(&description.children, paint, now));
     lines.push(paint.bold("last events"));
     let events = &description.events[..description.events.len().min(SHOWN)];

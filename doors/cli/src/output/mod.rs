@@ -13,6 +13,7 @@ mod secret;
 pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod time;
+pub(crate) mod traffic;
 mod writer;
 
 pub(crate) use paint::{Paint, Tone};

@@ -8,8 +8,9 @@ use super::{
     time,
 };
 use freehold_model::{
-    Phase,
+    Bytes, Phase,
     api::{EndpointSummary, EnvSummary, InstanceSummary},
+    traffic::EndpointTraffic,
 };
 use jiff::Timestamp;
 
@@ -106,7 +107,18 @@ fn trouble(one: &InstanceSummary, paint: Paint) -> Option<String> {
 
 /// A table of endpoints, each line after `indent` spaces.
 pub(crate) fn endpoints(endpoints: &[EndpointSummary], paint: Paint, indent: usize) -> String {
-    let mut table = Table::new(&["ENDPOINT", "APP", "PROCESS", "TARGET", "BACKENDS", "STATE", "REACHED AT"]);
+    let mut table = Table::new(&[
+        "ENDPOINT",
+        "APP",
+        "PROCESS",
+        "TARGET",
+        "BACKENDS",
+        "STATE",
+        "OPEN",
+        "IN",
+        "OUT",
+        "REACHED AT",
+    ]);
     for one in endpoints {
         let state = match (one.listening, &one.message) {
             (true, _) => cell("listening", Tone::Good),
@@ -120,10 +132,17 @@ pub(crate) fn endpoints(endpoints: &[EndpointSummary], paint: Paint, indent: usi
             one.target.to_string().into(),
             one.backends.to_string().into(),
             state,
+            carried(one, |traffic| traffic.active.to_string()),
+            carried(one, |traffic| time::size(Bytes(traffic.bytes_in))),
+            carried(one, |traffic| time::size(Bytes(traffic.bytes_out))),
             one.addresses.join(" ").into(),
         ]);
     }
     table.render(paint, indent, "no endpoints")
+}
+
+fn carried(one: &EndpointSummary, number: impl Fn(&EndpointTraffic) -> String) -> Cell {
+    one.traffic.as_ref().map_or("-".to_owned(), number).into()
 }
 
 /// A table of the instances of several envs.
@@ -187,6 +206,7 @@ mod tests {
                 backends: 0,
                 addresses: vec!["127.0.0.1:8000".into(), "[::1]:8000".into()],
                 message: None,
+                traffic: None,
             }],
         }
     }

@@ -8,6 +8,7 @@ mod broken;
 mod cli;
 mod crash;
 mod egress;
+mod endpoints;
 mod evidence;
 mod exec;
 mod formats;
