@@ -2,8 +2,8 @@
 
 use crate::{
     commands::{
-        cancel, completions, deploy, describe, diff, doctor, drill, endpoint, events, exec, image, import, init, logs,
-        noun, plan, receipt, rollback, status, up, upgrade,
+        cancel, completions, deploy, describe, diff, doctor, drill, endpoint, events, exec, image, import,
+        init, logs, noun, plan, receipt, rollback, status, up, upgrade,
     },
     failure::Outcome,
     output::Out,

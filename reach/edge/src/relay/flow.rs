@@ -26,6 +26,10 @@ const SLOW: u8 = 16;
 /// What a small piece is, where a copy costs less than a second call to look for more.
 const SMALL: usize = 16 << 10;
 
+/// After so many bytes it is another connection's turn. Longer gulps starve the others, and make the
+/// kernel offer the sender a window that it then fills.
+const TURN: u64 = 128 << 10;
+
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into());
 }
@@ -71,8 +75,13 @@ impl Flow {
         to: &mut TcpStream,
         pipes: &Pipes,
     ) -> Poll<Result<(), Broken>> {
+        let turn = self.bytes + TURN;
         loop {
             ready!(self.poll_rest(cx, to)).map_err(|_| Broken::Writing)?;
+            if self.bytes >= turn && !self.is_at_end {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if self.is_at_end {
                 return Pin::new(to).poll_shutdown(cx).map_err(|_| Broken::Writing);
             }

@@ -15,8 +15,8 @@ use std::{
     },
 };
 
-/// How much a pipe shall hold: what the kernel allows everybody without asking is 1 MiB.
-const CAPACITY: usize = 512 << 10;
+/// How much a pipe shall hold; the kernel allows everybody 1 MiB (pipe(7), `pipe-max-size`).
+const CAPACITY: usize = 256 << 10;
 /// How many unused pipes are kept.
 const KEPT: usize = 64;
 
