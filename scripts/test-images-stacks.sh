@@ -31,8 +31,8 @@ umoci unpack --image "$work/stacks:base" "$work/bundle"
 root=$work/bundle/rootfs
 tar -C "$root" -xf "$work/root.tar"
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/lib/postgresql/*
-# The official image's own places, so that the template fits both.
-mkdir -p "$root/usr/share/nginx/html"
+# The official images' own places, so that a template fits both.
+mkdir -p "$root/usr/share/nginx/html" "$root/data"
 cat > "$root/etc/nginx/nginx.conf" <<'CONF'
 worker_processes 1;
 error_log /dev/stderr;
