@@ -30,6 +30,8 @@ pub(super) fn environment(
         let value = &variable.value;
         if name.is_empty() || name.contains(['=', '\0']) || value.text.contains('\0') {
             scene.report.lose(variable.path, &variable.at, "it cannot be a variable", "");
+        } else if is_secret(&name, value) && secrets.len() >= MOST / 2 {
+            scene.report.lose(variable.path, &variable.at, "a process has at most 500 secrets here", "");
         } else if is_secret(&name, value) {
             let found = Found { variable: &name, at: variable.at, value };
             secrets.push(scene.vault.variable(found, &service.name));

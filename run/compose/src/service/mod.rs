@@ -336,6 +336,15 @@ fn dependencies(node: &Node, names: &BTreeMap<String, Name>) -> Vec<Name> {
     items.chain(keys).filter_map(|name| names.get(name).cloned()).collect()
 }
 
+/// A path of an instance where something can be put, in its plain form: no `.`, no empty parts.
+pub(crate) fn place_of(path: &str) -> Option<String> {
+    let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    let kernel = matches!(parts.first(), None | Some(&("dev" | "proc" | "sys")));
+    let good =
+        path.starts_with('/') && !kernel && !parts.contains(&"..") && !path.chars().any(char::is_control);
+    good.then(|| format!("/{}", parts.join("/")))
+}
+
 /// A text as a name: small letters, digits and dashes.
 pub(crate) fn name_of(text: &str) -> Name {
     let plain = text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
@@ -350,4 +359,24 @@ fn free_name(text: &str, scene: &Scene<'_>) -> Name {
     let taken = |name: &Name| scene.names.values().any(|known| known == name);
     let numbered = |n: usize| name_of(&format!("{name}-{n}"));
     if taken(&name) { (2..).map(numbered).find(|name| !taken(name)).unwrap_or(name) } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_plain_and_not_the_kernel_s() {
+        assert_eq!(place_of("/a//b/./c/").as_deref(), Some("/a/b/c"));
+        for bad in ["", "a", "/", "//.", "/proc/x", "/sys", "/dev/shm", "/a/../b", "/a\nb"] {
+            assert_eq!(place_of(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn any_text_gives_a_name() {
+        for (text, expected) in [("my_db", "my-db"), ("Web", "web"), ("--", "app"), ("é", "app")] {
+            assert_eq!(name_of(text).as_str(), expected);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `volumes` → `[[volume]]`.
 
-use super::{Scene, Service, name_of};
+use super::{Scene, Service, name_of, place_of};
 use crate::{
     draft::Volume,
     keys::{self, sweep},
@@ -47,7 +47,8 @@ pub(super) fn mounts(service: &Service<'_>, scene: &mut Scene<'_>) {
                 long(item)
             }
         };
-        match mount.filter(|mount| is_path(&mount.target)) {
+        let mount = mount.and_then(|mount| Some(Mount { target: place_of(&mount.target)?, ..mount }));
+        match mount {
             Some(mount) => take(&mount, item, service, scene),
             None => scene.report.lose(service.at("volumes"), &item.at, "it is no mount that can be read", ""),
         }
@@ -171,14 +172,6 @@ fn is_file(mount: &Mount, scene: &Scene<'_>) -> bool {
         let extension = name.rsplit_once('.').map(|(stem, extension)| !stem.is_empty() && extension != "d");
         extension.unwrap_or(false)
     })
-}
-
-/// Whether a manifest takes it as the place of a volume.
-fn is_path(path: &str) -> bool {
-    path.starts_with('/')
-        && !path.trim_matches('/').is_empty()
-        && !path.split('/').any(|part| part == "..")
-        && !path.chars().any(char::is_control)
 }
 
 #[cfg(test)]

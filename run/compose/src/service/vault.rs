@@ -2,7 +2,7 @@
 //!
 //! Values are held here to tell equal ones, and leave in no form.
 
-use super::{Scene, Service};
+use super::{Scene, Service, place_of};
 use crate::{
     draft::Secret,
     keys::{self, sweep},
@@ -25,6 +25,9 @@ struct Kept {
     at: Place,
     file: Option<String>,
 }
+
+/// How many secrets a process may have, of each kind.
+const MOST: usize = 500;
 
 /// A variable that is a secret.
 pub(super) struct Found<'a> {
@@ -109,10 +112,15 @@ pub(super) fn files(service: &Service<'_>, scene: &mut Scene<'_>) -> Vec<Secret>
         }
         let target = item.get("target").and_then(|target| target.text()).unwrap_or(&source);
         let file = if target.starts_with('/') { target.to_owned() } else { format!("/run/secrets/{target}") };
-        if file.split('/').any(|part| part == "..") || file.contains('\0') || secrets.len() >= 1000 {
+        let within = |one: &str, other: &str| one == other || one.starts_with(&format!("{other}/"));
+        let taken = |file: &str| {
+            let mut files = secrets.iter().filter_map(|secret| secret.file.as_deref());
+            files.any(|other| within(file, other) || within(other, file))
+        };
+        let Some(file) = place_of(&file).filter(|file| !taken(file) && secrets.len() < MOST) else {
             scene.report.lose(service.at("secrets"), &item.at, "its file cannot be there", "");
             continue;
-        }
+        };
         let declared = scene.project.root.get("secrets").and_then(|all| all.get(&source)).cloned();
         if declared.is_none() {
             scene.report.lose(service.at("secrets"), &item.at, format!("`{source}` is declared nowhere"), "");
