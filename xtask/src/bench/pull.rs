@@ -164,12 +164,12 @@ impl Noise {
         usize::try_from(self.next()).unwrap_or_default() % limit
     }
 
-    /// A third noise, the rest one of a few thousand words.
+    /// A third noise, the rest one of a few hundred words.
     fn part(&mut self, part: &mut [u8; 48]) {
         for byte in &mut part[..16] {
             *byte = self.next() as u8;
         }
-        let mut word = Noise(self.next() % 4096);
+        let mut word = Noise(self.next() % 256);
         for byte in &mut part[16..] {
             *byte = b'a' + (word.next() % 26) as u8;
         }

@@ -118,16 +118,22 @@ impl<R: Read> Read for Hashing<R> {
 pub(super) struct Allowance {
     now: Cell<u64>,
     in_all: Cell<u64>,
+    limit: u64,
 }
 
 impl Allowance {
     pub(super) fn new(in_all: u64) -> Allowance {
-        Allowance { now: Cell::new(0), in_all: Cell::new(in_all) }
+        Allowance { now: Cell::new(0), in_all: Cell::new(in_all), limit: in_all }
     }
 
     /// From here on `bytes` may be read, whatever was left before.
     pub(super) fn grant(&self, bytes: u64) {
         self.now.set(bytes);
+    }
+
+    /// How much was read so far.
+    pub(super) fn taken(&self) -> u64 {
+        self.limit - self.in_all.get()
     }
 
     fn left(&self) -> u64 {

@@ -147,9 +147,23 @@ async fn damaged_layers_are_refused() {
     let error = home.store.prepare(&image).await.unwrap_err();
     assert!(error.to_string().contains("the blob of a layer"), "{error}");
 
+    let tar = Tar::default().file("a", &[1; 400]).end();
     let error = prepare(&home, &[Layer::gzip(&tar[..700])]).await.unwrap_err();
     assert!(matches!(error, ImageError::Layer { .. }), "cut off: {error}");
     assert_eq!(left_behind(&home), 0);
+}
+
+#[tokio::test]
+async fn an_archive_that_ends_with_its_last_file_is_whole() {
+    let home = home();
+    // The rest of the last block is left out, as `umoci insert` does.
+    let tar = Tar::default().dir("d").file("d/a", &[7; 100]).end();
+    let layer = prepare(&home, &[Layer::gzip(&tar[..1024 + 100])]).await.unwrap().remove(0);
+    assert_eq!(fs::read(layer.join("d/a")).unwrap(), [7; 100]);
+    for cut in [1024 + 99, 1024, 1023, 600] {
+        let error = prepare(&home, &[Layer::gzip(&tar[..cut])]).await.unwrap_err();
+        assert!(matches!(error, ImageError::Layer { .. }), "cut at {cut}: {error}");
+    }
 }
 
 #[tokio::test]
