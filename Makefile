@@ -32,6 +32,7 @@ check: needs-build ## Checks format, lints, arrows between crates, licences
 bench: needs-build needs-bench ## Measures Freehold beside its peers, writes docs/benchmarks.md
 	@$(CARGO) build --quiet --release --package freehold-cli
 	@$(CARGO) build --quiet --release --package freehold-store --example commit_bench --example grow_store
+	@$(CARGO) build --quiet --release --package freehold-edge --example proxy_bench
 	$(CARGO) xtask bench
 
 deb: needs-build ## Builds the Debian package, target/debian/freehold_*.deb
@@ -51,5 +52,5 @@ needs-test:
 	@scripts/needs.sh "to hold the server to its OpenAPI document (schemathesis)" python3-venv
 
 needs-bench:
-	@scripts/needs.sh "to compare (podman, etcd, skopeo and umoci are the peers; a registry serves both)" \
-	    podman runc etcd-server docker-registry skopeo umoci mmdebstrap busybox-static curl jq
+	@scripts/needs.sh "to compare (podman, etcd, HAProxy, skopeo and umoci are the peers; a registry serves both)" \
+	    podman runc etcd-server haproxy docker-registry skopeo umoci mmdebstrap busybox-static curl jq

@@ -87,7 +87,7 @@ fn an_endpoint_has_an_address_of_its_own_as_long_as_it_exists() {
     let Some(mut world) = world() else { return };
     deploy(&world, &manifest(&LINES.replace("NAME", "one"), &tcp("")));
     let own = own_address(&world).expect("root may make routes here");
-    let ask = |world: &World| world.sh(&format!("perl -MSocket -e '{}' '{own}'", ask_v6())).out;
+    let ask = |world: &World| world.sh(&format!("perl -MSocket=:all -e '{}' '{own}'", ask_v6())).out;
     assert_eq!(ask(&world), "one hello");
     let routes = |world: &World| world.sh("ip -6 route show table local | grep -c ' *fd.*::/64'").out;
     assert_eq!(routes(&world).trim(), "1");

@@ -10,7 +10,7 @@ use street::{PROXY, Running, SERVER, Street};
 
 /// How often each figure is taken.
 const ROUNDS: usize = 3;
-const SECONDS: &str = "4";
+const SECONDS: &str = "3";
 /// Clients that connect again and again.
 const CLIENTS: &str = "32";
 /// What is measured of each proxy, in this order.
