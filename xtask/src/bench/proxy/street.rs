@@ -67,7 +67,8 @@ impl Street {
     pub(super) fn load(&self, args: &[&str], begun: impl FnOnce()) -> Result<Vec<f64>> {
         let me = std::env::current_exe()?;
         let mut command = inside("client", me.to_str().context("a path")?);
-        let mut child = command.arg("load").args(args).stdout(Stdio::piped()).spawn()?;
+        let mut child =
+            command.arg("load").args(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let mut begun = Some(begun);
         let mut numbers = vec![];
         for line in BufReader::new(child.stdout.take().context("its output")?).lines() {
