@@ -4,9 +4,11 @@
 use async_trait::async_trait;
 use freehold_agent::{Control, ControlError};
 use freehold_model::{
-    Actor, CommitError, Instance, InstanceId, InstanceSpec, InstanceStatus, Kind, NodeId, Txn,
+    Actor, CommitError, Committed, Instance, InstanceId, InstanceSpec, InstanceStatus, NodeId, Txn, Volume,
+    VolumeId, VolumeSpec, VolumeStatus,
 };
 use freehold_reconcile::{Store, ViewExt};
+use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -41,8 +43,9 @@ async fn follow(store: Arc<dyn Store>, signal: watch::Sender<u64>) {
             };
             let Some(last) = events.last() else { break };
             seen = last.seq;
-            let wanted = |what: &str| what.starts_with("instance.") && what != "instance.observed";
-            if events.iter().any(|event| event.subject.kind == Kind::Instance && wanted(&event.what)) {
+            let ours = |what: &str| what.starts_with("instance.") || what.starts_with("volume.");
+            let wanted = |what: &str| ours(what) && !what.ends_with(".observed");
+            if events.iter().any(|event| wanted(&event.what)) {
                 signal.send_replace(seen);
             }
         }
@@ -69,6 +72,40 @@ impl Control for LocalControl {
             Err(CommitError::Missing { .. }) => Err(ControlError::Gone(id)),
             Err(error) => Err(unavailable(error)),
         }
+    }
+
+    async fn volumes(&self) -> Result<Vec<Volume>, ControlError> {
+        let view = self.store.view().await.map_err(unavailable)?;
+        let all = view.all::<VolumeSpec>(None).map_err(unavailable)?;
+        Ok(all.into_iter().filter(|volume| volume.spec.node == self.node).collect())
+    }
+
+    async fn report_volume(
+        &self,
+        id: VolumeId,
+        status: &VolumeStatus,
+        event: Option<&'static str>,
+    ) -> Result<(), ControlError> {
+        let mut txn = Txn::new(Actor::Node(self.node.to_string()), "observed", "agent");
+        txn.observe::<VolumeSpec>(id, status);
+        if let Some(what) = event {
+            txn.event(id, what, json!({ "used": status.used }));
+        }
+        taken(self.store.commit(txn).await)
+    }
+
+    async fn volume_gone(&self, id: VolumeId) -> Result<(), ControlError> {
+        let mut txn = Txn::new(Actor::Node(self.node.to_string()), "its bytes are gone", "agent");
+        txn.delete(id);
+        taken(self.store.commit(txn).await)
+    }
+}
+
+/// Done, or there is nothing to do it to any more.
+fn taken(outcome: Result<Committed, CommitError>) -> Result<(), ControlError> {
+    match outcome {
+        Ok(_) | Err(CommitError::Missing { .. }) => Ok(()),
+        Err(error) => Err(unavailable(error)),
     }
 }
 

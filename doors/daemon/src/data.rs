@@ -81,7 +81,8 @@ pub(crate) fn prepare(data: &Path) -> Result<()> {
     }
     let mut private = fs::DirBuilder::new();
     private.recursive(true).mode(0o700);
-    for folder in [data.to_owned(), data.join("images"), data.join("agent"), data.join("instances")] {
+    let parts = ["images", "agent", "instances", "volumes"].map(|part| data.join(part));
+    for folder in std::iter::once(data.to_owned()).chain(parts) {
         let made = private.create(&folder);
         made.with_context(|| format!("cannot make the data directory {}", folder.display()))?;
     }

@@ -11,6 +11,7 @@ use crate::{
     residents::Residents,
     sources::{self, LogSource},
     supervisor::{Known, Supervisor},
+    volumes::{Keeper, Volumes},
 };
 use freehold_model::{InstanceId, NodeId, drill::EgressTry, exec::ExecRequest, logs::LogQuery};
 use freehold_reconcile::Clock;
@@ -84,6 +85,7 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     pub(crate) residents: Arc<Residents>,
     pub(crate) network: Network,
+    pub(crate) volumes: Arc<Volumes>,
     live: Mutex<BTreeMap<InstanceId, Run>>,
     kept: watch::Sender<BTreeSet<InstanceId>>,
 }
@@ -120,6 +122,8 @@ pub struct Agent {
     running: Mutex<Option<(oneshot::Sender<bool>, JoinHandle<()>)>>,
     /// The resolver.
     _answering: Option<[AbortOnDropHandle<()>; 2]>,
+    /// Ends the keeper of volumes when it is dropped.
+    _keeping: oneshot::Sender<()>,
 }
 
 impl Agent {
@@ -144,6 +148,10 @@ impl Agent {
         }
         for adopted in runtime.adopt().await.map_err(AgentError::Adopt)? {
             let id = adopted.0.instance;
+            if !adopted.0.volumes.is_empty() {
+                // Whoever froze it for a copy is gone.
+                freehold_runtime::volume::Frozen::thaw(id);
+            }
             known.entry(id).or_default().adopted = Some(adopted);
         }
         tracing::info!(node = %config.node, known = known.len(), "the agent starts");
@@ -152,14 +160,30 @@ impl Agent {
         let port = resolver.as_ref().and_then(|resolver| resolver.port().ok());
         let network = Network::new(&config, port, Arc::clone(&runtime), Arc::clone(&residents));
         let (live, kept) = (Mutex::default(), watch::channel(BTreeSet::new()).0);
-        let shared =
-            Shared { config, control, images, runtime, clock, journal, residents, network, live, kept };
+        let volumes = Arc::new(Volumes::new(&config.data));
+        let keeper = Keeper::new(Arc::clone(&volumes), Arc::clone(&control), Arc::clone(&clock));
+        let shared = Shared {
+            config,
+            control,
+            images,
+            runtime,
+            clock,
+            journal,
+            residents,
+            network,
+            volumes,
+            live,
+            kept,
+        };
         let shared = Arc::new(shared);
         let answering = resolver.map(|resolver| resolver.serve(Arc::clone(&shared)));
         let supervisor = Supervisor::start(Arc::clone(&shared), known).await;
         let (stop, stopped) = oneshot::channel();
         let running = Mutex::new(Some((stop, tokio::spawn(supervisor.run(stopped)))));
-        Ok(Agent { shared, running, _answering: answering })
+        // After the supervisor has adopted: by then it is known who has which volume.
+        let (keeping, kept) = oneshot::channel();
+        tokio::spawn(keeper.run(kept));
+        Ok(Agent { shared, running, _answering: answering, _keeping: keeping })
     }
 
     /// Ends the agent. Instances run on and are adopted by the next one; with `stop_apps` they are stopped,

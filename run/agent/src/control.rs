@@ -1,7 +1,7 @@
 //! The port to the control plane: what the node should run, and where it says what it sees.
 
 use async_trait::async_trait;
-use freehold_model::{Instance, InstanceId, InstanceStatus};
+use freehold_model::{Instance, InstanceId, InstanceStatus, Volume, VolumeId, VolumeStatus};
 use tokio::sync::watch;
 
 /// The control plane as one node sees it. In process it is the store; from afar it is the network.
@@ -21,6 +21,23 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// [`ControlError::Gone`] when nobody knows the instance any more; otherwise the agent tries again.
     async fn report(&self, id: InstanceId, status: &InstanceStatus) -> Result<(), ControlError>;
+
+    /// Every volume whose node is this one, to be kept or to be removed.
+    ///
+    /// # Errors
+    /// When the control plane does not answer; likewise below.
+    async fn volumes(&self) -> Result<Vec<Volume>, ControlError>;
+
+    /// Records what was observed of a volume, with an event that says what is special about it.
+    async fn report_volume(
+        &self,
+        id: VolumeId,
+        status: &VolumeStatus,
+        event: Option<&'static str>,
+    ) -> Result<(), ControlError>;
+
+    /// A volume that was to be removed is gone from the node: its resource can go too.
+    async fn volume_gone(&self, id: VolumeId) -> Result<(), ControlError>;
 }
 
 /// Why the control plane did not do it.

@@ -68,6 +68,7 @@ pub(crate) fn launch(
         egress: template.egress.clone(),
         image: image.digest,
         stop_signal: signal_number(&signal).ok_or_else(no_signal)?,
+        volumes: vec![],
         log_dir,
     })
 }

@@ -25,6 +25,7 @@ mod retention;
 mod sources;
 mod status;
 mod supervisor;
+mod volumes;
 mod worker;
 
 pub use agent::{Agent, AgentConfig, AgentError};

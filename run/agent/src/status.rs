@@ -75,7 +75,7 @@ fn phase(facts: &Facts<'_>) -> Phase {
 
 fn message(facts: &Facts<'_>, phase: Phase) -> Option<String> {
     match (facts.stage, phase) {
-        (Stage::Halted, _) => Some("stopped with its node, and starts again with it".into()),
+        (Stage::Halted, _) => Some("stopped by its node for a while, and started again by it".into()),
         (_, Phase::Failed) => facts.trouble.map(str::to_owned),
         (_, Phase::Backoff) => facts.memory.last_exit.as_ref().map(|exit| format!("it {exit}")),
         (_, Phase::Running) => facts.health.message.clone(),

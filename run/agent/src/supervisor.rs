@@ -87,13 +87,14 @@ impl Supervisor {
 
     /// Follows the assignments until told to stop.
     pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<StopApps>) {
-        let mut changed = self.shared.control.changed();
+        let (mut changed, mut held) = (self.shared.control.changed(), self.shared.volumes.changed());
         let _guard = self.shared.network.follow();
         let (mut resync, mut sweep) = (Instant::now(), Instant::now());
         loop {
             tokio::select! {
                 stop_apps = &mut stop => return self.end(stop_apps.unwrap_or(false)).await,
                 () = change(&mut changed) => {}
+                () = change(&mut held) => {}
                 // Looked at again, but not at once: what it told last may not be in the assignments yet.
                 Some(done) = self.tasks.join_next() => {
                     if let Err(error) = done {
@@ -130,11 +131,14 @@ impl Supervisor {
         self.shared.residents.assigned(&ours, should_run);
         self.keepers.retain(|_, keeper| !keeper.task.is_finished());
         for instance in assigned {
-            let order = order_of(assigned, instance.id);
+            let order = match order_of(assigned, instance.id) {
+                Order::Run(_) if self.shared.volumes.is_held(&instance.spec) => Order::Halt,
+                order => order,
+            };
             let is_done = matches!(order, Order::Stop(_)) && instance.status.phase == Phase::Stopped;
             match self.keepers.get(&instance.id) {
                 Some(keeper) => keeper.order(order),
-                None if is_done => {}
+                None if is_done || order == Order::Halt => {}
                 None => {
                     self.note_source(instance);
                     self.hire(instance.id, order, self.left_by_predecessor(instance.id));

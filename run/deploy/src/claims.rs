@@ -15,6 +15,9 @@ pub(crate) const ROLLOUT: &str = "rollout";
 /// Held by the receipt of the operation that waits for its turn in an env.
 pub(crate) const WAITING: &str = "waiting";
 
+/// Held by the instance that has a volume, for that volume.
+pub(crate) const VOLUME: &str = "volume";
+
 /// The key of a port, which is also its endpoint's name: `tcp/8000`.
 pub(crate) fn port(protocol: Protocol, listen: u16) -> String {
     match protocol {

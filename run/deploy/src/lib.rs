@@ -18,6 +18,7 @@ mod rollout;
 mod teardown;
 mod templates;
 mod verdict;
+mod volumes;
 
 pub use apply::{Asking, apply};
 pub use cancel::{CancelError, cancel};

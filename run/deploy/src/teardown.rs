@@ -1,13 +1,14 @@
 //! The reconciler of removals: an app that is marked goes, with everything in it.
 //!
 //! First, in one transaction, its rollouts fail, its endpoints go and its instances are told to stop;
-//! when all are gone from their nodes, the rest goes too. Receipts stay: they outlive what they tell of.
+//! when all are gone from their nodes, the rest goes too. Receipts stay: they outlive what they tell
+//! of. So do volumes, which only their own deletion removes.
 
 use crate::{claims, queue, rollout::steps, verdict::conclude};
 use freehold_model::{
     Actor, AnyId, App, AppId, AppSpec, Code, Desired, EndpointSpec, Env, EnvSpec, Event, Instance,
     InstanceSpec, Kind, Operation, Phase, Receipt, ReceiptSpec, ReleaseSpec, RolloutPhase, RolloutSpec, Spec,
-    Txn, Verdict,
+    Txn, Verdict, VolumeSpec,
 };
 use freehold_reconcile::{Decision, Ids, Reconciler, StoreError, View, ViewExt};
 use jiff::Timestamp;
@@ -156,12 +157,27 @@ impl<'a> Removal<'a> {
             self.txn.delete(env.id);
         }
         self.txn.delete(self.app.id);
+        let left = self.left()?;
         if let Some(receipt) = &mut self.receipt {
             steps::open(receipt, "delete", format!("{} and all of it", self.app.name), self.now);
-            conclude(receipt, Verdict::Succeeded, None, "nothing of it is left", self.now);
+            conclude(receipt, Verdict::Succeeded, None, &left, self.now);
             self.txn.put_status(receipt);
         }
         Ok(self.commit())
+    }
+
+    /// What is left of the app, and how it goes too.
+    fn left(&self) -> Result<String, StoreError> {
+        let all = self.view.all::<VolumeSpec>(self.app.parent)?;
+        let ours = all.iter().filter(|it| it.spec.app.as_str() == self.app.name && it.deleting.is_none());
+        let names: Vec<&str> = ours.map(|volume| volume.name.as_str()).collect();
+        Ok(match names[..] {
+            [] => "nothing of it is left".into(),
+            [one] => format!("kept: volume {one}; `freehold volume delete {one} --yes` removes it"),
+            _ => {
+                format!("kept: volumes {}; `freehold volume delete NAME --yes` removes one", names.join(", "))
+            }
+        })
     }
 
     fn delete_all<S: Spec>(&mut self, parent: AnyId) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
 //! What instances are made of, from a manifest and its resolved images.
 
 use crate::error::PlanError;
-use freehold_model::{ImageRef, Manifest, Name, Release, ReleaseSpec, Template, manifest::Process};
+use freehold_model::{ImageRef, Manifest, Mount, Name, Release, ReleaseSpec, Template, manifest::Process};
 use std::collections::BTreeMap;
 
 /// By process.
@@ -16,12 +16,17 @@ pub(crate) fn templates(
     let of_one = |(name, process): (&Name, &Process)| {
         let image = images.get(name).ok_or_else(|| PlanError::Unresolved(name.clone()))?;
         let revision = revisions.get(name).copied().unwrap_or(0);
-        Ok((name.clone(), template(process, image.clone(), revision)))
+        Ok((name.clone(), template(process, image.clone(), mounts(manifest, name), revision)))
     };
     manifest.process.iter().map(of_one).collect()
 }
 
-fn template(process: &Process, image: ImageRef, revision: u32) -> Template {
+fn mounts(manifest: &Manifest, process: &Name) -> Vec<Mount> {
+    let of_it = manifest.volume.iter().filter(|volume| volume.process == *process);
+    of_it.map(|volume| Mount { volume: volume.name.clone(), path: volume.path.clone() }).collect()
+}
+
+fn template(process: &Process, image: ImageRef, mounts: Vec<Mount>, revision: u32) -> Template {
     Template {
         image,
         driver: process.driver,
@@ -34,6 +39,7 @@ fn template(process: &Process, image: ImageRef, revision: u32) -> Template {
         egress: process.egress.clone(),
         check: process.check.clone(),
         stop_timeout: process.stop_timeout,
+        mounts,
         revision,
     }
 }

@@ -1,6 +1,7 @@
 //! What to run, and where the files of a run are. Written by the agent's side as `launch.json`, read by
 //! the shim and again by whoever adopts.
 
+use crate::volume::VolumeMount;
 use freehold_model::{
     Bytes, Digest, InstanceId, Millicores, Name,
     manifest::{Driver, Egress},
@@ -54,6 +55,9 @@ pub struct Launch {
     pub image: Digest,
     /// The signal that asks it to stop.
     pub stop_signal: i32,
+    /// The volumes that it has.
+    #[serde(default)]
+    pub volumes: Vec<VolumeMount>,
     /// Where its log goes; kept when the instance is removed.
     pub log_dir: PathBuf,
 }

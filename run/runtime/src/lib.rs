@@ -25,6 +25,7 @@ pub mod exec;
 pub mod logs;
 pub mod network;
 pub mod shim;
+pub mod volume;
 
 pub use error::RuntimeError;
 pub use exec::{ExecInput, ExecOutput, ExecSession};

@@ -7,6 +7,8 @@ use std::fmt;
 /// Why a node cannot take an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
+    /// A volume that the instance needs is on another node.
+    Elsewhere,
     /// It takes no new instances.
     Cordoned,
     /// It has not said yet what it has to give.
@@ -34,7 +36,9 @@ pub enum Refusal {
 /// Why `node` cannot take `request`, if it cannot.
 pub(crate) fn refusal(node: &Candidate, request: &Request) -> Option<Refusal> {
     let (free, total) = (node.free_memory(), node.capacity.memory);
-    if node.cordoned {
+    if request.pin.is_some_and(|pin| pin != node.id) {
+        Some(Refusal::Elsewhere)
+    } else if node.cordoned {
         Some(Refusal::Cordoned)
     } else if total == Bytes(0) {
         Some(Refusal::NotReady)
@@ -52,6 +56,7 @@ pub(crate) fn refusal(node: &Candidate, request: &Request) -> Option<Refusal> {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Refusal::Elsewhere => f.write_str("is not where its volume is"),
             Refusal::Cordoned => f.write_str("is cordoned"),
             Refusal::NotReady => f.write_str("has not said yet what it has to give"),
             Refusal::Driver(Driver::Container) => {

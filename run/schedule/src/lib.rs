@@ -22,6 +22,8 @@ pub struct Request {
     pub cpu: Millicores,
     /// At most this much memory.
     pub memory: Bytes,
+    /// Only this node will do: its volume is there.
+    pub pin: Option<NodeId>,
 }
 
 /// The node for one instance.

@@ -71,6 +71,6 @@ impl Request {
 
 impl From<&freehold_model::Template> for Request {
     fn from(template: &freehold_model::Template) -> Request {
-        Request { driver: template.driver, cpu: template.cpu, memory: template.memory }
+        Request { driver: template.driver, cpu: template.cpu, memory: template.memory, pin: None }
     }
 }

@@ -17,7 +17,19 @@ fn node(n: u64, memory: u64, used: u64) -> Candidate {
 }
 
 fn request(memory: u64) -> Request {
-    Request { driver: Driver::Container, cpu: Millicores(500), memory: Bytes(memory * MIB) }
+    Request { driver: Driver::Container, cpu: Millicores(500), memory: Bytes(memory * MIB), pin: None }
+}
+
+#[test]
+fn what_is_pinned_goes_there_or_nowhere() {
+    let nodes = [node(1, 1000, 0), node(2, 400, 300)];
+    let pinned = |memory, n: u64| Request { pin: Some(NodeId(u128::from(n).into())), ..request(memory) };
+    assert_eq!(place(&nodes, &pinned(100, 2)).unwrap().name, "n2");
+    let error = place(&nodes, &pinned(200, 2)).unwrap_err();
+    let said =
+        "node n1 is not where its volume is; node n2 has 100MiB of 400MiB memory left, 200MiB are wanted";
+    assert_eq!(error.to_string(), said);
+    assert!(place(&nodes, &pinned(1, 3)).is_err());
 }
 
 #[test]

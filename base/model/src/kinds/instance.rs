@@ -6,7 +6,7 @@
 use super::kind;
 use crate::{
     Bytes, Digest, Millicores, Millis, Name, Resource,
-    id::{NodeId, ReleaseId},
+    id::{NodeId, ReleaseId, VolumeId},
     manifest::{Check, Driver, Egress, default_pids, is_default_pids},
 };
 use jiff::Timestamp;
@@ -31,6 +31,11 @@ pub struct InstanceSpec {
     pub template: Template,
     /// The hash of `template`: instances of equal hash are interchangeable.
     pub template_hash: Digest,
+    /// The volume behind each of the template's mounts, by the manifest's name for it. It holds the claim
+    /// on each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Object)]
+    pub volumes: BTreeMap<Name, VolumeId>,
     /// Its own address, reachable from its node.
     #[schema(value_type = String)]
     pub address: Ipv4Addr,
@@ -85,6 +90,9 @@ pub struct Template {
     pub check: Option<Check>,
     /// How long after SIGTERM (or the image's stop signal) comes SIGKILL.
     pub stop_timeout: Millis,
+    /// Where it finds its volumes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
     /// Counts forced restarts (`deploy --restart`): another number, another template.
     #[serde(default)]
     pub revision: u32,
@@ -95,6 +103,15 @@ impl Template {
     pub fn hash(&self) -> Digest {
         Digest::of_json(self)
     }
+}
+
+/// A volume at a path of the instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Mount {
+    /// What the manifest calls the volume.
+    pub volume: Name,
+    /// Where the instance finds it.
+    pub path: String,
 }
 
 /// An image by the reference that was asked for and the digest it meant then.

@@ -1,6 +1,7 @@
 //! The kinds, one file each: what somebody wants (`…Spec`) and what was observed (`…Status`).
 //!
-//! The tree is org → project → app → env → {release, rollout, receipt, instance, endpoint, volume, secret};
+//! The tree is org → project → app → env → {release, rollout, receipt, instance, endpoint, secret}, and
+//! project → volume, which outlives the app;
 //! nodes stand at the top beside orgs. Stored JSON refuses unknown fields nowhere and defaults what is
 //! absent, so that a newer version can add fields and an older one still reads them.
 
@@ -19,7 +20,7 @@ mod volume;
 pub use app::{App, AppSpec, AppStatus};
 pub use endpoint::{Endpoint, EndpointSpec, EndpointStatus};
 pub use env::{Env, EnvSpec, EnvStatus};
-pub use instance::{Desired, Exit, ImageRef, Instance, InstanceSpec, InstanceStatus, Phase, Template};
+pub use instance::{Desired, Exit, ImageRef, Instance, InstanceSpec, InstanceStatus, Mount, Phase, Template};
 pub use node::{Capacity, Node, NodeSpec, NodeStatus};
 pub use receipt::{
     ObservedInstance, Operation, Queued, Receipt, ReceiptSpec, ReceiptStatus, Step, Verdict, Waiting, Wish,
@@ -28,7 +29,10 @@ pub use release::{Release, ReleaseSpec, ReleaseStatus};
 pub use rollout::{Rollout, RolloutPhase, RolloutSpec, RolloutStatus};
 pub use secret::{Secret, SecretSpec, SecretStatus};
 pub use tenancy::{Org, OrgSpec, OrgStatus, Project, ProjectSpec, ProjectStatus};
-pub use volume::{Volume, VolumeSpec, VolumeStatus};
+pub use volume::{
+    Keeping, Snapshot, Source, TaskState, TaskStatus, Volume, VolumeAction, VolumeSpec, VolumeStatus,
+    VolumeTask,
+};
 
 /// Ties a spec to its kind, id and status.
 macro_rules! kind {

@@ -209,14 +209,31 @@ fn not_yet() {
     with("«secrets» = [\"A\"]", "not yet: Freehold cannot do secrets yet");
     with("«affinity» = { gpu = true }", "affinity");
     with("egress = [«\"[2001:db8::]/32:53/udp\"»]", "IPv6");
-    with("[[«volume»]]\nname = \"d\"\nprocess = \"web\"\npath = \"/d\"", "volumes");
     with("[[env.prod.«endpoint»]]\nlisten = 81", "endpoints of one env alone");
     with("[[env.prod.«volume»]]\nname = \"d\"", "volumes of one env alone");
     // What is wrong beside it is said too.
-    let volume = "[[«volume»]]\nname = \"d\"\nprocess = «\"job\"»\npath = «\"../d\"»";
-    check(&format!("{HEAD}{WEB}{volume}"), &["not yet", "no process `job`", "starts with `/`"]);
     let secret = "«secrets» = [«\"A=\"», { «nam» = \"B\" }]";
     check(&format!("{HEAD}{WEB}{secret}"), &["not yet", "it has a `=`", "did you mean `name`?"]);
+}
+
+#[test]
+fn volumes() {
+    let volume = |name: &str, process: &str, path: &str| {
+        format!("[[volume]]\nname = {name}\nprocess = {process}\npath = {path}\n")
+    };
+    let one = volume("\"d\"", "\"web\"", "\"/d\"");
+    let with = |marked: &str, says: &[&str]| check(&format!("{HEAD}{WEB}{marked}"), says);
+    with(&volume("\"d\"", "«\"job\"»", "«\"../d\"»"), &["no process `job`", "starts with `/`"]);
+    with(&format!("{one}{}", volume("«\"d\"»", "\"web\"", "\"/e\"")), &["a volume `d` already"]);
+    with(&format!("{one}{}", volume("\"e\"", "\"web\"", "«\"//d/\"»")), &["is here already"]);
+    for bad in ["/", "//.", "/proc/x", "/dev", "/sys/fs"] {
+        with(&volume("\"d\"", "\"web\"", &format!("«\"{bad}\"»")), &["cannot be here"]);
+    }
+    with(&format!("{one}size = «\"5\"»"), &["is not a size"]);
+    with(&format!("{one}size = «\"1kB\"»"), &["out of range"]);
+    with(&format!("count = «2»\n{one}"), &["has a volume, so it can have one instance at most"]);
+    with(&format!("{one}[env.big.process.web]\ncount = «3»"), &["set count = 1"]);
+    with(&format!("count = «2»\n{one}[env.a.process.web]\ncpu = \"1\""), &["one instance at most"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use super::{
     Manifest,
-    keys::{CHECK, DEPLOY, ENDPOINT, PROCESS},
+    keys::{CHECK, DEPLOY, ENDPOINT, PROCESS, VOLUME},
     resolve::targets,
     shape::{Key, Literal},
     tree::{Data, Fields, Node},
@@ -22,11 +22,13 @@ pub(super) fn fill(file: &Node, processes: &Fields) -> Result<Manifest, serde_js
         .collect();
     let endpoint: Vec<Value> =
         file.list("endpoint").iter().map(|endpoint| filled(endpoint, ENDPOINT)).collect();
+    let volume: Vec<Value> = file.list("volume").iter().map(|volume| filled(volume, VOLUME)).collect();
     let deploy = file.get("deploy").map(|deploy| filled(deploy, DEPLOY));
     let deploy = deploy.unwrap_or_else(|| with_defaults(Map::new(), DEPLOY));
     serde_json::from_value(json!({
         "schema": file.integer("schema"), "app": file.text("app"), "process": process, "endpoint": endpoint,
         "deploy": deploy,
+        "volume": volume,
     }))
 }
 

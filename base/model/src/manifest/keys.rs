@@ -15,7 +15,7 @@ pub(super) const FILE: &[Key] = &[
     key("process", Map(100, &Name, &Table(PROCESS)), "", "What runs, by name.").required(),
     key("endpoint", List(0, &Table(ENDPOINT)), "", "Where it is reached."),
     key("deploy", Table(DEPLOY), "{ timeout = \"15m\" }", "How patient a deploy is."),
-    key("volume", List(0, &Table(VOLUME)), "", "What is kept.").not_yet("volumes"),
+    key("volume", List(0, &Table(VOLUME)), "", "What is kept when instances go."),
     key("env", Map(100, &Name, &Table(ENV)), "", "What is different in one env, by the env's name."),
 ];
 
@@ -170,9 +170,28 @@ pub(super) const DEPLOY: &[Key] = &[
 
 /// `[[volume]]`
 pub(super) const VOLUME: &[Key] = &[
-    key("name", Name, "\"data\"", "The volume's name.").required(),
-    key("process", Name, "\"web\"", "The process that has it.").required(),
-    key("path", Path, "\"/data\"", "Where instances find it.").required(),
+    key("name", Name, "\"data\"", "The volume's name, unique in the file.").required(),
+    key(
+        "process",
+        Name,
+        "\"web\"",
+        "The process that has it: one with `count` 0 or 1, as a volume has one writer.",
+    )
+    .required(),
+    key(
+        "path",
+        Path,
+        "\"/data\"",
+        "Where the instance finds it; not `/`, nor under `/dev`, `/proc` or `/sys`.",
+    )
+    .required(),
+    key(
+        "size",
+        Bytes(Size(1 << 20), Size(1 << 50)),
+        "\"5GiB\"",
+        "How much it may hold: enforced where the node's file system can, watched where it cannot.",
+    )
+    .or(Words("10GiB")),
 ];
 
 /// A secret that is a file, or is called otherwise inside.

@@ -16,6 +16,7 @@ mod scalar;
 mod schema;
 mod shape;
 mod tree;
+mod volumes;
 mod walk;
 
 #[cfg(test)]
@@ -47,6 +48,9 @@ pub struct Manifest {
     /// How patient a deploy is.
     #[serde(default, skip_serializing_if = "Deploy::is_default")]
     pub deploy: Deploy,
+    /// What is kept when instances go, in the order of the file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volume: Vec<Volume>,
 }
 
 /// How patient a deploy is.
@@ -200,6 +204,19 @@ pub struct Endpoint {
     /// How many connections there may be at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u32>,
+}
+
+/// Bytes of a process that outlive its instances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// Its name, unique within the app.
+    pub name: Name,
+    /// The process that has it; of such there is one instance at most.
+    pub process: Name,
+    /// Where the instance finds it.
+    pub path: String,
+    /// How much it may hold.
+    pub size: Bytes,
 }
 
 /// What an endpoint carries.

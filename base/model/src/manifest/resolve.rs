@@ -6,6 +6,7 @@ use super::{
     report::{Report, Span},
     scalar::shown,
     tree::{Data, Fields, Node},
+    volumes,
     walk::nearest,
 };
 use std::collections::{BTreeMap, HashSet};
@@ -28,6 +29,7 @@ pub(super) fn resolve(file: &Node, env: &str, report: &mut Report<'_>) -> Fields
         known_process(referrer, base, report);
     }
 
+    volumes::check(file, base, report);
     let targets = targets(file);
     for (name, process) in base {
         whole(process, targets.get(name), report);

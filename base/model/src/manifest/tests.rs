@@ -52,7 +52,7 @@ fn the_hash_of_the_example_never_changes_by_accident() {
 fn the_full_manifest_lacks_only_what_is_not_there_yet() {
     let errors = parse(FULL).unwrap_err();
     let found: Vec<_> = errors.list.iter().map(|d| (d.line, d.column, d.text.as_str(), d.not_yet)).collect();
-    assert_eq!(found, [(11, 1, "secrets", true), (28, 3, "volume", true)], "{errors}");
+    assert_eq!(found, [(11, 1, "secrets", true)], "{errors}");
     assert_eq!(errors.problem().code, crate::Code::NotYet);
 }
 
@@ -114,6 +114,15 @@ fn an_env_is_merged_key_by_key() {
 }
 
 #[test]
+fn a_volume_has_a_size_whether_or_not_it_says_so() {
+    let volume = "[[volume]]\nname = \"data\"\nprocess = \"web\"\npath = \"/data\"\n";
+    let size = |text: String| parse(&text).unwrap().volume.remove(0).size;
+    assert_eq!(size(format!("{SMALL}{volume}")), Bytes(10 << 30));
+    assert_eq!(size(format!("{SMALL}{volume}size = \"64MiB\"\n")), Bytes(64 << 20));
+    assert_ne!(parse(SMALL).unwrap().hash(), parse(&format!("{SMALL}{volume}")).unwrap().hash());
+}
+
+#[test]
 fn an_empty_list_of_what_is_not_there_yet_asks_for_nothing() {
     let text =
         "schema = 1\napp = \"a\"\nvolume = []\n[process.web]\nimage = \"a\"\nsecrets = []\negress = []\n";
@@ -163,7 +172,7 @@ proptest! {
         if again {
             text.push_str(&FULL[at..]);
         }
-        let errors = parse(&text).expect_err("secrets or volumes, or worse");
+        let errors = parse(&text).expect_err("secrets, or worse");
         prop_assert!(!errors.list.is_empty());
         for one in &errors.list {
             let line = text.split('\n').nth(one.line - 1).expect("a line of the text");

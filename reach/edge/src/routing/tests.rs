@@ -38,6 +38,7 @@ fn instance(n: u128, process: &str) -> Instance {
         stop_timeout: Millis(1000),
         pids: 512,
         egress: vec![],
+        mounts: vec![],
         revision: 0,
     };
     let spec = InstanceSpec {
@@ -46,6 +47,7 @@ fn instance(n: u128, process: &str) -> Instance {
         release: ReleaseId(Ulid::nil()),
         template_hash: template.hash(),
         template,
+        volumes: Default::default(),
         address: Ipv4Addr::new(10, 210, 0, 2),
         desired: Desired::Running,
         serving: true,

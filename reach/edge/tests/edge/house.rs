@@ -142,6 +142,7 @@ impl House {
             stop_timeout: Millis(1000),
             pids: 512,
             egress: vec![],
+            mounts: vec![],
             revision: 0,
         };
         let spec = InstanceSpec {
@@ -150,6 +151,7 @@ impl House {
             release: ReleaseId(Ulid(1)),
             template_hash: template.hash(),
             template,
+            volumes: Default::default(),
             address,
             desired: Desired::Running,
             serving: false,

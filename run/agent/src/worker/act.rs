@@ -36,10 +36,13 @@ impl Worker {
     }
 
     async fn prepare(&self, spec: &InstanceSpec) -> Result<Launch, String> {
+        self.shared.volumes.available(spec).await;
         let image =
             self.shared.images.prepare(&spec.template.image).await.map_err(|error| error.to_string())?;
         let network = (self.shared.config.gateway, self.shared.config.network_bits);
-        launch(self.id, spec, image, network, self.shared.log_dir(self.id)).map_err(|error| error.to_string())
+        let launch = launch(self.id, spec, image, network, self.shared.log_dir(self.id));
+        let volumes = self.shared.volumes.mounts(spec);
+        launch.map(|launch| Launch { volumes, ..launch }).map_err(|error| error.to_string())
     }
 
     async fn launch(&mut self, launch: &Launch) {
@@ -50,15 +53,26 @@ impl Worker {
         if let Err(error) = self.shared.network.settle().await {
             return self.unstartable(error.to_string());
         }
+        if let Some(spec) = &self.spec
+            && let Err(trouble) = self.shared.volumes.attach(self.id, spec)
+        {
+            return self.unstartable(trouble);
+        }
         match self.shared.runtime.start(launch).await {
             Ok(handle) => self.follow(launch, handle),
-            Err(error) => self.unstartable(error.to_string()),
+            Err(error) => {
+                self.shared.volumes.detach(self.id);
+                self.unstartable(error.to_string());
+            }
         }
     }
 
     /// Follows a run that was started now or adopted.
     pub(super) fn follow(&mut self, launch: &Launch, handle: Arc<dyn Handle>) {
         self.image = Some(launch.image.clone());
+        if let Some(spec) = &self.spec {
+            self.shared.volumes.adopt(self.id, spec);
+        }
         self.shared.live().insert(self.id, (launch.clone(), Arc::clone(&handle)));
         self.run = Current::Live(Live::new(launch, handle));
     }
@@ -108,6 +122,7 @@ impl Worker {
         self.run = Current::Over;
         self.act_at = None;
         self.shared.live().remove(&self.id);
+        self.shared.volumes.detach(self.id);
         self.read_tail();
     }
 

@@ -5,7 +5,7 @@ use freehold_agent::{Agent, AgentConfig, Control, ControlError, Images};
 use freehold_image::{ImageError, PreparedImage, RunConfig};
 use freehold_model::{
     Bytes, Desired, Digest, Exit, ImageRef, Instance, InstanceId, InstanceSpec, InstanceStatus, Millicores,
-    Millis, NodeId, ReleaseId, Template,
+    Millis, NodeId, ReleaseId, Template, Volume, VolumeId, VolumeStatus,
     exec::ExecRequest,
     manifest::{Check, Driver, Probe},
 };
@@ -96,6 +96,7 @@ impl World {
             stop_timeout: Millis(10_000),
             pids: 512,
             egress: vec![],
+            mounts: vec![],
             revision: 0,
         };
         let spec = InstanceSpec {
@@ -104,6 +105,7 @@ impl World {
             release: ReleaseId(Ulid::nil()),
             template_hash: template.hash(),
             template,
+            volumes: Default::default(),
             address: Ipv4Addr::new(10, 210, 0, 2),
             desired: Desired::Running,
             serving: false,
@@ -286,6 +288,23 @@ impl Control for World {
         let Some(instance) = state.assigned.get_mut(&id) else { return Err(ControlError::Gone(id)) };
         instance.status = status.clone();
         state.reports.push((id, status.clone()));
+        Ok(())
+    }
+
+    async fn volumes(&self) -> Result<Vec<Volume>, ControlError> {
+        Ok(vec![])
+    }
+
+    async fn report_volume(
+        &self,
+        _: VolumeId,
+        _: &VolumeStatus,
+        _: Option<&'static str>,
+    ) -> Result<(), ControlError> {
+        Ok(())
+    }
+
+    async fn volume_gone(&self, _: VolumeId) -> Result<(), ControlError> {
         Ok(())
     }
 }

@@ -1,10 +1,11 @@
 //! The plan of a deploy: a manifest becomes the next release.
 
-use super::{blockers, cost, diff, placing, seal};
+use super::{blockers, cost, diff, placing, seal, volumes};
 use crate::{
     error::PlanError,
     lookup::{Place, place},
     templates::{revisions, templates},
+    volumes::Home,
 };
 use freehold_model::{Digest, ImageRef, Manifest, Name, Operation, Plan, ReleaseSpec};
 use freehold_reconcile::View;
@@ -63,9 +64,13 @@ pub(super) struct Target<'a> {
 pub(super) fn plan_release(view: &dyn View, place: &Place, target: Target<'_>) -> Result<Plan, PlanError> {
     let Target { operation, project, env, wanted } = target;
     let current = place.current.as_ref().map(|release| &release.spec);
-    let changes = diff::changes(current, &wanted);
-    let (placement, unplaceable) = placing::placement(view, place, &wanted, &changes)?;
+    let home = Home { project: place.project.id.into(), app: wanted.manifest.app.clone(), env: env.clone() };
+    let mut changes = diff::changes(current, &wanted);
+    volumes::say_how(&mut changes, &wanted);
+    changes.extend(volumes::changes(view, &home, current, &wanted)?);
+    let (placement, unplaceable) = placing::placement(view, place, &home, &wanted, &changes)?;
     let mut blockers = blockers::blockers(view, place, &wanted)?;
+    blockers.extend(volumes::blockers(view, &home, &wanted)?);
     blockers.extend(unplaceable);
     let revision = |(name, template): (&Name, &freehold_model::Template)| (name.clone(), template.revision);
     Ok(Plan {

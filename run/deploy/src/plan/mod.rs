@@ -9,6 +9,7 @@ pub(crate) mod diff;
 mod placing;
 mod remove;
 mod rollback;
+mod volumes;
 
 pub use deploy::{Request, plan_deploy};
 pub use remove::plan_remove;

@@ -1,6 +1,9 @@
 //! Where the new instances of a plan would run.
 
-use crate::lookup::Place;
+use crate::{
+    lookup::Place,
+    volumes::{Home, pin},
+};
 use freehold_model::{
     Code, Instance, InstanceSpec, Name, NodeSpec, Problem, ReleaseSpec,
     plan::{Change, Placement},
@@ -12,6 +15,7 @@ use freehold_schedule::{Chosen, Request, candidates, place_all};
 pub(super) fn placement(
     view: &dyn View,
     place: &Place,
+    home: &Home,
     wanted: &ReleaseSpec,
     changes: &[Change],
 ) -> Result<(Vec<Placement>, Vec<Problem>), StoreError> {
@@ -19,13 +23,23 @@ pub(super) fn placement(
     if place.rollout.is_some() {
         instances.retain(|instance| stays(place, instance));
     }
+    // What has a volume is stopped before it is replaced: what it uses is free by then.
+    instances.retain(|instance| !goes_first(place, changes, instance));
     let mut nodes = candidates(&view.all::<NodeSpec>(None)?, &instances);
     let (mut placed, mut problems) = (vec![], vec![]);
     for (process, template) in &wanted.templates {
         let is_it = |change: &&Change| change.kind == "process" && change.name == process.as_str();
         let start = changes.iter().find(is_it).map_or(0, |change| change.start);
-        match place_all(&mut nodes, &Request::from(template), start) {
-            Ok(chosen) => placed.extend(by_node(process, chosen)),
+        let volumes = home.existing(view, template)?;
+        // Why there is no place with the volumes is told by the blockers.
+        let Ok(node) = pin(view, &volumes)? else { continue };
+        match place_all(&mut nodes, &Request { pin: node, ..Request::from(template) }, start) {
+            Ok(mut chosen) => {
+                if let Some(volume) = volumes.first() {
+                    chosen.iter_mut().for_each(|one| one.reason = format!("volume {} is there", volume.name));
+                }
+                placed.extend(by_node(process, chosen));
+            }
             Err((fitting, why)) => {
                 let title = format!("{process}: {fitting} of {start} new instances can be placed");
                 problems.push(
@@ -45,6 +59,13 @@ fn stays(place: &Place, instance: &Instance) -> bool {
     let template =
         place.current.as_ref().and_then(|release| release.spec.templates.get(&instance.spec.process));
     !is_ours || template.is_some_and(|template| template.hash() == instance.spec.template_hash)
+}
+
+fn goes_first(place: &Place, changes: &[Change], instance: &Instance) -> bool {
+    let ours = place.env.as_ref().is_some_and(|env| instance.parent == Some(env.id.into()));
+    let process = instance.spec.process.as_str();
+    let replaced = |change: &Change| change.kind == "process" && change.name == process && change.stop > 0;
+    ours && !instance.spec.volumes.is_empty() && changes.iter().any(replaced)
 }
 
 /// One line per node, in the order in which they were chosen.

@@ -1,6 +1,6 @@
 //! The plan of a removal: an app, all its envs and everything in them goes.
 
-use super::{cost, diff, seal};
+use super::{cost, diff, seal, volumes};
 use crate::{
     error::PlanError,
     lookup::{current_release, find_project, require_app},
@@ -39,6 +39,7 @@ pub fn plan_remove(view: &dyn View, project: &Name, app: &Name) -> Result<Plan, 
         total.memory_before.0 += one.memory_before.0;
         only = Some(release);
     }
+    changes.extend(volumes::kept(view, found_project.id.into(), app)?);
     let current = only.filter(|_| envs.len() == 1).map(|release| release.spec.number);
     Ok(seal(Plan {
         operation: Operation::Remove,

@@ -1,11 +1,19 @@
 //! Makes instances: each on a node that can take it, with an address of its own.
 
 use super::scene::Wanted;
-use crate::{address::Pool, claims};
-use freehold_model::{Desired, EnvId, Instance, InstanceId, InstanceSpec, Kind, NodeSpec, ReleaseId, Txn};
+use crate::{
+    address::Pool,
+    claims,
+    volumes::{Home, VolumeError, pin},
+};
+use freehold_model::{
+    Desired, Env, EnvId, Instance, InstanceId, InstanceSpec, Kind, Name, NodeId, NodeSpec, Release, Txn,
+    Volume, VolumeId, VolumeSpec,
+};
 use freehold_reconcile::{Ids, StoreError, View, ViewExt};
 use freehold_schedule::{Candidate, Request, Unplaceable, candidates, place_all};
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 
 /// Why instances cannot be made now.
 #[derive(Debug, thiserror::Error)]
@@ -14,12 +22,21 @@ pub(super) enum CreateError {
     Unplaceable(#[from] Unplaceable),
     #[error("every address of the node's pool is in use")]
     NoAddress,
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    #[error("its volume {0} is in use")]
+    Held(String),
+    #[error("reading failed: {0}")]
+    Store(#[from] StoreError),
 }
 
 /// Makes instances of one env and release within one transaction.
-pub(super) struct Creator {
+pub(super) struct Creator<'a> {
+    view: &'a dyn View,
     pub(super) env: EnvId,
-    pub(super) release: ReleaseId,
+    /// Where its volumes are named; `None` when the app is gone.
+    home: Option<Home>,
+    release: &'a Release,
     /// Whether they are active from the start.
     pub(super) serving: bool,
     pub(super) now: Timestamp,
@@ -27,16 +44,17 @@ pub(super) struct Creator {
     pool: Pool,
 }
 
-impl Creator {
+impl<'a> Creator<'a> {
     pub(super) fn new(
-        view: &dyn View,
-        env: EnvId,
-        release: ReleaseId,
+        view: &'a dyn View,
+        env: &Env,
+        release: &'a Release,
         serving: bool,
         now: Timestamp,
-    ) -> Result<Creator, StoreError> {
+    ) -> Result<Creator<'a>, StoreError> {
         let nodes = candidates(&view.all::<NodeSpec>(None)?, &view.all::<InstanceSpec>(None)?);
-        Ok(Creator { env, release, serving, now, nodes, pool: Pool::new(view)? })
+        let (home, pool) = (Home::of(view, env)?, Pool::new(view)?);
+        Ok(Creator { view, env: env.id, home, release, serving, now, nodes, pool })
     }
 
     /// Adds `count` instances of `wanted` to `txn`.
@@ -48,16 +66,20 @@ impl Creator {
         ids: &mut dyn Ids,
     ) -> Result<(), CreateError> {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let chosen = place_all(&mut self.nodes, &Request::from(wanted.template), count);
+        let existing = self.existing(wanted)?;
+        let node = pin(self.view, &existing)??;
+        let request = Request { pin: node, ..Request::from(wanted.template) };
+        let chosen = place_all(&mut self.nodes, &request, count);
         for place in chosen.map_err(|(_, why)| why)? {
             let id = InstanceId(ids.fresh(Kind::Instance).ulid);
             let address = self.pool.take().ok_or(CreateError::NoAddress)?;
             let spec = InstanceSpec {
                 node: place.node,
                 process: wanted.process.clone(),
-                release: self.release,
+                release: self.release.id,
                 template: wanted.template.clone(),
                 template_hash: wanted.hash.clone(),
+                volumes: self.attach(txn, wanted, &existing, place.node, id, ids),
                 address,
                 desired: Desired::Running,
                 serving: self.serving,
@@ -67,6 +89,57 @@ impl Creator {
             txn.put(&instance).claim(claims::ADDRESS, address, id);
         }
         Ok(())
+    }
+}
+
+impl Creator<'_> {
+    /// The volumes of `wanted` that were made already, all of them free.
+    fn existing(&self, wanted: &Wanted<'_>) -> Result<Vec<Volume>, CreateError> {
+        let Some(home) = &self.home else { return Ok(vec![]) };
+        let existing = home.existing(self.view, wanted.template)?;
+        for volume in &existing {
+            if volume.deleting.is_none() && self.view.claim(claims::VOLUME, &volume.id.to_string())?.is_some()
+            {
+                return Err(CreateError::Held(volume.name.clone()));
+            }
+        }
+        Ok(existing)
+    }
+
+    /// Gives `instance` the volumes of `wanted`, made where it will be if they are new.
+    fn attach(
+        &self,
+        txn: &mut Txn,
+        wanted: &Wanted<'_>,
+        existing: &[Volume],
+        node: NodeId,
+        instance: InstanceId,
+        ids: &mut dyn Ids,
+    ) -> BTreeMap<Name, VolumeId> {
+        let mut attached = BTreeMap::new();
+        let Some(home) = &self.home else { return attached };
+        for mount in &wanted.template.mounts {
+            let found = existing.iter().find(|volume| volume.spec.volume == mount.volume);
+            let id = found.map(|volume| volume.id).unwrap_or_else(|| {
+                let sizes = &self.release.spec.manifest.volume;
+                let size = sizes.iter().find(|one| one.name == mount.volume).map(|one| one.size);
+                let spec = VolumeSpec {
+                    app: home.app.clone(),
+                    env: home.env.clone(),
+                    volume: mount.volume.clone(),
+                    node,
+                    size: size.unwrap_or_default(),
+                    source: None,
+                    task: None,
+                };
+                let id = VolumeId(ids.ulid());
+                txn.put(&Volume::new(id, home.name(&mount.volume), Some(home.project), spec, self.now));
+                id
+            });
+            txn.claim(claims::VOLUME, id, instance);
+            attached.insert(mount.volume.clone(), id);
+        }
+        attached
     }
 }
 

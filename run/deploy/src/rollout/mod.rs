@@ -3,12 +3,13 @@
 //! Each phase of a rollout is a file; each decision is one transaction. Instances that should run are
 //! either *active* (`serving`: they belong to what runs) or *fresh* (not yet). A rollout makes fresh
 //! ones, and when all are healthy one transaction swaps the two sets. Invariant: an active healthy
-//! instance is never taken away before another of its process is active and healthy, and every
-//! transaction that relies on an instance's health expects the version it was read at.
+//! instance is never taken away before another of its process is active and healthy, save one that has a
+//! volume (`replace`), and every transaction that relies on an instance's health expects the version it was read at.
 
 mod create;
 mod drain;
 mod judge;
+mod replace;
 mod restore;
 mod scene;
 mod shift;
@@ -91,7 +92,7 @@ fn under_way(
         RolloutPhase::Starting => start::decide(scene, ids),
         RolloutPhase::Draining => Ok(drain::decide(scene)),
         RolloutPhase::Stopping => Ok(stop::decide(scene)),
-        RolloutPhase::Restoring => Ok(restore::decide(scene)),
+        RolloutPhase::Restoring => restore::decide(scene, ids),
         RolloutPhase::Succeeded | RolloutPhase::Failed => Ok(scene.release_claim()),
     }
 }

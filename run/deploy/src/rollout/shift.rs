@@ -2,16 +2,16 @@
 //! endpoints. From here on the new release runs.
 
 use super::{scene::Scene, steps};
-use crate::{claims, templates::after};
+use crate::{claims, templates::after, volumes::Home};
 use freehold_model::{
     Endpoint, EndpointId, EndpointSpec, Instance, InstanceSpec, RolloutPhase, Txn, manifest,
 };
-use freehold_reconcile::{Decision, Ids};
+use freehold_reconcile::{Decision, Ids, StoreError};
 use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Everything that the release wants is healthy, as of the versions read: shift to it.
-pub(super) fn decide(mut scene: Scene<'_>, ids: &mut dyn Ids) -> Decision {
+pub(super) fn decide(mut scene: Scene<'_>, ids: &mut dyn Ids) -> Result<Decision, StoreError> {
     let mut txn = scene.txn.clone();
     let sets = scene.sets();
     for instance in sets.fresh.iter().chain(&sets.kept) {
@@ -25,6 +25,7 @@ pub(super) fn decide(mut scene: Scene<'_>, ids: &mut dyn Ids) -> Decision {
     }
     let (new, old) = (sets.fresh.len(), sets.old.len());
     let moved = endpoints(&scene, &mut txn, ids);
+    sizes(&scene, &mut txn)?;
     let number = scene.target.spec.number;
     let ports = if moved.is_empty() { String::new() } else { format!("; {}", moved.join(", ")) };
     txn.event(scene.rollout.id, "rollout.shifted", json!({ "release": number, "new": new, "old": old }));
@@ -33,7 +34,20 @@ pub(super) fn decide(mut scene: Scene<'_>, ids: &mut dyn Ids) -> Decision {
     let leave = if old == 0 { "nothing".into() } else { steps::instances(old) };
     steps::open(&mut scene.receipt, "drain", format!("{leave} to leave"), scene.now);
     scene.enter(RolloutPhase::Draining);
-    scene.commit(None)
+    Ok(scene.commit(None))
+}
+
+/// Gives the env's volumes the sizes that the target's manifest says.
+fn sizes(scene: &Scene<'_>, txn: &mut Txn) -> Result<(), StoreError> {
+    let Some(home) = Home::of(scene.view, &scene.env)? else { return Ok(()) };
+    for wanted in &scene.target.spec.manifest.volume {
+        let found = home.find(scene.view, &wanted.name)?.filter(|volume| volume.spec.size != wanted.size);
+        if let Some(mut volume) = found {
+            volume.spec.size = wanted.size;
+            txn.put_spec(&volume);
+        }
+    }
+    Ok(())
 }
 
 fn activate(txn: &mut Txn, scene: &Scene<'_>, instance: &Instance) {

@@ -3,6 +3,7 @@
 use super::{
     create::Creator,
     judge::{self, Judgement},
+    replace::{self, Held},
     restore,
     scene::{Scene, Wanted, is_healthy},
     shift, steps,
@@ -21,7 +22,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    fn new(code: Code, reason: String) -> Failure {
+    pub(super) fn new(code: Code, reason: String) -> Failure {
         Failure { reason, instance: None, code }
     }
 }
@@ -41,12 +42,14 @@ pub(super) fn decide(scene: Scene<'_>, ids: &mut dyn Ids) -> Result<Decision, St
     if let Some(failure) = taken_port(&scene)? {
         return Ok(restore::begin(scene, failure));
     }
-    if !startable(&scene).is_empty() {
-        return create(scene, ids);
+    let held = replace::held(&scene)?;
+    if !startable(&scene, &held).is_empty() {
+        return create(scene, &held, ids);
     }
     Ok(match progress(&scene) {
         Progress::Failed(failure) => restore::begin(scene, failure),
-        Progress::Healthy => shift::decide(scene, ids),
+        Progress::Healthy if !held.is_empty() => replace::decide(scene, &held),
+        Progress::Healthy => shift::decide(scene, ids)?,
         Progress::Waiting { first, .. } if scene.now >= scene.rollout.spec.deadline => {
             let failure = late(&scene, &first);
             restore::begin(scene, failure)
@@ -58,11 +61,11 @@ pub(super) fn decide(scene: Scene<'_>, ids: &mut dyn Ids) -> Result<Decision, St
     })
 }
 
-fn create(mut scene: Scene<'_>, ids: &mut dyn Ids) -> Result<Decision, StoreError> {
-    let (env, release) = (scene.env.id, scene.target.id);
-    let mut creator = Creator::new(scene.view, env, release, false, scene.now)?;
+fn create(mut scene: Scene<'_>, held: &Held, ids: &mut dyn Ids) -> Result<Decision, StoreError> {
+    let target = scene.target.clone();
+    let mut creator = Creator::new(scene.view, &scene.env, &target, false, scene.now)?;
     let mut txn = scene.txn.clone();
-    match fill(&scene, &mut creator, &mut txn, ids) {
+    match fill(&scene, held, &mut creator, &mut txn, ids) {
         Err(reason) => Ok(restore::begin(scene, Failure::new(Code::Unplaceable, reason))),
         Ok(detail) => {
             scene.txn = txn;
@@ -76,13 +79,14 @@ fn create(mut scene: Scene<'_>, ids: &mut dyn Ids) -> Result<Decision, StoreErro
 /// Adds everything that is missing to `txn` and says what that was, or why it cannot be.
 fn fill(
     scene: &Scene<'_>,
-    creator: &mut Creator,
+    held: &Held,
+    creator: &mut Creator<'_>,
     txn: &mut Txn,
     ids: &mut dyn Ids,
 ) -> Result<String, String> {
     let sets = scene.sets();
     let mut made = vec![];
-    for (wanted, count) in &startable(scene) {
+    for (wanted, count) in &startable(scene, held) {
         let refused =
             |why| format!("{}: {} cannot be placed: {why}", wanted.process, steps::instances(*count));
         creator.create(txn, wanted, *count, ids).map_err(refused)?;
@@ -94,15 +98,18 @@ fn fill(
     Ok(made.join(", "))
 }
 
-/// What is missing and comes after nothing that is not healthy yet.
-fn startable<'a>(scene: &'a Scene<'_>) -> Vec<(Wanted<'a>, usize)> {
+/// What is missing, comes after nothing that is not healthy yet, and needs no volume that another one has.
+fn startable<'a>(scene: &'a Scene<'_>, held: &Held) -> Vec<(Wanted<'a>, usize)> {
     let sets = scene.sets();
     let lacking: BTreeSet<&Name> = sets.missing.iter().map(|(wanted, _)| wanted.process).collect();
     let ready = |process: &Name| {
         let mut all = sets.kept.iter().chain(&sets.fresh).filter(|it| it.spec.process == *process);
         !lacking.contains(process) && all.all(|instance| is_healthy(instance))
     };
-    sets.missing.into_iter().filter(|(wanted, _)| wanted.after.iter().all(ready)).collect()
+    sets.missing
+        .into_iter()
+        .filter(|(wanted, _)| wanted.after.iter().all(ready) && !held.contains_key(wanted.process))
+        .collect()
 }
 
 /// A port may have been taken by another app since the plan.

@@ -34,7 +34,9 @@ pub(super) fn decide(
         txn.expect(env.id, env.version);
         txn
     });
-    let again = now.saturating_add(RETRY).unwrap_or(now);
+    // What was reaped gives its volumes back: look again at once.
+    let wait = if txn.is_some() { SignedDuration::ZERO } else { RETRY };
+    let again = now.saturating_add(wait).unwrap_or(now);
     Ok(Decision { txn, wake: Some(again).filter(|_| !placed) })
 }
 
@@ -64,16 +66,27 @@ fn keep(
             continue;
         }
         if creator.is_none() {
-            creator = Some(Creator::new(view, env.id, release.id, true, now)?);
+            creator = Some(Creator::new(view, env, release, true, now)?);
         }
         let Some(creator) = creator.as_mut() else { continue };
         let mut more = txn.clone();
         match creator.create(&mut more, wanted, wanted.count - have, ids) {
             Ok(()) => *txn = more,
-            Err(_) => placed = false,
+            Err(_) => {
+                placed = false;
+                make_room(instances, wanted, txn);
+            }
         }
     }
     Ok(placed)
+}
+
+/// What is made of something else and has the volumes goes first: a volume has one writer.
+fn make_room(instances: &[Instance], wanted: &Wanted<'_>, txn: &mut Txn) {
+    let has_them =
+        |it: &&Instance| wanted.template.mounts.iter().any(|m| it.spec.volumes.contains_key(&m.volume));
+    let others = active(instances).filter(|it| it.spec.template_hash != wanted.hash);
+    others.filter(has_them).for_each(|instance| stop(txn, instance));
 }
 
 /// Stops what there is too much of, the unhealthy and the newest first; what is made of something else

@@ -73,6 +73,7 @@ pub(crate) fn manifest(count: u32) -> Manifest {
         process,
         endpoint: vec![endpoint],
         deploy: Default::default(),
+        volume: vec![],
     }
 }
 

@@ -4,7 +4,7 @@ use crate::user::Asked;
 use freehold_model::{
     Actor, AnyId, AppSpec, Code, Desired, EndpointSpec, Env, EnvSpec, Event, Instance, InstanceId,
     InstanceSpec, Kind, Name, Phase, ReceiptId, ReceiptSpec, ReceiptStatus, ReleaseId, ReleaseSpec,
-    RolloutPhase, RolloutSpec, Seq, Verdict,
+    RolloutPhase, RolloutSpec, Seq, Verdict, VolumeId, VolumeSpec,
 };
 use freehold_reconcile::{
     View, ViewExt,
@@ -32,6 +32,8 @@ pub(crate) struct Invariants {
     available: BTreeSet<(AnyId, Name)>,
     /// The processes that had a healthy instance after the step before, serving or not.
     healthy: BTreeSet<(AnyId, Name)>,
+    /// Which volumes each instance has that ever was.
+    volumes: BTreeMap<InstanceId, Vec<VolumeId>>,
 }
 
 /// Whether every receipt has its verdict.
@@ -56,10 +58,12 @@ impl Invariants {
             ended: BTreeMap::new(),
             available: BTreeSet::new(),
             healthy: BTreeSet::new(),
+            volumes: BTreeMap::new(),
         }
     }
 
     pub(crate) fn after_step(&mut self, view: &MemoryView) -> Check {
+        self.volumes_have_one_writer()?;
         let events = view.events(self.seen, usize::MAX, None).unwrap();
         let Some(last) = events.last() else { return Ok(()) };
         self.seen = last.seq;
@@ -68,6 +72,7 @@ impl Invariants {
         if !by_nodes(&events) {
             claims_are_held(view, &instances)?;
             self.receipts_are_true(view)?;
+            self.volumes_are_held(view, &instances)?;
         }
         self.nobody_takes_the_last_one_away(view, &instances, &events)?;
         self.the_edge_keeps_someone_to_route_to(view, &instances, &events)
@@ -102,6 +107,39 @@ impl Invariants {
         Ok(())
     }
 
+    /// No two processes that really exist, on whatever machine, have one volume.
+    fn volumes_have_one_writer(&self) -> Check {
+        let mut writers = BTreeMap::new();
+        for machine in &self.machines {
+            for id in machine.borrow().present() {
+                for volume in self.volumes.get(&id).into_iter().flatten() {
+                    if let Some(other) = writers.insert(*volume, id) {
+                        return Err(format!("{volume} is written by {other} and {id}"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Who has a volume holds it, and is where it is.
+    fn volumes_are_held(&mut self, view: &MemoryView, instances: &[Instance]) -> Check {
+        for instance in instances.iter().filter(|it| !it.spec.volumes.is_empty()) {
+            let ids: Vec<VolumeId> = instance.spec.volumes.values().copied().collect();
+            for id in &ids {
+                if view.claim("volume", &id.to_string()).unwrap() != Some(instance.any_id()) {
+                    return Err(format!("{} has {id} and does not hold it", instance.id));
+                }
+                let volume = view.find::<VolumeSpec>(*id).unwrap();
+                if volume.is_none_or(|volume| volume.spec.node != instance.spec.node) {
+                    return Err(format!("{} is not where {id} is", instance.id));
+                }
+            }
+            self.volumes.insert(instance.id, ids);
+        }
+        Ok(())
+    }
+
     /// Invariant 3: a process that should go on and had an available instance has one still, unless the
     /// instances failed by themselves, which only nodes report.
     fn nobody_takes_the_last_one_away(
@@ -118,13 +156,14 @@ impl Invariants {
             return Ok(());
         }
         for (env, process) in had_available.difference(&self.available) {
-            if goes_on(view, *env, process) {
+            if goes_on(view, *env, process) && !makes_room(view, *env, process) {
                 return Err(format!("{process} of {env} lost its last healthy instance"));
             }
         }
         let now = events.last().map(|event| event.time);
         for (env, process) in had_healthy.difference(&self.healthy) {
-            if goes_on(view, *env, process) && !gives_up(view, *env, now) {
+            let excused = gives_up(view, *env, now) || makes_room(view, *env, process);
+            if goes_on(view, *env, process) && !excused {
                 return Err(format!("{process} of {env} was stopped before its replacement was healthy"));
             }
         }
@@ -145,7 +184,8 @@ impl Invariants {
             |id: &InstanceId| instances.iter().any(|it| it.id == *id && it.spec.desired == Desired::Running);
         for (id, backends) in self.routing.borrow().iter() {
             let Some(endpoint) = view.find::<EndpointSpec>(*id).unwrap() else { continue };
-            let wanted = goes_on(view, endpoint.parent.unwrap(), &endpoint.spec.process);
+            let (env, process) = (endpoint.parent.unwrap(), &endpoint.spec.process);
+            let wanted = goes_on(view, env, process) && !makes_room(view, env, process);
             if wanted && !backends.is_empty() && !backends.iter().any(runs) {
                 return Err(format!("{} routes only to what was told to stop", endpoint.name));
             }
@@ -247,6 +287,18 @@ fn gives_up(view: &MemoryView, env: AnyId, now: Option<Timestamp>) -> bool {
         RolloutPhase::Restoring => true,
         phase => !phase.is_final() && now >= Some(rollout.spec.deadline),
     })
+}
+
+/// The one exception from invariant 3: during a rollout, what has a volume stops before the next writer of
+/// it starts.
+fn makes_room(view: &MemoryView, env: AnyId, process: &Name) -> bool {
+    let rollouts = view.all::<RolloutSpec>(Some(env)).unwrap();
+    let has_volume = |release: ReleaseId| {
+        let release = view.find::<ReleaseSpec>(release).unwrap();
+        release.is_some_and(|it| it.spec.templates.get(process).is_some_and(|it| !it.mounts.is_empty()))
+    };
+    let active = rollouts.iter().find(|rollout| !rollout.status.phase.is_final());
+    active.is_some_and(|it| it.spec.previous.is_some_and(has_volume))
 }
 
 /// Whether instances of `process` are still wanted in `env`.

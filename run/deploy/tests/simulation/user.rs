@@ -5,7 +5,7 @@ use freehold_deploy::{
 };
 use freehold_model::{
     Actor, Bytes, Digest, ImageRef, Manifest, Millicores, Millis, Name, Plan, ReceiptId, ReceiptSpec, Txn,
-    manifest::{Check, Driver, Endpoint, Probe, Process, Protocol, ProxyProtocol},
+    manifest::{Check, Driver, Endpoint, Probe, Process, Protocol, ProxyProtocol, Volume},
 };
 use freehold_reconcile::{
     View as _, ViewExt,
@@ -188,6 +188,21 @@ fn manifest(context: &mut Context, app: Name) -> Manifest {
             process.entry(name("web")).and_modify(|web| web.after = vec![name("worker")]);
         }
     }
+    let mut volume = vec![];
+    if context.random.one_in(2) {
+        let store = a_process(context);
+        process.insert(name("store"), Process { count: store.count.min(1), ..store });
+        // Sometimes it moves from one process to another, and sometimes it is left.
+        let has_it = *context.random.pick(&["store", "store", "store", "web"]);
+        if has_it == "web" {
+            let web = process.get_mut(&name("web")).expect("there is one");
+            web.count = web.count.min(1);
+        }
+        if !context.random.one_in(5) {
+            let (path, size) = ("/data".into(), Bytes(1 << 30));
+            volume.push(Volume { name: name("data"), process: name(has_it), path, size });
+        }
+    }
     let own = if app.as_str() == "alpha" { 8000 } else { 8001 };
     let listen = if context.random.one_in(6) { 8002 } else { own };
     let web = Endpoint {
@@ -200,7 +215,7 @@ fn manifest(context: &mut Context, app: Name) -> Manifest {
         max_connections: None,
     };
     let endpoint = if context.random.one_in(6) { vec![] } else { vec![web] };
-    Manifest { schema: 1, app, process, endpoint, deploy: Default::default() }
+    Manifest { schema: 1, app, process, endpoint, deploy: Default::default(), volume }
 }
 
 fn a_process(context: &mut Context) -> Process {

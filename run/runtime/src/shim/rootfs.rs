@@ -3,7 +3,10 @@
 //! never shows it, and it is gone with the last process.
 
 use super::{StartError, spec};
-use crate::launch::{InstanceDir, Launch};
+use crate::{
+    launch::{InstanceDir, Launch},
+    user, volume,
+};
 use freehold_model::manifest::Driver;
 use nix::{
     mount::{MsFlags, mount as mount_syscall},
@@ -24,6 +27,7 @@ pub(super) fn mount(dir: &InstanceDir, launch: &Launch) -> Result<(), StartError
     let root = File::open(dir.root()).map_err(StartError::because("cannot open the instance's root"))?;
     make_dir(&root, spec::workdir(launch))
         .map_err(StartError::because("cannot make the working directory"))?;
+    volumes(&root, launch)?;
     write_names(&root, launch).map_err(StartError::because("cannot write /etc/hosts into the instance"))
 }
 
@@ -55,6 +59,35 @@ fn overlay(dir: &InstanceDir, layers: &[PathBuf]) -> io::Result<()> {
     let mount =
         |options: &str| mount_syscall(Some("overlay"), "merged", Some("overlay"), flags, Some(options));
     Ok(mount(&format!("{options},volatile")).or_else(|_| mount(&options))?)
+}
+
+/// Before anything else is written into the root: what the image has at a volume's place is its first content.
+fn volumes(root: &File, launch: &Launch) -> Result<(), StartError> {
+    if launch.volumes.is_empty() {
+        return Ok(());
+    }
+    let user =
+        user::look_up(root, launch.user.as_deref()).map_err(StartError::because("cannot set the user"))?;
+    // The outer before the inner, so that neither hides the other.
+    let mut volumes: Vec<_> = launch.volumes.iter().collect();
+    volumes.sort_by_key(|volume| volume.path.split('/').filter(|part| !part.is_empty()).count());
+    for volume in volumes {
+        let what = || format!("cannot put the volume at {}", volume.path);
+        let place = make_dir(root, &volume.path).map_err(StartError::because(what()))?;
+        volume::mount(volume, &place, &user).map_err(StartError::because(what()))?;
+        restrict(root, &volume.path).map_err(StartError::because(what()))?;
+    }
+    Ok(())
+}
+
+/// No devices and no set-user programs come from a volume. The path is looked up again, to reach the mount
+/// itself; only the image could have put something on the way, and it does not run yet.
+fn restrict(root: &File, path: &str) -> io::Result<()> {
+    let mounted = make_dir(root, path)?;
+    let place = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&mounted));
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let none = None::<&str>;
+    Ok(mount_syscall(none, place.as_str(), none, flags, none)?)
 }
 
 fn write_names(root: &File, launch: &Launch) -> io::Result<()> {

@@ -9,4 +9,5 @@ mod logs;
 mod machine;
 mod network;
 mod process;
+mod volume;
 mod world;

@@ -123,6 +123,7 @@ impl World {
             egress: vec![],
             image: Digest::of(b"image"),
             stop_signal: 15,
+            volumes: vec![],
             log_dir: self.dir.path().join("logs").join(ulid.to_string()),
         }
     }

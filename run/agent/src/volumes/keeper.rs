@@ -1,0 +1,284 @@
+//! Makes this node's volumes as they are wanted, measures them, and says how they are.
+//!
+//! One task looks at all; whatever may take long (copies, removals, measuring) runs in a task of its own,
+//! one for each volume at a time.
+
+use super::{Volumes, task};
+use crate::control::Control;
+use freehold_model::{Bytes, Condition, TaskState, TaskStatus, Volume, VolumeId, VolumeStatus};
+use freehold_reconcile::Clock;
+use jiff::Timestamp;
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use task::blocking;
+use tokio::{
+    sync::oneshot,
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+/// Everything is looked at so often even if nothing seems to have changed.
+const RESYNC: Duration = Duration::from_secs(15);
+/// What a volume holds is measured so often, or less, so that measuring takes at most a fiftieth of the time.
+const MEASURE: Duration = Duration::from_secs(10);
+
+/// The one that looks after volumes.
+pub(crate) struct Keeper {
+    volumes: Arc<Volumes>,
+    control: Arc<dyn Control>,
+    clock: Arc<dyn Clock>,
+    /// What is being worked on; and, while it is copied from, its source.
+    busy: BTreeMap<VolumeId, Option<VolumeId>>,
+    measured: BTreeMap<VolumeId, Measured>,
+    troubles: BTreeMap<VolumeId, String>,
+    work: JoinSet<(VolumeId, Outcome)>,
+}
+
+struct Measured {
+    used: Bytes,
+    again: Instant,
+}
+
+enum Outcome {
+    Done,
+    Measured(io::Result<Bytes>, Duration),
+    Failed(String),
+}
+
+impl Keeper {
+    pub(crate) fn new(volumes: Arc<Volumes>, control: Arc<dyn Control>, clock: Arc<dyn Clock>) -> Keeper {
+        Keeper {
+            volumes,
+            control,
+            clock,
+            busy: BTreeMap::new(),
+            measured: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+            work: JoinSet::new(),
+        }
+    }
+
+    /// Looks after them until told to stop. What is under way then is done again by the next one.
+    pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+        let (mut changed, mut attached) = (self.control.changed(), self.volumes.changed());
+        loop {
+            let wake = Instant::now() + self.round().await;
+            tokio::select! {
+                _ = &mut stop => return,
+                Ok(()) = changed.changed() => {}
+                Ok(()) = attached.changed() => {}
+                Some(done) = self.work.join_next() => self.done(done),
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn done(&mut self, done: Result<(VolumeId, Outcome), tokio::task::JoinError>) {
+        let Ok((id, outcome)) = done else {
+            tracing::error!("a volume's work ended badly; it is done again");
+            self.busy.clear();
+            return;
+        };
+        if let Some(Some(source)) = self.busy.remove(&id) {
+            self.busy.remove(&source);
+        }
+        match outcome {
+            Outcome::Done => drop(self.troubles.remove(&id)),
+            Outcome::Failed(why) => {
+                tracing::warn!(volume = %id, why, "a volume is not as wanted");
+                self.troubles.insert(id, why);
+            }
+            Outcome::Measured(Ok(used), took) => {
+                let again = Instant::now() + MEASURE.max(took * 50);
+                self.measured.insert(id, Measured { used, again });
+            }
+            Outcome::Measured(Err(error), _) => {
+                tracing::warn!(volume = %id, %error, "a volume cannot be measured");
+                self.measured.insert(id, Measured { used: Bytes(0), again: Instant::now() + MEASURE });
+            }
+        }
+        self.volumes.tell();
+    }
+
+    /// Starts what is to be done, tells what is news; how long until there may be more.
+    async fn round(&mut self) -> Duration {
+        let all = match self.control.volumes().await {
+            Ok(all) => all,
+            Err(error) => {
+                tracing::debug!(%error, "volumes stay as they are");
+                return Duration::from_secs(1);
+            }
+        };
+        for volume in &all {
+            if !self.busy.contains_key(&volume.id) {
+                self.start(volume);
+            }
+            self.say(volume).await;
+        }
+        RESYNC
+    }
+
+    /// Starts the one thing that is next about `volume`.
+    fn start(&mut self, volume: &Volume) {
+        let (id, store) = (volume.id, self.volumes.store(volume.id));
+        if volume.deleting.is_some() {
+            if self.volumes.holder(id).is_some() {
+                return;
+            }
+            let control = Arc::clone(&self.control);
+            self.spawn(id, async move {
+                match blocking(move || store.remove()).await {
+                    Err(error) => Outcome::Failed(format!("it cannot be removed: {error}")),
+                    Ok(()) => match control.volume_gone(id).await {
+                        Ok(()) => Outcome::Done,
+                        Err(error) => Outcome::Failed(error.to_string()),
+                    },
+                }
+            });
+        } else if !store.exists() {
+            let from = volume.spec.source.as_ref().map(|source| source.volume);
+            if from.is_some_and(|from| self.busy.contains_key(&from)) {
+                return;
+            }
+            let source = volume.spec.source.clone().map(|source| {
+                (self.volumes.store(source.volume), source.snapshot, self.volumes.holder(source.volume))
+            });
+            self.spawn(id, async move {
+                let made = blocking(move || match source {
+                    None => store.make(None),
+                    Some((from, Some(snapshot), _)) => store.make(Some(&from.snapshot_data(&snapshot)?)),
+                    Some((from, None, writer)) => {
+                        let _frozen = writer.map(freehold_runtime::volume::Frozen::freeze).transpose()?;
+                        store.make(Some(&from.data()))
+                    }
+                });
+                match made.await {
+                    Ok(()) => Outcome::Done,
+                    Err(error) => Outcome::Failed(format!("it cannot be made: {error}")),
+                }
+            });
+            if let Some(from) = from {
+                self.busy.insert(id, Some(from));
+                self.busy.insert(from, None);
+            }
+        } else if let Some(wanted) = volume.spec.task.clone().filter(|it| is_news(&store, &it.id)) {
+            let volumes = Arc::clone(&self.volumes);
+            self.spawn(id, async move {
+                task::perform(&volumes, id, &wanted).await;
+                Outcome::Done
+            });
+        } else if self.measured.get(&id).is_none_or(|last| last.again <= Instant::now()) {
+            self.spawn(id, async move {
+                let begin = Instant::now();
+                let used = blocking(move || store.used()).await;
+                Outcome::Measured(used, begin.elapsed())
+            });
+        }
+    }
+
+    fn spawn(&mut self, id: VolumeId, work: impl Future<Output = Outcome> + Send + 'static) {
+        self.busy.insert(id, None);
+        self.work.spawn(async move { (id, work.await) });
+    }
+
+    /// Tells the control plane how `volume` is, if that is news.
+    async fn say(&self, volume: &Volume) {
+        let status = self.status(volume, self.clock.now());
+        let was_within = condition(&volume.status, "WithinSize").is_none_or(|it| it.state);
+        let is_within = condition(&status, "WithinSize").is_none_or(|it| it.state);
+        let step = volume.spec.size.0 / 100;
+        let moved = status.used.0.abs_diff(volume.status.used.0) > step || was_within != is_within;
+        let same = VolumeStatus { used: volume.status.used, ..status.clone() } == volume.status;
+        if same && !moved {
+            return;
+        }
+        let event = match (was_within, is_within) {
+            (true, false) => Some("volume.over_size"),
+            (false, true) => Some("volume.within_size"),
+            _ => None,
+        };
+        if let Err(error) = self.control.report_volume(volume.id, &status, event).await {
+            tracing::debug!(volume = %volume.id, %error, "a report was not taken; trying again");
+        }
+    }
+
+    fn status(&self, volume: &Volume, now: Timestamp) -> VolumeStatus {
+        let store = self.volumes.store(volume.id);
+        let ready = store.exists() && volume.deleting.is_none();
+        let used = self.measured.get(&volume.id).map_or(volume.status.used, |measured| measured.used);
+        let trouble = self.troubles.get(&volume.id);
+        let mut conditions = vec![match (ready, trouble) {
+            (true, _) => Fact { kind: "Ready", state: true, reason: "Made", message: "it is there".into() },
+            (false, Some(why)) => {
+                Fact { kind: "Ready", state: false, reason: "Failed", message: why.clone() }
+            }
+            (false, None) if volume.deleting.is_some() => {
+                let message = "it is being removed".into();
+                Fact { kind: "Ready", state: false, reason: "Deleting", message }
+            }
+            (false, None) if volume.spec.source.is_some() => {
+                let message = "its source is being copied".into();
+                Fact { kind: "Ready", state: false, reason: "Copying", message }
+            }
+            _ => Fact { kind: "Ready", state: false, reason: "Making", message: "it is being made".into() },
+        }];
+        if ready {
+            let (over, size) = (used > volume.spec.size, volume.spec.size);
+            let message =
+                format!("it {} its size of {size}", if over { "holds more than" } else { "is within" });
+            let reason = if over { "OverSize" } else { "Within" };
+            conditions.push(Fact { kind: "WithinSize", state: !over, reason, message });
+        }
+        let since = |fact: &Fact| {
+            let old = condition(&volume.status, fact.kind).filter(|old| old.state == fact.state);
+            old.map_or(now, |old| old.since)
+        };
+        VolumeStatus {
+            ready,
+            used,
+            keeping: Default::default(),
+            keeping_reason: Some("the node's file system gives folders no limits of their own".into()),
+            snapshots: if ready { store.snapshots() } else { vec![] },
+            task: self.task(volume),
+            conditions: conditions.iter().map(|fact| fact.since(since(fact))).collect(),
+        }
+    }
+
+    /// How the task that was asked for last is getting on.
+    fn task(&self, volume: &Volume) -> Option<TaskStatus> {
+        let wanted = volume.spec.task.as_ref()?;
+        let ended = self.volumes.store(volume.id).task().filter(|ended| ended.id == wanted.id);
+        Some(ended.unwrap_or_else(|| TaskStatus {
+            id: wanted.id.clone(),
+            state: TaskState::Running,
+            message: wanted.action.to_string(),
+        }))
+    }
+}
+
+fn is_news(store: &super::store::Store, task: &str) -> bool {
+    store.task().is_none_or(|ended| ended.id != task)
+}
+
+fn condition<'a>(status: &'a VolumeStatus, kind: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|condition| condition.kind == kind)
+}
+
+/// A condition without its time.
+struct Fact {
+    kind: &'static str,
+    state: bool,
+    reason: &'static str,
+    message: String,
+}
+
+impl Fact {
+    fn since(&self, since: Timestamp) -> Condition {
+        Condition {
+            kind: self.kind.into(),
+            state: self.state,
+            reason: self.reason.into(),
+            message: self.message.clone(),
+            since,
+        }
+    }
+}

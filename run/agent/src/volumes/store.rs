@@ -1,0 +1,182 @@
+//! One volume on the disk: `<data>/volumes/<id>` with `data`, `snapshots/<name>` and `task.json`.
+//!
+//! Invariant: a volume or a snapshot is there whole or not at all: it is made under another name (with a
+//! dot in front, removed by the next who makes one), brought to the disk, and renamed.
+
+use freehold_model::{Bytes, Name, Snapshot, TaskStatus, VolumeId};
+use freehold_runtime::volume::{copy_tree, data, initialised, measure};
+use jiff::Timestamp;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+/// The directory of one volume.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    root: PathBuf,
+    dir: PathBuf,
+}
+
+impl Store {
+    pub(super) fn new(root: &Path, id: VolumeId) -> Store {
+        Store { root: root.to_owned(), dir: root.join(id.to_string()) }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn exists(&self) -> bool {
+        self.dir.exists()
+    }
+
+    /// What instances see.
+    pub(super) fn data(&self) -> PathBuf {
+        data(&self.dir)
+    }
+
+    /// Makes it, empty, or with what is in `source`.
+    pub(super) fn make(&self, source: Option<&Path>) -> io::Result<()> {
+        let draft =
+            self.root.join(format!(".{}", self.dir.file_name().unwrap_or_default().to_string_lossy()));
+        remove(&draft)?;
+        private(&draft)?;
+        fs::create_dir(data(&draft))?;
+        if let Some(source) = source {
+            copy_tree(source, &data(&draft))?;
+            File::create(initialised(&draft))?;
+        }
+        settle(&draft, &self.dir)
+    }
+
+    /// Removes it and its snapshots.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        let gone = self.root.join(format!(".{}", self.dir.file_name().unwrap_or_default().to_string_lossy()));
+        remove(&gone)?;
+        match fs::rename(&self.dir, &gone) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => remove(&gone),
+        }
+    }
+
+    pub(super) fn used(&self) -> io::Result<Bytes> {
+        measure(&self.data()).map(Bytes)
+    }
+
+    /// The data of a snapshot that is there.
+    pub(super) fn snapshot_data(&self, name: &Name) -> io::Result<PathBuf> {
+        let dir = self.snapshot_dir(name);
+        if dir.exists() { Ok(dir.join("data")) } else { Err(self.no_snapshot(name)) }
+    }
+
+    /// Every whole snapshot, the oldest first.
+    pub(super) fn snapshots(&self) -> Vec<Snapshot> {
+        let entries = fs::read_dir(self.dir.join("snapshots")).into_iter().flatten().flatten();
+        let named =
+            entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| !name.starts_with('.')));
+        let read = |path: PathBuf| serde_json::from_slice(&fs::read(path.join("snapshot.json")).ok()?).ok();
+        let mut all: Vec<Snapshot> = named.filter_map(|entry| read(entry.path())).collect();
+        all.sort_by_key(|snapshot| (snapshot.taken, snapshot.name.clone()));
+        all
+    }
+
+    /// Copies what it holds now; whoever writes to it stands still meanwhile, or the copy is not of one moment.
+    pub(super) fn take_snapshot(&self, name: &Name, now: Timestamp) -> io::Result<PathBuf> {
+        if self.snapshot_dir(name).exists() {
+            return Err(io::Error::other(format!("there is a snapshot `{name}` already")));
+        }
+        let draft = self.dir.join("snapshots/.new");
+        remove(&draft)?;
+        fs::create_dir_all(draft.join("data"))?;
+        copy_tree(&self.data(), &draft.join("data"))?;
+        let size = measure(&draft.join("data")).map(Bytes)?;
+        let snapshot = Snapshot { name: name.clone(), taken: now, size };
+        fs::write(draft.join("snapshot.json"), serde_json::to_vec(&snapshot)?)?;
+        Ok(draft)
+    }
+
+    /// Makes the draft of a snapshot the snapshot.
+    pub(super) fn keep_snapshot(&self, draft: &Path, name: &Name) -> io::Result<()> {
+        settle(draft, &self.snapshot_dir(name))
+    }
+
+    pub(super) fn drop_snapshot(&self, name: &Name) -> io::Result<()> {
+        let gone = self.dir.join("snapshots/.gone");
+        remove(&gone)?;
+        let renamed = fs::rename(self.snapshot_dir(name), &gone);
+        match renamed {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(self.no_snapshot(name)),
+            Err(error) => Err(error),
+            Ok(()) => remove(&gone),
+        }
+    }
+
+    /// Copies a snapshot beside the data, on the disk.
+    pub(super) fn draft_restore(&self, name: &Name) -> io::Result<()> {
+        let draft = self.dir.join(".restore");
+        remove(&draft)?;
+        let source = self.snapshot_data(name)?;
+        fs::create_dir(&draft)?;
+        copy_tree(&source, &draft)?;
+        rustix::fs::syncfs(File::open(&draft)?)?;
+        Ok(())
+    }
+
+    /// Puts the copy in the place of the data; nobody has the volume meanwhile.
+    pub(super) fn swap_restored(&self) -> io::Result<()> {
+        renameat_with(CWD, self.dir.join(".restore"), CWD, self.data(), RenameFlags::EXCHANGE)?;
+        // A restore gives content to what had none yet.
+        File::create(initialised(&self.dir))?;
+        File::open(&self.dir)?.sync_all()
+    }
+
+    pub(super) fn forget_replaced(&self) -> io::Result<()> {
+        remove(&self.dir.join(".restore"))
+    }
+
+    /// How the last task ended.
+    pub(super) fn task(&self) -> Option<TaskStatus> {
+        serde_json::from_slice(&fs::read(self.dir.join("task.json")).ok()?).ok()
+    }
+
+    pub(super) fn note_task(&self, task: &TaskStatus) -> io::Result<()> {
+        let draft = self.dir.join(".task");
+        fs::write(&draft, serde_json::to_vec(task)?)?;
+        File::open(&draft)?.sync_all()?;
+        fs::rename(draft, self.dir.join("task.json"))?;
+        File::open(&self.dir)?.sync_all()
+    }
+
+    fn snapshot_dir(&self, name: &Name) -> PathBuf {
+        self.dir.join("snapshots").join(name.as_str())
+    }
+
+    fn no_snapshot(&self, name: &Name) -> io::Error {
+        let names: Vec<String> = self.snapshots().iter().map(|it| it.name.to_string()).collect();
+        let there = if names.is_empty() { "none".into() } else { names.join(", ") };
+        io::Error::other(format!("there is no snapshot `{name}`; there are: {there}"))
+    }
+}
+
+fn private(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Brings everything under `draft` to the disk, then gives it its name.
+fn settle(draft: &Path, name: &Path) -> io::Result<()> {
+    rustix::fs::syncfs(File::open(draft)?)?;
+    fs::rename(draft, name)?;
+    File::open(name.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

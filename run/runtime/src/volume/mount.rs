@@ -1,0 +1,55 @@
+//! Puts volumes into an instance's root. Called by the shim, in the mount namespace that only it and the
+//! instance are in: the node's own mount table never shows them.
+
+use super::{VolumeMount, copy::copy_dir, data, initialised};
+use crate::user::User;
+use nix::mount::{MsFlags, mount as mount_syscall};
+use rustix::fs::{CWD, Dir, Gid, Mode, OFlags, Uid, fchown, openat};
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+    path::Path,
+};
+
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Shows the volume's data at `place`, a directory of the instance's root. On first use the volume gets
+/// what the image has there, or, if that is nothing, belongs to `user`.
+pub(crate) fn mount(volume: &VolumeMount, place: &OwnedFd, user: &User) -> io::Result<()> {
+    let data = data(&volume.dir);
+    if !initialised(&volume.dir).exists() {
+        initialise(&volume.dir, &data, place, user)?;
+    }
+    // By its descriptor: what the image put on the way there was resolved once, within the root.
+    let place = format!("/proc/self/fd/{}", place.as_raw_fd());
+    let (none, bind) = (None::<&str>, MsFlags::MS_BIND);
+    mount_syscall(Some(&data), place.as_str(), none, bind, none)?;
+    Ok(())
+}
+
+/// Nobody has written to it yet, so what a start that was cut short left there goes.
+fn initialise(dir: &Path, data: &Path, place: &OwnedFd, user: &User) -> io::Result<()> {
+    fs::remove_dir_all(data)?;
+    fs::create_dir(data)?;
+    let inner = openat(CWD, data, DIRECTORY, Mode::empty())?;
+    if is_empty(place)? {
+        fchown(&inner, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)))?;
+    } else {
+        copy_dir(place, &inner)?;
+    }
+    rustix::fs::syncfs(&inner)?;
+    File::create(initialised(dir))?.sync_all()?;
+    File::open(dir)?.sync_all()
+}
+
+fn is_empty(dir: &OwnedFd) -> io::Result<bool> {
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        if entry.file_name() != c"." && entry.file_name() != c".." {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
