@@ -13,6 +13,7 @@ mod operations;
 mod receipts;
 mod resources;
 mod sse;
+mod volumes;
 mod watch;
 
 pub use endpoints::AccessLog;

@@ -276,6 +276,30 @@ pub enum CollectedKind {
     Layer,
 }
 
+/// A volume to be made before any instance needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateVolume {
+    /// The app whose instances will have it; it need not exist yet.
+    pub app: Name,
+    /// The env of that app.
+    pub env: Name,
+    /// What its manifest calls the volume.
+    pub volume: Name,
+    /// The project; `default` when not given.
+    #[serde(default)]
+    pub project: Option<Name>,
+    /// How much it may hold; as its source, or 10GiB, when not given. A deploy gives it the manifest's size.
+    #[serde(default)]
+    pub size: Option<Bytes>,
+    /// The name of the node; its source's, or the first that takes instances, when not given.
+    #[serde(default)]
+    pub node: Option<String>,
+    /// What to copy; empty when not given.
+    #[serde(default)]
+    pub from: Option<crate::Source>,
+}
+
 /// What a machine can do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Doctor {

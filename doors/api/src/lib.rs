@@ -75,6 +75,9 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::images::inspect))
         .routes(routes!(routes::images::pull))
         .routes(routes!(routes::images::collect))
+        .routes(routes!(routes::volumes::create))
+        .routes(routes!(routes::volumes::delete))
+        .routes(routes!(routes::volumes::task))
         .routes(routes!(routes::doctor::doctor))
         .routes(routes!(routes::drills::egress))
 }

@@ -4,7 +4,8 @@
 
 use freehold_model::{
     AnyResource, AppSpec, Desired, Endpoint, EndpointSpec, Env, EnvSpec, Instance, InstanceSpec, Kind, Node,
-    NodeSpec, Phase, Receipt, ReceiptSpec, Rollout, RolloutId, RolloutPhase, RolloutSpec, Verdict,
+    NodeSpec, Phase, Receipt, ReceiptSpec, Rollout, RolloutId, RolloutPhase, RolloutSpec, TaskState, Verdict,
+    Volume, VolumeSpec,
 };
 use freehold_reconcile::{StoreError, View, ViewExt as _};
 
@@ -22,7 +23,8 @@ pub(crate) fn reason(view: &dyn View, resource: &AnyResource) -> Result<Option<S
         Kind::Instance => instance(&any.typed::<InstanceSpec>()?),
         Kind::Endpoint => endpoint(&any.typed::<EndpointSpec>()?),
         Kind::Node => node(&any.typed::<NodeSpec>()?),
-        Kind::Org | Kind::Project | Kind::Release | Kind::Volume | Kind::Secret => None,
+        Kind::Volume => volume(&any.typed::<VolumeSpec>()?),
+        Kind::Org | Kind::Project | Kind::Release | Kind::Secret => None,
     };
     let removed = resource.deleting.map(|since| format!("It is being removed, since {since}."));
     Ok(removed.or(specific))
@@ -144,6 +146,23 @@ fn node(node: &Node) -> Option<String> {
     let unmet = node.status.conditions.iter().find(|condition| !condition.state);
     let unknown = || node.status.started.is_none().then(|| "Its agent has not reported yet.".to_owned());
     unmet.map(|condition| condition.message.clone()).or_else(unknown)
+}
+
+/// Why a volume is not as wanted.
+fn volume(volume: &Volume) -> Option<String> {
+    let status = &volume.status;
+    if status.conditions.is_empty() {
+        return Some("Its node has not reported it yet.".into());
+    }
+    let failed = status.task.as_ref().filter(|task| task.state != TaskState::Done);
+    let task = volume.spec.task.as_ref().and_then(|task| {
+        failed.map(|now| match now.state {
+            TaskState::Failed => format!("The {} failed: {}.", task.action, trimmed(&now.message)),
+            _ => format!("The {} is under way.", task.action),
+        })
+    });
+    let unmet = status.conditions.iter().find(|condition| !condition.state);
+    unmet.map(|condition| format!("{}: {}.", condition.reason, trimmed(&condition.message))).or(task)
 }
 
 fn trimmed(sentence: &str) -> &str {

@@ -3,7 +3,7 @@
 use crate::{
     commands::{
         cancel, completions, deploy, describe, diff, doctor, drill, endpoint, events, exec, image, import,
-        init, logs, noun, plan, receipt, rollback, status, up, upgrade,
+        init, logs, noun, plan, receipt, rollback, status, up, upgrade, volume,
     },
     failure::Outcome,
     output::Out,
@@ -122,7 +122,7 @@ pub(crate) enum Command {
     Project(noun::Command),
     /// Volumes: bytes that outlive instances.
     #[command(subcommand)]
-    Volume(noun::Command),
+    Volume(volume::Command),
     /// Secrets: values that only their workload sees.
     #[command(subcommand)]
     Secret(noun::Command),

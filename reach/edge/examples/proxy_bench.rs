@@ -60,6 +60,7 @@ fn instance(backend: SocketAddrV4) -> InstanceSpec {
         memory: Bytes(1 << 20),
         check: None,
         stop_timeout: Millis(1000),
+        mounts: vec![],
         revision: 0,
     };
     InstanceSpec {
@@ -68,6 +69,7 @@ fn instance(backend: SocketAddrV4) -> InstanceSpec {
         release: ReleaseId(Ulid(1)),
         template_hash: template.hash(),
         template,
+        volumes: Default::default(),
         address: *backend.ip(),
         desired: Desired::Running,
         serving: true,

@@ -27,3 +27,4 @@ pub use error::{PlanError, check_fresh, commit_problem};
 pub use plan::{Request, blocked_by, plan_deploy, plan_remove, plan_rollback};
 pub use rollout::RolloutReconciler;
 pub use teardown::TeardownReconciler;
+pub use volumes::{Asker, ChangeError, change_volume, create_volume, delete_volume};

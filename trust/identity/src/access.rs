@@ -43,6 +43,8 @@ pub enum Action {
     PushImage,
     /// To delete images from the registry.
     DeleteImage,
+    /// To make, copy, restore and delete volumes.
+    ManageVolume,
 }
 
 impl Action {
@@ -57,6 +59,7 @@ impl Action {
         Action::PullImage,
         Action::PushImage,
         Action::DeleteImage,
+        Action::ManageVolume,
     ];
 }
 
@@ -73,6 +76,7 @@ impl fmt::Display for Action {
             Action::PullImage => "read images",
             Action::PushImage => "write images",
             Action::DeleteImage => "delete images",
+            Action::ManageVolume => "make, copy, restore or delete volumes",
         })
     }
 }
@@ -122,6 +126,7 @@ mod tests {
         (Action::PullImage, NotSignedIn, Granted),
         (Action::PushImage, NotSignedIn, Granted),
         (Action::DeleteImage, NotSignedIn, Granted),
+        (Action::ManageVolume, NotSignedIn, Granted),
     ];
 
     #[test]

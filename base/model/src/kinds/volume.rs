@@ -39,6 +39,9 @@ pub struct VolumeSpec {
 }
 
 impl VolumeSpec {
+    /// How much it may hold when nothing is said; the manifest has the same default.
+    pub const DEFAULT_SIZE: Bytes = Bytes(10 << 30);
+
     /// `app/env/name`.
     pub fn name(app: &str, env: &str, volume: &str) -> String {
         format!("{app}/{env}/{volume}")

@@ -14,3 +14,4 @@ pub(crate) mod receipt_list;
 pub(crate) mod receipts;
 pub(crate) mod resources;
 pub(crate) mod summaries;
+pub(crate) mod volumes;

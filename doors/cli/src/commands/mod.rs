@@ -24,6 +24,7 @@ pub(crate) mod status;
 mod terminal;
 pub(crate) mod up;
 pub(crate) mod upgrade;
+pub(crate) mod volume;
 
 use crate::{
     args::{Command, Globals},
@@ -87,7 +88,7 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Node(command) => noun::run(Kind::Node, command, session).await,
         Command::Org(command) => noun::run(Kind::Org, command, session).await,
         Command::Project(command) => noun::run(Kind::Project, command, session).await,
-        Command::Volume(command) => noun::run(Kind::Volume, command, session).await,
+        Command::Volume(command) => volume::run(command, session).await,
         Command::Secret(command) => noun::run(Kind::Secret, command, session).await,
         Command::Drill(command) => drill::run(command, session).await,
         Command::Doctor(_) => doctor::run(session).await,

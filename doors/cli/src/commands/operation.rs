@@ -138,6 +138,9 @@ async fn success(session: &Session, receipt: &Receipt) -> String {
     let paint = session.out.paint;
     let spec = &receipt.spec;
     let mut lines = vec![match (spec.operation, &receipt.status.reason) {
+        (Operation::Remove, Some(kept)) if kept.starts_with("kept") => {
+            format!("{} is removed; {kept}.", spec.app)
+        }
         (Operation::Remove, _) => format!("{} is removed.", spec.app),
         (_, Some(_)) if receipt.status.steps.is_empty() => match spec.release_number {
             Some(number) => format!("v{number} stays as it is."),

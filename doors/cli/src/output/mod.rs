@@ -14,6 +14,7 @@ pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod traffic;
+pub(crate) mod volume;
 mod writer;
 
 pub(crate) use paint::{Paint, Tone};

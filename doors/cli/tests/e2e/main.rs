@@ -23,4 +23,5 @@ mod queue;
 mod tour;
 mod traces;
 mod upgrade;
+mod volumes;
 mod world;

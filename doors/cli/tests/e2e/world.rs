@@ -305,7 +305,16 @@ pub(crate) fn wait_for<T: Debug>(
 
 /// The nginx images made by `scripts/test-images.sh`: an OCI layout with the tags 1 and 2.
 pub(crate) fn nginx_layout() -> PathBuf {
-    let layout = workspace().join("target/e2e/nginx");
+    layout("nginx")
+}
+
+/// The same of redis: the tag 1.
+pub(crate) fn redis_layout() -> PathBuf {
+    layout("redis")
+}
+
+fn layout(name: &str) -> PathBuf {
+    let layout = workspace().join("target/e2e").join(name);
     assert!(layout.join("index.json").exists(), "run `make test`, or scripts/test-images.sh, first");
     layout
 }

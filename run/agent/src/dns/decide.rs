@@ -96,6 +96,7 @@ mod tests {
             egress: egress.iter().map(|text| text.parse().unwrap()).collect(),
             check: None,
             stop_timeout: Millis(1),
+            mounts: vec![],
             revision: 0,
         };
         InstanceSpec {
@@ -104,6 +105,7 @@ mod tests {
             release: ReleaseId(Ulid::nil()),
             template_hash: template.hash(),
             template,
+            volumes: Default::default(),
             address: Ipv4Addr::new(10, 210, 0, n),
             desired: Desired::Running,
             serving: true,

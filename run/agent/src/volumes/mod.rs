@@ -149,3 +149,60 @@ impl Drop for Hold {
         self.volumes.tell();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::sync::Arc;
+    use ulid::Ulid;
+
+    const VOLUME: VolumeId = VolumeId(Ulid(7));
+
+    fn spec() -> InstanceSpec {
+        let digest = freehold_model::Digest::of(b"");
+        let template = json!({
+            "image": {"reference": "db:1", "digest": digest}, "driver": "container", "cpu": "100m",
+            "memory": "64MiB", "stop_timeout": "10s", "mounts": [{"volume": "data", "path": "/data"}],
+        });
+        let spec = json!({
+            "node": "nod_00000000000000000000000001", "process": "db", "volumes": {"data": VOLUME},
+            "release": "rel_00000000000000000000000001", "template": template, "template_hash": digest,
+            "address": "10.210.0.2", "desired": "running", "serving": true,
+        });
+        serde_json::from_value(spec).unwrap()
+    }
+
+    #[test]
+    fn a_volume_has_one_writer() {
+        let volumes = Volumes::new(Path::new("/data"));
+        let (one, other) = (InstanceId(Ulid(1)), InstanceId(Ulid(2)));
+        volumes.attach(one, &spec()).unwrap();
+        volumes.attach(one, &spec()).unwrap();
+        assert!(volumes.attach(other, &spec()).unwrap_err().contains("one writer at a time"));
+        volumes.detach(other);
+        assert!(volumes.attach(other, &spec()).is_err(), "only who has it gives it back");
+        volumes.detach(one);
+        volumes.attach(other, &spec()).unwrap();
+        assert_eq!(volumes.mounts(&spec())[0].path, "/data");
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_attached_by_nobody_and_comes_once_it_is_let_go() {
+        let volumes = Arc::new(Volumes::new(Path::new("/data")));
+        let (one, other) = (InstanceId(Ulid(1)), InstanceId(Ulid(2)));
+        volumes.attach(one, &spec()).unwrap();
+        let holding = Arc::clone(&volumes);
+        let hold = tokio::spawn(async move { holding.hold(VOLUME).await });
+        let mut changed = volumes.changed();
+        while !volumes.is_held(&spec()) {
+            changed.changed().await.unwrap();
+        }
+        assert!(!hold.is_finished(), "one has it still");
+        volumes.detach(one);
+        let hold = hold.await.unwrap();
+        assert!(volumes.attach(other, &spec()).unwrap_err().contains("being restored"));
+        drop(hold);
+        volumes.attach(other, &spec()).unwrap();
+    }
+}

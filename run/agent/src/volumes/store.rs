@@ -180,3 +180,78 @@ fn remove(path: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn store(root: &Path) -> Store {
+        let store = Store::new(root, VolumeId(ulid::Ulid::from_parts(1, 1)));
+        store.make(None).unwrap();
+        store
+    }
+
+    fn write(store: &Store, text: &str) {
+        fs::write(store.data().join("note"), text).unwrap();
+    }
+
+    fn read(store: &Store) -> String {
+        fs::read_to_string(store.data().join("note")).unwrap()
+    }
+
+    #[test]
+    fn a_snapshot_is_listed_when_it_is_whole_and_not_before() {
+        let root = tempfile::tempdir().unwrap();
+        let store = store(root.path());
+        write(&store, "one");
+        let draft = store.take_snapshot(&name("a"), Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(store.snapshots(), [], "it has no name yet");
+        // A crash here leaves a draft, which the next one replaces.
+        let again = store.take_snapshot(&name("a"), Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(draft, again);
+        store.keep_snapshot(&again, &name("a")).unwrap();
+        assert_eq!(store.snapshots().len(), 1);
+        let taken = store.take_snapshot(&name("a"), Timestamp::UNIX_EPOCH).unwrap_err();
+        assert!(taken.to_string().contains("already"), "{taken}");
+        store.drop_snapshot(&name("a")).unwrap();
+        assert_eq!(store.snapshots(), []);
+        assert!(store.drop_snapshot(&name("a")).unwrap_err().to_string().contains("there are: none"));
+    }
+
+    #[test]
+    fn a_restore_done_twice_is_a_restore() {
+        let root = tempfile::tempdir().unwrap();
+        let store = store(root.path());
+        write(&store, "one");
+        let draft = store.take_snapshot(&name("a"), Timestamp::UNIX_EPOCH).unwrap();
+        store.keep_snapshot(&draft, &name("a")).unwrap();
+        write(&store, "two");
+        for _ in 0..2 {
+            store.draft_restore(&name("a")).unwrap();
+            store.swap_restored().unwrap();
+            assert_eq!(read(&store), "one");
+        }
+        store.forget_replaced().unwrap();
+        assert_eq!(read(&store), "one");
+        assert!(store.draft_restore(&name("b")).unwrap_err().to_string().contains("there are: a"));
+    }
+
+    #[test]
+    fn a_clone_is_a_volume_of_its_own() {
+        let root = tempfile::tempdir().unwrap();
+        let store = store(root.path());
+        write(&store, "one");
+        let clone = Store::new(root.path(), VolumeId(ulid::Ulid::from_parts(2, 2)));
+        clone.make(Some(&store.data())).unwrap();
+        write(&clone, "two");
+        assert_eq!((read(&store), read(&clone)), ("one".into(), "two".into()));
+        assert!(initialised(clone.dir()).exists(), "an image must not replace what was cloned");
+        clone.remove().unwrap();
+        clone.remove().unwrap();
+        assert!(!clone.exists() && store.exists());
+    }
+}

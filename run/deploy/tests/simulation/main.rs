@@ -44,7 +44,7 @@ fn a_seed_replays_exactly() {
 #[test]
 fn the_worlds_are_eventful() {
     let seen = RefCell::new(BTreeSet::new());
-    for seed in 0..60 {
+    for seed in 0..120 {
         let mut tell = |view: &MemoryView| {
             let receipts = view.all::<ReceiptSpec>(None).unwrap();
             let outcome = |it: &Receipt| format!("{:?} {:?}", it.spec.operation, it.status.verdict.unwrap());

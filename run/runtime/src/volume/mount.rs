@@ -4,7 +4,7 @@
 use super::{VolumeMount, copy::copy_dir, data, initialised};
 use crate::user::User;
 use nix::mount::{MsFlags, mount as mount_syscall};
-use rustix::fs::{CWD, Dir, Gid, Mode, OFlags, Uid, fchown, openat};
+use rustix::fs::{CWD, Dir, Gid, Mode, OFlags, Uid, fchown, fstat, openat};
 use std::{
     fs::{self, File},
     io,
@@ -16,7 +16,7 @@ const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Shows the volume's data at `place`, a directory of the instance's root. On first use the volume gets
-/// what the image has there, or, if that is nothing, belongs to `user`.
+/// what the image has there, with its owners; if that is nothing, it belongs to `user`.
 pub(crate) fn mount(volume: &VolumeMount, place: &OwnedFd, user: &User) -> io::Result<()> {
     let data = data(&volume.dir);
     if !initialised(&volume.dir).exists() {
@@ -34,7 +34,8 @@ fn initialise(dir: &Path, data: &Path, place: &OwnedFd, user: &User) -> io::Resu
     fs::remove_dir_all(data)?;
     fs::create_dir(data)?;
     let inner = openat(CWD, data, DIRECTORY, Mode::empty())?;
-    if is_empty(place)? {
+    // An empty folder of root's says nothing about who shall write there; any other does.
+    if is_empty(place)? && fstat(place)?.st_uid == 0 {
         fchown(&inner, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)))?;
     } else {
         copy_dir(place, &inner)?;

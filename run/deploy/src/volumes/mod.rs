@@ -4,6 +4,10 @@
 //! Called by plans, and by rollouts when they make instances. Invariant: whoever has a volume holds its
 //! claim, from the transaction that makes the instance until the instance is gone from its node.
 
+mod change;
+
+pub use change::{Asker, ChangeError, change_volume, create_volume, delete_volume};
+
 use crate::claims;
 use freehold_model::{
     AnyId, AppSpec, Env, InstanceId, Name, NodeId, NodeSpec, Template, Volume, VolumeId, VolumeSpec,
