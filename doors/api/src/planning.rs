@@ -8,6 +8,7 @@ use crate::{
     routes::images,
     state::Api,
 };
+use freehold_deploy::retention::KEPT;
 use freehold_deploy::{PlanError, Request, blocked_by, plan_deploy, plan_remove, plan_rollback};
 use freehold_image::{ImageError, Reference};
 use freehold_model::{Code, ImageRef, Manifest, Name, Plan, Problem, api::Change};
@@ -113,7 +114,10 @@ async fn preflight(api: &Api, wanted: &Prepared) -> Answer<Vec<(ImageRef, Proble
             let title = format!("image {} ({}) is not there any more", image.reference, image.digest.short());
             let problem = Problem::new(Code::NotFound, title)
                 .detail(error.to_string())
-                .hint("push it again, or roll back to another release");
+                .hint(format!(
+                    "garbage collection keeps the images of the {KEPT} newest releases of an env: push the same image again, or roll \
+                     back to another release"
+                ));
             missing.push((image, problem));
         }
     }

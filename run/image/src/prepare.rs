@@ -80,16 +80,6 @@ impl ImageStore {
         })
     }
 
-    /// Whether an image is here, or its registry can be asked for what is not.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub fn can_be_had(&self, image: &ImageRef) -> Result<bool, ImageError> {
-        let elsewhere =
-            image.reference.parse::<Reference>().is_ok_and(|reference| reference.host().is_some());
-        Ok(elsewhere || self.missing(image)?.is_none())
-    }
-
     /// A part that is not here: the manifest itself, or something it needs.
     fn missing(&self, image: &ImageRef) -> Result<Option<Digest>, ImageError> {
         if !self.holds(&image.digest)? {

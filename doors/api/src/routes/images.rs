@@ -7,10 +7,10 @@ use crate::{
     state::Api,
 };
 use axum::{Json as Sent, extract::State, http::StatusCode};
-use freehold_deploy::retention::{KEPT, images_in_use};
+use freehold_deploy::retention::images_in_use;
 use freehold_image::{Collect, ImageError, ImageStore};
 use freehold_model::{
-    Code, Plan, Problem,
+    Code,
     api::{CollectRequest, Collected, ImageSummary, PullRequest},
 };
 use std::time::Duration;
@@ -83,23 +83,6 @@ pub(crate) async fn collect(
     let roots = api.read(|view| Ok(images_in_use(view)?)).await?;
     let how = Collect { roots, grace, dry_run: how.dry_run };
     work(&api, move |images| images.collect(began, &how)).await.map(Sent)
-}
-
-/// Refuses a plan whose images cannot be had: those of releases that are no longer kept may be gone.
-pub(crate) async fn require_present(api: &Api, plan: &Plan) -> Answer<()> {
-    for (process, image) in plan.images.clone() {
-        let asked = image.clone();
-        if !work(api, move |images| images.can_be_had(&asked)).await? {
-            let title = format!("The image of process `{process}` is no longer here: {}.", image.digest);
-            let hint = format!(
-                "Garbage collection keeps the images of the {KEPT} newest releases of an env. Push the same image \
-                 as `{}` again, or roll back to a newer release.",
-                image.reference
-            );
-            return Err(Problem::new(Code::NotFound, title).hint(hint).into());
-        }
-    }
-    Ok(())
 }
 
 /// Asks the image store, which reads files, on a thread that may block.

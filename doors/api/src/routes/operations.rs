@@ -38,7 +38,6 @@ pub(crate) async fn plan(
 ) -> Answer<Sent<Plan>> {
     let prepared = prepare(&api, change).await?;
     let plan = api.read(move |view| prepared.plan(view).map_err(failure)).await?;
-    super::images::require_present(&api, &plan).await?;
     Ok(Sent(plan))
 }
 
@@ -65,9 +64,6 @@ pub(crate) async fn apply(
         return answer(&api, receipt).await;
     }
     let prepared = prepare(&api, wanted.change).await?;
-    let looked_at = prepared.clone();
-    let plan = api.read(move |view| looked_at.plan(view).map_err(failure)).await?;
-    super::images::require_present(&api, &plan).await?;
     for _ in 0..ATTEMPTS {
         let (mut txn, receipt) = decide(&api, &prepared, wanted.plan_hash.clone(), &caller).await?;
         txn.idempotency = key.as_ref().map(|key| key.keep(receipt));

@@ -66,6 +66,6 @@ fn garbage_collection_frees_room_and_spares_what_can_be_rolled_back_to() {
     let hex = digest.strip_prefix("sha256:").unwrap();
     fs::remove_file(world.data().join("images/blobs/sha256").join(Path::new(hex))).unwrap();
     let refused = world.freehold(&["rollback", "-a", "shop", "--to", "2", "-y"]);
-    refused.exits(4).says("no longer here").says("20 newest releases");
+    refused.exits(4).says("not there any more").says("20 newest releases");
     assert_eq!(world.get("http://127.0.0.1:8000/"), "one\n");
 }
