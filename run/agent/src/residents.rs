@@ -77,8 +77,7 @@ impl Residents {
     /// Who has that address.
     pub(crate) fn at(&self, address: Ipv4Addr) -> Option<(InstanceId, Resident)> {
         let all = self.lock();
-        let found = all.iter().find(|(_, it)| it.spec.address == address && it.is_isolated());
-        found.map(|(id, resident)| (*id, resident.clone()))
+        tenants(&all).remove(&address).map(|(id, resident)| (id, resident.clone()))
     }
 
     /// Everybody, as of now.
@@ -132,17 +131,19 @@ impl Residents {
         resolver: Option<u16>,
     ) -> Option<Neighbourhood> {
         let all = self.lock();
-        let isolated: Vec<&Resident> = all.values().filter(|it| it.is_isolated()).collect();
+        let tenants = tenants(&all);
         let mut envs: BTreeMap<String, BTreeSet<Ipv4Addr>> = BTreeMap::new();
-        for resident in &isolated {
+        let mut outbound = BTreeSet::new();
+        for (address, (_, resident)) in &tenants {
             if let Some(env) = resident.env {
-                envs.entry(env.to_string()).or_default().insert(resident.spec.address);
+                envs.entry(env.to_string()).or_default().insert(*address);
+            }
+            if !resident.spec.template.egress.is_empty() {
+                outbound.insert(*address);
             }
         }
-        let leaves = |it: &&&Resident| !it.spec.template.egress.is_empty();
-        let outbound = isolated.iter().filter(leaves).map(|it| it.spec.address).collect();
         let wanted = Neighbourhood { gateway, bits, resolver, envs, outbound };
-        (!isolated.is_empty()).then_some(wanted)
+        (!tenants.is_empty()).then_some(wanted)
     }
 
     fn change(&self, act: impl FnOnce(&mut BTreeMap<InstanceId, Resident>)) {
@@ -180,9 +181,19 @@ fn note(
     resident.env = env.or(resident.env);
 }
 
+/// Who has each address: the newest of those it was given to, as one that has ended stays for a while
+/// after the control plane has given its address away.
+fn tenants(all: &BTreeMap<InstanceId, Resident>) -> BTreeMap<Ipv4Addr, (InstanceId, &Resident)> {
+    let isolated = all.iter().filter(|(_, it)| it.is_isolated());
+    isolated.map(|(id, it)| (it.spec.address, (*id, it))).collect()
+}
+
 fn neighbours<'a>(
     all: &'a BTreeMap<InstanceId, Resident>,
     own: &'a Resident,
 ) -> impl Iterator<Item = &'a Resident> {
     all.values().filter(|it| it.env.is_some() && it.env == own.env)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

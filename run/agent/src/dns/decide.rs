@@ -75,57 +75,11 @@ pub(crate) fn openings(name: &str, asker: &Resident, addresses: &[Ipv4Addr], tim
 #[cfg(test)]
 mod tests {
     use super::*;
-    use freehold_model::{
-        AnyId, Bytes, Desired, Digest, EnvId, ImageRef, InstanceId, InstanceSpec, Millicores, Millis, NodeId,
-        ReleaseId, Template, manifest::Driver,
-    };
+    use crate::residents::tests::{house, spec};
+    use freehold_model::{InstanceId, InstanceSpec};
     use ulid::Ulid;
 
     const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 210, 0, 1);
-
-    fn spec(process: &str, n: u8, egress: &[&str]) -> InstanceSpec {
-        let template = Template {
-            image: ImageRef { reference: "web:1".into(), digest: Digest::of(b"web") },
-            driver: Driver::Container,
-            command: None,
-            args: None,
-            env: Default::default(),
-            cpu: Millicores(100),
-            memory: Bytes(1 << 20),
-            pids: 512,
-            egress: egress.iter().map(|text| text.parse().unwrap()).collect(),
-            check: None,
-            stop_timeout: Millis(1),
-            mounts: vec![],
-            revision: 0,
-        };
-        InstanceSpec {
-            node: NodeId(Ulid::nil()),
-            process: process.parse().unwrap(),
-            release: ReleaseId(Ulid::nil()),
-            template_hash: template.hash(),
-            template,
-            volumes: Default::default(),
-            address: Ipv4Addr::new(10, 210, 0, n),
-            desired: Desired::Running,
-            serving: true,
-            after: vec![],
-        }
-    }
-
-    /// `web` twice (the second not healthy) and `db` in env 1, another `db` in env 2.
-    fn house(egress: &[&str]) -> (Residents, Resident) {
-        let residents = Residents::default();
-        let all = [("web", 2, 1, true), ("web", 3, 1, false), ("db", 4, 1, true), ("db", 5, 2, true)];
-        for (process, n, env, healthy) in all {
-            let id = InstanceId(Ulid::from_parts(1, n.into()));
-            let env = AnyId::from(EnvId(Ulid::from_parts(1, env)));
-            residents.known(id, Some(env), &spec(process, n, egress), true);
-            residents.observed(id, true, true, healthy);
-        }
-        let (_, asker) = residents.at(Ipv4Addr::new(10, 210, 0, 2)).unwrap();
-        (residents, asker)
-    }
 
     fn here(last: &[u8]) -> Decision {
         Decision::Here(last.iter().map(|n| Ipv4Addr::new(10, 210, 0, *n)).collect())

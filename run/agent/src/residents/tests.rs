@@ -1,0 +1,72 @@
+use super::*;
+use freehold_model::{
+    Bytes, Desired, Digest, EnvId, ImageRef, Millicores, Millis, NodeId, ReleaseId, Template,
+};
+use ulid::Ulid;
+
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 210, 0, 1);
+
+/// An instance at 10.210.0.`n`.
+pub(crate) fn spec(process: &str, n: u8, egress: &[&str]) -> InstanceSpec {
+    let template = Template {
+        image: ImageRef { reference: "web:1".into(), digest: Digest::of(b"web") },
+        driver: Driver::Container,
+        command: None,
+        args: None,
+        env: Default::default(),
+        cpu: Millicores(100),
+        memory: Bytes(1 << 20),
+        pids: 512,
+        egress: egress.iter().map(|text| text.parse().unwrap()).collect(),
+        check: None,
+        stop_timeout: Millis(1),
+        mounts: vec![],
+        revision: 0,
+    };
+    InstanceSpec {
+        node: NodeId(Ulid::nil()),
+        process: process.parse().unwrap(),
+        release: ReleaseId(Ulid::nil()),
+        template_hash: template.hash(),
+        template,
+        volumes: Default::default(),
+        address: Ipv4Addr::new(10, 210, 0, n),
+        desired: Desired::Running,
+        serving: true,
+        after: vec![],
+    }
+}
+
+/// `web` twice (the second not healthy) and `db` in env 1, another `db` in env 2.
+pub(crate) fn house(egress: &[&str]) -> (Residents, Resident) {
+    let residents = Residents::default();
+    let all = [("web", 2, 1, true), ("web", 3, 1, false), ("db", 4, 1, true), ("db", 5, 2, true)];
+    for (process, n, env, healthy) in all {
+        let id = InstanceId(Ulid::from_parts(1, n.into()));
+        let env = AnyId::from(EnvId(Ulid::from_parts(1, env)));
+        residents.known(id, Some(env), &spec(process, n, egress), true);
+        residents.observed(id, true, true, healthy);
+    }
+    let (_, asker) = residents.at(Ipv4Addr::new(10, 210, 0, 2)).unwrap();
+    (residents, asker)
+}
+
+#[test]
+fn an_address_given_away_again_belongs_to_its_new_tenant() {
+    let (residents, _) = house(&["*:443"]);
+    let address = Ipv4Addr::new(10, 210, 0, 4);
+    let (old, new) = (InstanceId(Ulid::from_parts(1, 4)), InstanceId(Ulid::from_parts(2, 0)));
+    residents.observed(old, false, false, false);
+    let elsewhere = AnyId::from(EnvId(Ulid::from_parts(1, 2)));
+    residents.known(new, Some(elsewhere), &spec("web", 4, &[]), true);
+
+    assert_eq!(residents.at(address).unwrap().0, new);
+    let wanted = residents.neighbourhood(GATEWAY, 16, None).unwrap();
+    let having: Vec<_> = wanted.envs.iter().filter(|(_, all)| all.contains(&address)).collect();
+    assert_eq!(having.len(), 1, "one address cannot be of two envs: {having:?}");
+    assert_eq!(*having[0].0, elsewhere.to_string());
+    assert!(!wanted.outbound.contains(&address), "what its last tenant was allowed went with it");
+
+    residents.forget(old);
+    assert_eq!(residents.at(address).unwrap().0, new);
+}
