@@ -11,6 +11,7 @@ mod logs;
 mod operations;
 mod receipts;
 mod resources;
+mod secrets;
 mod sse;
 mod watch;
 

@@ -15,6 +15,7 @@ use crate::{
 use freehold_model::{InstanceId, NodeId, drill::EgressTry, exec::ExecRequest, logs::LogQuery};
 use freehold_reconcile::Clock;
 use freehold_runtime::{ExecSession, Handle, Launch, Runtime, RuntimeError, logs::Patterns};
+use freehold_secrets::{KeyFile, KeyFileError};
 use futures::Stream;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,7 +35,8 @@ use tokio_util::task::AbortOnDropHandle;
 pub struct AgentConfig {
     /// The node it works for.
     pub node: NodeId,
-    /// The data directory: the journal is in `agent/journal`, logs are in `logs`.
+    /// The data directory: the journal is in `agent/journal`, logs are in `logs`, the node's key is
+    /// `keys/node.key`.
     pub data: PathBuf,
     /// The node's address on the links of its instances.
     pub gateway: Ipv4Addr,
@@ -63,6 +65,9 @@ pub enum AgentError {
         #[source]
         source: io::Error,
     },
+    /// The node's key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
     /// What runs already could not be found out.
     #[error("cannot find what runs already: {0}")]
     Adopt(#[source] RuntimeError),
@@ -84,6 +89,8 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     pub(crate) residents: Arc<Residents>,
     pub(crate) network: Network,
+    /// The node's own: opens what the control plane sealed for it.
+    pub(crate) key: KeyFile,
     live: Mutex<BTreeMap<InstanceId, Run>>,
     kept: watch::Sender<BTreeSet<InstanceId>>,
 }
@@ -138,6 +145,7 @@ impl Agent {
         let path = config.data.clone();
         let failed = |source| AgentError::Journal { path: path.clone(), source };
         let journal = Journal::open(&config.data).map_err(failed)?;
+        let key = KeyFile::open(&config.data.join("keys/node.key"))?;
         let mut known: BTreeMap<InstanceId, Known> = BTreeMap::new();
         for (id, entry) in journal.load().map_err(failed)? {
             known.entry(id).or_default().entry = Some(entry);
@@ -153,7 +161,7 @@ impl Agent {
         let network = Network::new(&config, port, Arc::clone(&runtime), Arc::clone(&residents));
         let (live, kept) = (Mutex::default(), watch::channel(BTreeSet::new()).0);
         let shared =
-            Shared { config, control, images, runtime, clock, journal, residents, network, live, kept };
+            Shared { config, control, images, runtime, clock, journal, residents, network, key, live, kept };
         let shared = Arc::new(shared);
         let answering = resolver.map(|resolver| resolver.serve(Arc::clone(&shared)));
         let supervisor = Supervisor::start(Arc::clone(&shared), known).await;

@@ -1,7 +1,7 @@
 //! The runtime of this machine: starts shims, finds them again, and removes what ended runs left.
 
 use crate::{
-    Handle, Launch, LogLimits, Runtime, RuntimeError,
+    Handle, Launch, LogLimits, Runtime, RuntimeError, Secrets,
     cgroup::Cgroup,
     handle::{ShimHandle, end_of_lost},
     launch::{InstanceDir, Job},
@@ -17,7 +17,7 @@ use std::{
     fs::{self, File, OpenOptions, Permissions},
     io,
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsRawFd, BorrowedFd, OwnedFd},
         unix::{
             fs::PermissionsExt,
             net::{UnixListener, UnixStream},
@@ -91,10 +91,11 @@ impl LocalRuntime {
 
 #[async_trait]
 impl Runtime for LocalRuntime {
-    async fn start(&self, launch: &Launch) -> Result<Arc<dyn Handle>, RuntimeError> {
+    async fn start_with(&self, launch: &Launch, secrets: &Secrets) -> Result<Arc<dyn Handle>, RuntimeError> {
         let (dir, shim) = (self.dir(launch.instance), Arc::clone(&self.shim));
-        let job = Job { launch: launch.clone(), logs: self.logs };
-        let stream = blocking(move || start_shim(&dir, &shim, &job)).await?;
+        let job = Job { launch: launch.clone(), logs: self.logs, has_secrets: !secrets.is_empty() };
+        let secrets = secrets.clone();
+        let stream = blocking(move || start_shim(&dir, &shim, &job, &secrets)).await?;
         self.live(launch.clone(), stream)
     }
 
@@ -190,7 +191,12 @@ fn lock_of_ended(dir: &InstanceDir, busy: RuntimeError) -> Result<File, RuntimeE
     }
 }
 
-fn start_shim(dir: &InstanceDir, shim: &Program, job: &Job) -> Result<UnixStream, RuntimeError> {
+fn start_shim(
+    dir: &InstanceDir,
+    shim: &Program,
+    job: &Job,
+    secrets: &Secrets,
+) -> Result<UnixStream, RuntimeError> {
     let instance = job.launch.instance;
     check(&job.launch)?;
     fs::create_dir_all(&dir.0).map_err(RuntimeError::file("make", &dir.0))?;
@@ -203,7 +209,9 @@ fn start_shim(dir: &InstanceDir, shim: &Program, job: &Job) -> Result<UnixStream
     fs::set_permissions(dir.socket(), Permissions::from_mode(0o600))
         .map_err(RuntimeError::file("protect", dir.socket()))?;
     let log = File::create(dir.shim_log()).map_err(RuntimeError::file("make", dir.shim_log()))?;
-    spawn(shim, dir, listener.into(), lock.into(), log.into())?;
+    let memory = (!secrets.is_empty()).then(|| secrets.to_memory()).transpose();
+    let memory = memory.map_err(|source| RuntimeError::Shim { instance, source })?;
+    spawn(shim, dir, listener.into(), lock.into(), log.into(), memory)?;
     connect(dir).map_err(|source| RuntimeError::Shim { instance, source })
 }
 
@@ -232,8 +240,21 @@ fn spawn(
     listener: OwnedFd,
     lock: OwnedFd,
     log: OwnedFd,
+    secrets: Option<OwnedFd>,
 ) -> Result<(), RuntimeError> {
     let mut command = shim.command(&dir.0);
+    if let Some(memory) = &secrets {
+        let number = memory.as_raw_fd();
+        command.arg(shim::SECRETS).arg(number.to_string());
+        // SAFETY: fcntl(2) is async-signal-safe. It keeps the descriptor open in this child alone: every
+        // other process that is started meanwhile loses it.
+        unsafe {
+            command.pre_exec(move || {
+                let memory = BorrowedFd::borrow_raw(number);
+                Ok(rustix::io::fcntl_setfd(memory, rustix::io::FdFlags::empty())?)
+            });
+        }
+    }
     command.stdin(listener).stdout(lock).stderr(log);
     let mut child =
         command.spawn().map_err(|source| RuntimeError::Spawn { program: shim.name().to_owned(), source })?;
@@ -241,7 +262,8 @@ fn spawn(
     Ok(())
 }
 
-fn connect(dir: &InstanceDir) -> io::Result<UnixStream> {
+/// Connects to the shim of an instance.
+pub(crate) fn connect(dir: &InstanceDir) -> io::Result<UnixStream> {
     at_short_path(&dir.socket(), |path| UnixStream::connect(path))
 }
 

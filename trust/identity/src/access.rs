@@ -43,6 +43,10 @@ pub enum Action {
     PushImage,
     /// To delete images from the registry.
     DeleteImage,
+    /// To set secrets and to remove them. Nothing lets anybody read one.
+    SetSecret,
+    /// To replace the root key.
+    RotateKey,
 }
 
 impl Action {
@@ -57,6 +61,8 @@ impl Action {
         Action::PullImage,
         Action::PushImage,
         Action::DeleteImage,
+        Action::SetSecret,
+        Action::RotateKey,
     ];
 }
 
@@ -73,6 +79,8 @@ impl fmt::Display for Action {
             Action::PullImage => "read images",
             Action::PushImage => "write images",
             Action::DeleteImage => "delete images",
+            Action::SetSecret => "set or remove secrets",
+            Action::RotateKey => "replace the root key",
         })
     }
 }
@@ -122,6 +130,8 @@ mod tests {
         (Action::PullImage, NotSignedIn, Granted),
         (Action::PushImage, NotSignedIn, Granted),
         (Action::DeleteImage, NotSignedIn, Granted),
+        (Action::SetSecret, NotSignedIn, Granted),
+        (Action::RotateKey, NotSignedIn, Granted),
     ];
 
     #[test]

@@ -9,6 +9,7 @@ mod openapi;
 mod operations;
 mod receipts;
 mod resources;
+mod secrets;
 mod watch;
 mod world;
 mod worst;

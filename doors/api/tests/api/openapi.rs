@@ -77,7 +77,11 @@ async fn routes_take_exactly_the_documented_parameters() {
             let of_query = parameters.iter().filter(|parameter| parameter["in"] == "query");
             let documented: BTreeSet<String> =
                 of_query.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect();
-            let prefix = if path.contains("receipts") { "rcp" } else { "ins" };
+            let prefix = match path {
+                path if path.contains("receipts") => "rcp",
+                path if path.contains("secrets") => "sec",
+                _ => "ins",
+            };
             let concrete = path.replace("{id}", &format!("{prefix}_00000000000000000000000000"));
             let request = world.request(&method.to_uppercase(), &format!("{concrete}?unknown=1"));
             let request =

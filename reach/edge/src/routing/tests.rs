@@ -38,6 +38,7 @@ fn instance(n: u128, process: &str) -> Instance {
         stop_timeout: Millis(1000),
         pids: 512,
         egress: vec![],
+        secrets: vec![],
         revision: 0,
     };
     let spec = InstanceSpec {

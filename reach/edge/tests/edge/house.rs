@@ -142,6 +142,7 @@ impl House {
             stop_timeout: Millis(1000),
             pids: 512,
             egress: vec![],
+            secrets: vec![],
             revision: 0,
         };
         let spec = InstanceSpec {

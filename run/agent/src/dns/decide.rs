@@ -90,6 +90,7 @@ mod tests {
             command: None,
             args: None,
             env: Default::default(),
+            secrets: vec![],
             cpu: Millicores(100),
             memory: Bytes(1 << 20),
             pids: 512,

@@ -109,7 +109,7 @@ pub(super) fn files(service: &Service<'_>, scene: &mut Scene<'_>) -> Vec<Secret>
         }
         let target = item.get("target").and_then(|target| target.text()).unwrap_or(&source);
         let file = if target.starts_with('/') { target.to_owned() } else { format!("/run/secrets/{target}") };
-        if file.split('/').any(|part| part == "..") || file.contains('\0') || secrets.len() >= 1000 {
+        if !can_be(&file, &secrets) {
             scene.report.lose(service.at("secrets"), &item.at, "its file cannot be there", "");
             continue;
         }
@@ -125,6 +125,21 @@ pub(super) fn files(service: &Service<'_>, scene: &mut Scene<'_>) -> Vec<Secret>
         secrets.push(Secret { name, env: None, file: Some(file) });
     }
     secrets
+}
+
+/// Whether the manifest takes a secret at `file` beside those before it.
+fn can_be(file: &str, before: &[Secret]) -> bool {
+    let plain = |path: &str| -> Vec<String> {
+        let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
+        parts.map(str::to_owned).collect()
+    };
+    let parts = plain(file);
+    let kernel = parts.first().is_some_and(|part| matches!(part.as_str(), "proc" | "sys" | "dev"));
+    let files = before.iter().filter_map(|secret| secret.file.as_deref()).map(plain);
+    let overlaps = files.into_iter().any(|other| other.starts_with(&parts) || parts.starts_with(&other));
+    let is_file = !matches!(file.rsplit('/').next(), Some("" | "."));
+    let odd = parts.iter().any(|part| part == "..") || file.contains('\0');
+    is_file && !odd && !kernel && !overlaps && before.len() < 1000
 }
 
 /// The top-level `secrets`: what is not carried of each, and those that nobody uses.

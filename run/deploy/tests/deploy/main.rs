@@ -8,4 +8,5 @@ mod queueing;
 mod removing;
 mod retention;
 mod rolling;
+mod secrets;
 mod waiting;

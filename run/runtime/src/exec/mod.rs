@@ -6,6 +6,7 @@ mod child;
 mod enter;
 mod frame;
 mod helper;
+mod secrets;
 mod session;
 
 pub(crate) use helper::main as helper_main;
