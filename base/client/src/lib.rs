@@ -12,6 +12,7 @@ mod logs;
 mod operations;
 mod receipts;
 mod resources;
+mod secrets;
 mod sse;
 mod volumes;
 mod watch;

@@ -69,6 +69,7 @@ fn receipt(verdict: Option<Verdict>) -> Receipt {
         release_number: Some(1),
         previous: None,
         previous_number: None,
+        secrets: Default::default(),
         images: Default::default(),
         accepted: time(0),
         queued: None,

@@ -35,6 +35,15 @@ pub enum Change {
         /// The release's number; the one before the current when not given.
         to: Option<u32>,
     },
+    /// Run the present release again, with the present version of each of its secrets.
+    Renew {
+        /// The app.
+        app: Name,
+        /// The env; `prod` when not given.
+        env: Option<Name>,
+        /// The project; `default` when not given.
+        project: Option<Name>,
+    },
     /// Remove an app, all its envs and everything in them.
     Remove {
         /// The app.

@@ -17,6 +17,7 @@ pub mod plan;
 pub mod problem;
 pub mod query;
 pub mod resource;
+pub mod secrets;
 pub mod traffic;
 pub mod txn;
 pub mod units;

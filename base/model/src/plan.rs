@@ -1,7 +1,7 @@
 //! A plan: what an operation would change, before it is done; sent to people and hashed into receipts.
 
 use crate::{
-    Bytes, Digest, ImageRef, Manifest, Millicores, Name, Operation, Problem,
+    Bytes, Digest, ImageRef, Manifest, Millicores, Name, Operation, Problem, SecretName,
     id::{NodeId, ReceiptId},
 };
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,10 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = Object)]
     pub revisions: BTreeMap<Name, u32>,
+    /// The version of each secret; 0 where it has none, which stops the plan.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Object)]
+    pub secrets: BTreeMap<SecretName, u32>,
     /// What would change, and what would stay.
     pub changes: Vec<Change>,
     /// Where new instances would run.
@@ -46,6 +50,9 @@ pub struct Plan {
     /// Whether every instance is replaced, even those that could stay.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restart: bool,
+    /// Whether it is the present release again, with the present version of each secret.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renew: bool,
     /// The hash of everything above.
     pub hash: Digest,
     /// The operation under way that it would wait for. The plan is then made as if that one had ended

@@ -36,6 +36,11 @@ const TABLE: &[(Method, &str, Action)] = &[
     (Method::POST, "/v1/images/pull", Action::PushImage),
     (Method::POST, "/v1/images/collect", Action::DeleteImage),
     (Method::DELETE, "/v1/images", Action::DeleteImage),
+    (Method::GET, "/v1/secrets", Action::Read),
+    (Method::POST, "/v1/secrets", Action::SetSecret),
+    (Method::DELETE, "/v1/secrets/{id}", Action::SetSecret),
+    (Method::GET, "/v1/key", Action::Read),
+    (Method::POST, "/v1/key/rotation", Action::RotateKey),
 ];
 
 /// What a request is about to do, or why nothing does that.

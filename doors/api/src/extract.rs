@@ -28,6 +28,33 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
+/// A body of type `T` that holds a secret: what is wrong with it is said by its place alone, because a
+/// value in the wrong place would be repeated.
+pub(crate) struct HiddenJson<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for HiddenJson<T> {
+    type Rejection = Failure;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        Json::from_request(request, state).await.map(|Json(value)| HiddenJson(value)).map_err(
+            |mut failure| {
+                // `path: message`: the message may quote what was sent, the path names only what is expected.
+                if let Some(detail) = failure.0.detail.take() {
+                    let known =
+                        |(place, message): &(&str, &str)| is_path(place) && !message.starts_with("unknown");
+                    let place = detail.split_once(": ").filter(known);
+                    failure.0.detail = place.map(|(place, _)| format!("{place}: is not as expected"));
+                }
+                failure
+            },
+        )
+    }
+}
+
+/// Whether `text` can be one of our own fields.
+fn is_path(text: &str) -> bool {
+    text.len() <= 32 && text.bytes().all(|c| c.is_ascii_lowercase() || c == b'_')
+}
+
 /// Only JSON is read, and it must say so: a form that a foreign web page sends cannot.
 fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -15,6 +15,7 @@ mod params;
 mod planning;
 mod port;
 mod reason;
+mod redact;
 mod request;
 mod routes;
 mod scope;
@@ -78,6 +79,10 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::volumes::create))
         .routes(routes!(routes::volumes::delete))
         .routes(routes!(routes::volumes::task))
+        .routes(routes!(routes::secrets::list, routes::secrets::set))
+        .routes(routes!(routes::secrets::remove))
+        .routes(routes!(routes::secrets::key))
+        .routes(routes!(routes::secrets::rotate_key))
         .routes(routes!(routes::doctor::doctor))
         .routes(routes!(routes::drills::egress))
 }

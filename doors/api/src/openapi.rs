@@ -24,6 +24,7 @@ use utoipa::{
         (name = "run", description = "Apps: plans, operations, receipts, instances"),
         (name = "watch", description = "What workloads print, and what endpoints carry"),
         (name = "images", description = "The built-in registry; /v2 speaks the OCI distribution protocol 1.1"),
+        (name = "secrets", description = "Values that only their workload sees, and the key that seals them"),
         (name = "server", description = "The server itself"),
     ),
     security(("bearer" = []), ("basic" = [])),

@@ -9,7 +9,9 @@ use crate::{
     state::Api,
 };
 use freehold_deploy::retention::KEPT;
-use freehold_deploy::{PlanError, Request, blocked_by, plan_deploy, plan_remove, plan_rollback};
+use freehold_deploy::{
+    PlanError, Request, blocked_by, plan_deploy, plan_remove, plan_renewal, plan_rollback,
+};
 use freehold_image::{ImageError, Reference};
 use freehold_model::{Code, ImageRef, Manifest, Name, Plan, Problem, api::Change};
 use freehold_reconcile::View;
@@ -33,6 +35,11 @@ pub(crate) enum Prepared {
         to: Option<u32>,
         /// Images that were there once, and what is wrong with them now.
         missing: Vec<(ImageRef, Problem)>,
+    },
+    Renew {
+        project: Name,
+        app: Name,
+        env: Name,
     },
     Remove {
         project: Name,
@@ -61,6 +68,9 @@ pub(crate) async fn prepare(api: &Api, change: Change) -> Answer<Prepared> {
             }
             wanted
         }
+        Change::Renew { app, env, project } => {
+            Prepared::Renew { project: or_default(project), app, env: or_prod(env) }
+        }
         Change::Remove { app, project } => Prepared::Remove { project: or_default(project), app },
     })
 }
@@ -82,6 +92,7 @@ impl Prepared {
                 let problems: Vec<Problem> = wanted.map(|(_, problem)| problem).collect();
                 Ok(if problems.is_empty() { plan } else { blocked_by(plan, problems) })
             }
+            Prepared::Renew { project, app, env } => plan_renewal(view, &project, &app, &env),
             Prepared::Remove { project, app } => plan_remove(view, &project, &app),
         }
     }

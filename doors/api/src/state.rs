@@ -8,6 +8,7 @@ use freehold_identity::Tokens;
 use freehold_image::ImageStore;
 use freehold_model::api::Doctor;
 use freehold_reconcile::{Clock, Store, View};
+use freehold_secrets::Vault;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -17,6 +18,8 @@ pub struct ApiState {
     pub store: Arc<dyn Store>,
     /// The built-in registry.
     pub images: ImageStore,
+    /// Secrets.
+    pub vault: Arc<Vault>,
     /// What runs on nodes.
     pub agent: Arc<dyn NodePort>,
     /// What endpoints carry.

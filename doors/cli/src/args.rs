@@ -3,7 +3,7 @@
 use crate::{
     commands::{
         cancel, completions, deploy, describe, diff, doctor, drill, endpoint, events, exec, image, import,
-        init, logs, noun, plan, receipt, rollback, status, up, upgrade, volume,
+        init, key, logs, noun, plan, receipt, rollback, secret, status, up, upgrade, volume,
     },
     failure::Outcome,
     output::Out,
@@ -125,7 +125,10 @@ pub(crate) enum Command {
     Volume(volume::Command),
     /// Secrets: values that only their workload sees.
     #[command(subcommand)]
-    Secret(noun::Command),
+    Secret(secret::Command),
+    /// The root key, under which secrets are sealed.
+    #[command(subcommand)]
+    Key(key::Command),
     /// Proves from inside that what should be closed is closed.
     #[command(subcommand)]
     Drill(drill::Command),
@@ -160,6 +163,27 @@ Freehold: a cloud you own.
 /// What `freehold` says when it is told nothing.
 pub(crate) fn welcome() -> Outcome {
     Out::new(false).text(WELCOME)
+}
+
+/// Ends with what is wrong with the command line. What was typed after `secret` may be a value in the
+/// wrong place, and is not repeated.
+pub(crate) fn refuse(error: clap::Error, words: &[String]) -> ! {
+    let is_help = matches!(error.exit_code(), 0);
+    if is_help || !words.iter().skip(1).any(|word| word == "secret") {
+        error.exit()
+    }
+    let mut error = clap::Error::new(error.kind());
+    let mut command = <Cli as clap::CommandFactory>::command();
+    let secret =
+        command.find_subcommand_mut("secret").map(|secret| secret.clone().bin_name("freehold secret"));
+    if let Some(secret) = &secret {
+        error = error.with_cmd(secret);
+    }
+    let _ = error.print();
+    eprintln!(
+        "A value is never an argument: `freehold secret set NAME < file`, or type it when you are asked."
+    );
+    std::process::exit(2)
 }
 
 #[cfg(test)]

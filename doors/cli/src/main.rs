@@ -23,7 +23,10 @@ fn main() -> ExitCode {
     if let Some(code) = freehold_runtime::shim::dispatch(&words) {
         return code;
     }
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => args::refuse(error, &words),
+    };
     let Some(command) = cli.command else {
         return match args::welcome() {
             Ok(()) => ExitCode::SUCCESS,

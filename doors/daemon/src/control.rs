@@ -8,6 +8,7 @@ use freehold_model::{
     VolumeId, VolumeSpec, VolumeStatus,
 };
 use freehold_reconcile::{Store, ViewExt};
+use freehold_secrets::{Delivered, Recipient, Vault};
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -17,13 +18,14 @@ pub(crate) struct LocalControl {
     store: Arc<dyn Store>,
     node: NodeId,
     changed: watch::Receiver<u64>,
+    vault: Arc<Vault>,
 }
 
 impl LocalControl {
-    pub(crate) fn new(store: Arc<dyn Store>, node: NodeId) -> LocalControl {
+    pub(crate) fn new(store: Arc<dyn Store>, node: NodeId, vault: Arc<Vault>) -> LocalControl {
         let (signal, changed) = watch::channel(0);
         tokio::spawn(follow(store.clone(), signal));
-        LocalControl { store, node, changed }
+        LocalControl { store, node, changed, vault }
     }
 }
 
@@ -62,6 +64,13 @@ impl Control for LocalControl {
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.changed.clone()
+    }
+
+    async fn secrets(&self, id: InstanceId, node: &Recipient) -> Result<Vec<Delivered>, ControlError> {
+        let view = self.store.view().await.map_err(unavailable)?;
+        let instance = view.find::<InstanceSpec>(id).map_err(unavailable)?.ok_or(ControlError::Gone(id))?;
+        drop(view);
+        self.vault.deliver(&instance, node).await.map_err(|error| ControlError::Refused(error.to_string()))
     }
 
     async fn report(&self, id: InstanceId, status: &InstanceStatus) -> Result<(), ControlError> {

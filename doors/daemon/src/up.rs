@@ -16,6 +16,7 @@ use freehold_image::ImageStore;
 use freehold_model::NodeId;
 use freehold_reconcile::{Clock, Reconciler, Store, SystemClock};
 use freehold_runtime::{LocalRuntime, RuntimeConfig, doctor};
+use freehold_secrets::{Vault, forbid_core_dumps};
 use freehold_store::SqliteStore;
 use std::{
     fs,
@@ -75,6 +76,8 @@ pub enum Ended {
 /// # Errors
 /// When a part cannot be started, or the store cannot be closed.
 pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) -> Result<Ended> {
+    // From here on this process holds keys, tokens and secrets in clear.
+    forbid_core_dumps();
     let mut stop = StopSignals::listen()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     allow_many_files();
@@ -151,8 +154,10 @@ impl House {
         let images = ImageStore::open(&options.data.join("images"))?;
         let node_id = bootstrap::ensure(&*store, &*clock).await?;
         node::register(&*store, node_id, &doctor::examine(&options.data), clock.now()).await?;
-        let agent =
-            Arc::new(start_agent(options, node_id, store.clone(), images.clone(), clock.clone()).await?);
+        let vault = vault(&options.data, &store, &clock).await?;
+        let control = LocalControl::new(store.clone(), node_id, vault.clone());
+        let agent = start_agent(options, node_id, control, images.clone(), clock.clone()).await?;
+        let agent = Arc::new(agent);
 
         let shutdown = CancellationToken::new();
         let config = EdgeConfig {
@@ -175,6 +180,7 @@ impl House {
         let state = ApiState {
             store,
             images,
+            vault,
             agent: Arc::new(node::Door::new(agent.clone(), address.port())),
             edge: Arc::new(edge::Window(edge.observer())),
             clock,
@@ -205,23 +211,37 @@ impl House {
     }
 }
 
+/// The house's secrets. A rotation that was interrupted goes on here; should it fail, both keys stay.
+async fn vault(data: &Path, store: &Arc<dyn Store>, clock: &Arc<dyn Clock>) -> Result<Arc<Vault>> {
+    let vault = Vault::open(&data.join("keys/secrets.key"), store.clone(), clock.clone())?;
+    match vault.resume_rotation().await {
+        Ok(0) => {}
+        Ok(resealed) => tracing::info!(resealed, "ended the rotation of the root key"),
+        Err(error) => {
+            tracing::error!(%error, "the rotation of the root key cannot go on; the older key is kept")
+        }
+    }
+    Ok(Arc::new(vault))
+}
+
 async fn start_agent(
     options: &Options,
     node: NodeId,
-    store: Arc<dyn Store>,
+    control: LocalControl,
     images: ImageStore,
     clock: Arc<dyn Clock>,
 ) -> Result<Agent> {
     let data = &options.data;
     let runtime = Arc::new(LocalRuntime::new(RuntimeConfig::new(data.join("instances"))?)?);
-    let control = Arc::new(LocalControl::new(store, node));
     let name_servers = Some(match options.name_servers.as_slice() {
         [] => NameServers::System,
         fixed => NameServers::Fixed(fixed.to_vec()),
     });
     let (data, gateway, network_bits) = (data.to_owned(), address::GATEWAY, address::BITS);
     let config = AgentConfig { node, data, gateway, network_bits, name_servers };
-    Agent::start(config, control, Arc::new(images), runtime, clock).await.context("starting the node's agent")
+    Agent::start(config, Arc::new(control), Arc::new(images), runtime, clock)
+        .await
+        .context("starting the node's agent")
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {

@@ -61,6 +61,7 @@ fn instance(backend: SocketAddrV4) -> InstanceSpec {
         check: None,
         stop_timeout: Millis(1000),
         mounts: vec![],
+        secrets: vec![],
         revision: 0,
     };
     InstanceSpec {

@@ -16,6 +16,7 @@ use crate::{
 use freehold_model::{InstanceId, NodeId, drill::EgressTry, exec::ExecRequest, logs::LogQuery};
 use freehold_reconcile::Clock;
 use freehold_runtime::{ExecSession, Handle, Launch, Runtime, RuntimeError, logs::Patterns};
+use freehold_secrets::{KeyFile, KeyFileError};
 use futures::Stream;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,7 +36,8 @@ use tokio_util::task::AbortOnDropHandle;
 pub struct AgentConfig {
     /// The node it works for.
     pub node: NodeId,
-    /// The data directory: the journal is in `agent/journal`, logs are in `logs`.
+    /// The data directory: the journal is in `agent/journal`, logs are in `logs`, the node's key is
+    /// `keys/node.key`.
     pub data: PathBuf,
     /// The node's address on the links of its instances.
     pub gateway: Ipv4Addr,
@@ -64,6 +66,9 @@ pub enum AgentError {
         #[source]
         source: io::Error,
     },
+    /// The node's key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
     /// What runs already could not be found out.
     #[error("cannot find what runs already: {0}")]
     Adopt(#[source] RuntimeError),
@@ -86,6 +91,8 @@ pub(crate) struct Shared {
     pub(crate) residents: Arc<Residents>,
     pub(crate) network: Network,
     pub(crate) volumes: Arc<Volumes>,
+    /// The node's own: opens what the control plane sealed for it.
+    pub(crate) key: KeyFile,
     live: Mutex<BTreeMap<InstanceId, Run>>,
     kept: watch::Sender<BTreeSet<InstanceId>>,
 }
@@ -142,6 +149,7 @@ impl Agent {
         let path = config.data.clone();
         let failed = |source| AgentError::Journal { path: path.clone(), source };
         let journal = Journal::open(&config.data).map_err(failed)?;
+        let key = KeyFile::open(&config.data.join("keys/node.key"))?;
         let mut known: BTreeMap<InstanceId, Known> = BTreeMap::new();
         for (id, entry) in journal.load().map_err(failed)? {
             known.entry(id).or_default().entry = Some(entry);
@@ -172,6 +180,7 @@ impl Agent {
             residents,
             network,
             volumes,
+            key,
             live,
             kept,
         };

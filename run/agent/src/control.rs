@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use freehold_model::{Instance, InstanceId, InstanceStatus, Volume, VolumeId, VolumeStatus};
+use freehold_secrets::{Delivered, Recipient};
 use tokio::sync::watch;
 
 /// The control plane as one node sees it. In process it is the store; from afar it is the network.
@@ -15,6 +16,12 @@ pub trait Control: Send + Sync + 'static {
 
     /// Changes whenever the assignments may have changed. A hint: the agent asks from time to time as well.
     fn changed(&self) -> watch::Receiver<u64>;
+
+    /// Every secret of an instance's template, sealed for the node with this key.
+    ///
+    /// # Errors
+    /// When the control plane does not answer or refuses; the agent tries again later.
+    async fn secrets(&self, id: InstanceId, node: &Recipient) -> Result<Vec<Delivered>, ControlError>;
 
     /// Records what was observed of an instance.
     ///
@@ -49,4 +56,7 @@ pub enum ControlError {
     /// There is no such instance any more.
     #[error("{0} is unknown to the control plane")]
     Gone(InstanceId),
+    /// It will not, and says why.
+    #[error("{0}")]
+    Refused(String),
 }

@@ -5,6 +5,7 @@
 
 use crate::backoff::Memory;
 use freehold_model::{AnyId, InstanceId, InstanceSpec};
+use freehold_secrets::Delivered;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -23,6 +24,9 @@ pub(crate) struct Entry {
     /// What happened so far.
     #[serde(default)]
     pub(crate) memory: Memory,
+    /// Its secrets, sealed under the node's key: it is started again without asking anybody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) sealed: Vec<Delivered>,
 }
 
 /// The directory of entries.

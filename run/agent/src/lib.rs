@@ -22,6 +22,7 @@ mod probe;
 mod report;
 mod residents;
 mod retention;
+mod secrets;
 mod sources;
 mod status;
 mod supervisor;

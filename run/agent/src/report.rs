@@ -31,7 +31,7 @@ pub(crate) async fn report(
                 }
             }
             Err(ControlError::Gone(_)) => return,
-            Err(ControlError::Unavailable(reason)) => {
+            Err(ControlError::Refused(reason) | ControlError::Unavailable(reason)) => {
                 tracing::debug!(instance = %id, reason, "a report was not taken; trying again");
                 sleep(retry).await;
                 retry = (retry * 2).min(SLOWEST_RETRY);

@@ -11,7 +11,7 @@ use crate::{
     secrets::is_secret_name,
     service::{self, Scene},
 };
-use freehold_model::{Manifest, Name, manifest::Diagnostics};
+use freehold_model::{Manifest, Name};
 use std::collections::BTreeMap;
 
 /// How to convert.
@@ -72,7 +72,7 @@ pub fn import(
     report.lost.sort_by(|a, b| (&a.at, &a.path).cmp(&(&b.at, &b.path)));
     let draft = Draft { app, processes, endpoints, volumes };
     let manifest = render(&draft, file, &report.lost);
-    read_back(&manifest, &draft, file)?;
+    read_back(&manifest)?;
     Ok(Import {
         app: draft.app,
         manifest,
@@ -111,24 +111,13 @@ fn unset(project: &Project, report: &mut Report) {
     }
 }
 
-/// The result is what `deploy` would accept: keys that Freehold cannot do yet may be in it. As long as
-/// secrets are among these, what they may say is not known: then the rest is what must be right.
-fn read_back(manifest: &str, draft: &Draft, file: &str) -> Result<(), ComposeError> {
-    let Err(errors) = parsed(manifest)? else { return Ok(()) };
-    if errors.list.iter().all(|error| error.not_yet) {
-        return Ok(());
-    }
-    let open = errors.list.iter().any(|error| error.not_yet && error.message.contains("secrets"));
-    match parsed(&render(&draft.without_secrets(), file, &[]))? {
-        Err(rest) if rest.list.iter().any(|error| !error.not_yet) => {
-            Err(ComposeError::Invalid(rest.to_string()))
-        }
-        _ if open => Ok(()),
-        _ => Err(ComposeError::Invalid(errors.to_string())),
-    }
-}
-
-fn parsed(manifest: &str) -> Result<Result<Manifest, Diagnostics>, ComposeError> {
+/// The result is what `deploy` would accept; but keys that Freehold cannot do yet may be in it.
+fn read_back(manifest: &str) -> Result<(), ComposeError> {
     let env: Name = "prod".parse().map_err(|error| ComposeError::Invalid(format!("{error}")))?;
-    Ok(Manifest::parse("freehold.toml", manifest, &env))
+    match Manifest::parse("freehold.toml", manifest, &env) {
+        Err(errors) if errors.list.iter().any(|error| !error.not_yet) => {
+            Err(ComposeError::Invalid(errors.to_string()))
+        }
+        _ => Ok(()),
+    }
 }

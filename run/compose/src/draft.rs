@@ -13,14 +13,6 @@ pub(crate) struct Draft {
     pub(crate) volumes: Vec<Volume>,
 }
 
-impl Draft {
-    pub(crate) fn without_secrets(&self) -> Draft {
-        let mut draft = self.clone();
-        draft.processes.iter_mut().for_each(|process| process.secrets.clear());
-        draft
-    }
-}
-
 #[derive(Debug, Clone)]
 pub(crate) struct Process {
     pub(crate) name: Name,

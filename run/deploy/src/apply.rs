@@ -10,6 +10,7 @@ use crate::{
     lookup::{Place, place},
     queue,
     rollout::steps,
+    secrets,
     templates::templates,
     verdict::conclude,
 };
@@ -105,6 +106,10 @@ impl Applying<'_> {
         }
         let app = self.app();
         let env = self.env(&app);
+        // A version that is removed meanwhile refuses this.
+        for secret in secrets::resources(self.view, Some(&env), self.plan.secrets.keys())? {
+            self.txn.expect(secret.id, secret.version);
+        }
         let release = match self.plan.operation {
             Operation::Rollback => self.earlier(&env)?,
             _ => self.new_release(&env)?,
@@ -197,7 +202,7 @@ impl Applying<'_> {
         let spec = ReleaseSpec {
             number,
             manifest_hash: manifest.hash(),
-            templates: templates(&manifest, &self.plan.images, &self.plan.revisions)?,
+            templates: templates(&manifest, &self.plan.images, &self.plan.revisions, &self.plan.secrets)?,
             manifest,
         };
         let id = ReleaseId(self.ids.ulid());
@@ -228,6 +233,7 @@ impl Applying<'_> {
             previous: current.map(|release| release.id),
             previous_number: current.map(|release| release.spec.number),
             images: images.collect(),
+            secrets: plan.secrets.clone(),
             accepted: waited.as_ref().map_or(self.now, |receipt| receipt.spec.accepted),
             queued: None,
         };

@@ -9,7 +9,7 @@
 use crate::{
     apply, claims,
     error::PlanError,
-    plan::{Request, plan_deploy, plan_rollback},
+    plan::{Request, plan_deploy, plan_renewal, plan_rollback},
     rollout::{controller, steps},
     verdict::{conclude, fail},
 };
@@ -33,6 +33,7 @@ pub(crate) fn enter(
 ) -> Result<(), PlanError> {
     let wish = match plan.operation {
         Operation::Rollback => Wish::Rollback { to: plan.release.ok_or(PlanError::Stale)? },
+        _ if plan.renew => Wish::Renew,
         _ => Wish::Deploy {
             manifest: Box::new(plan.manifest.clone().ok_or(PlanError::Stale)?),
             images: plan.images.clone(),
@@ -139,6 +140,7 @@ fn plan_again(view: &dyn View, receipt: &Receipt) -> Result<Plan, PlanError> {
             let (project, env, manifest) = (&queued.project, &spec.env, *manifest);
             plan_deploy(view, &Request { project, env, manifest, images, restart })?
         }
+        Wish::Renew => plan_renewal(view, &queued.project, &spec.app, &spec.env)?,
         Wish::Rollback { to } => plan_rollback(view, &queued.project, &spec.app, &spec.env, Some(to))?,
     };
     match &queued.plan_hash {

@@ -7,8 +7,8 @@
 use crate::{claims, queue, rollout::steps, verdict::conclude};
 use freehold_model::{
     Actor, AnyId, App, AppId, AppSpec, Code, Desired, EndpointSpec, Env, EnvSpec, Event, Instance,
-    InstanceSpec, Kind, Operation, Phase, Receipt, ReceiptSpec, ReleaseSpec, RolloutPhase, RolloutSpec, Spec,
-    Txn, Verdict, VolumeSpec,
+    InstanceSpec, Kind, Operation, Phase, Receipt, ReceiptSpec, ReleaseSpec, RolloutPhase, RolloutSpec,
+    SecretSpec, Spec, Txn, Verdict, VolumeSpec,
 };
 use freehold_reconcile::{Decision, Ids, Reconciler, StoreError, View, ViewExt};
 use jiff::Timestamp;
@@ -154,6 +154,7 @@ impl<'a> Removal<'a> {
         for env in envs {
             self.delete_all::<RolloutSpec>(env.any_id())?;
             self.delete_all::<ReleaseSpec>(env.any_id())?;
+            self.delete_all::<SecretSpec>(env.any_id())?;
             self.txn.delete(env.id);
         }
         self.txn.delete(self.app.id);

@@ -1,7 +1,11 @@
 //! What instances are made of, from a manifest and its resolved images.
 
 use crate::error::PlanError;
-use freehold_model::{ImageRef, Manifest, Mount, Name, Release, ReleaseSpec, Template, manifest::Process};
+use crate::secrets::{NO_VERSION, Pins};
+use freehold_model::{
+    ImageRef, Manifest, Mount, Name, PinnedSecret, Release, ReleaseSpec, Template,
+    manifest::{Process, SecretUse},
+};
 use std::collections::BTreeMap;
 
 /// By process.
@@ -12,11 +16,13 @@ pub(crate) fn templates(
     manifest: &Manifest,
     images: &BTreeMap<Name, ImageRef>,
     revisions: &BTreeMap<Name, u32>,
+    secrets: &Pins,
 ) -> Result<Templates, PlanError> {
     let of_one = |(name, process): (&Name, &Process)| {
         let image = images.get(name).ok_or_else(|| PlanError::Unresolved(name.clone()))?;
         let revision = revisions.get(name).copied().unwrap_or(0);
-        Ok((name.clone(), template(process, image.clone(), mounts(manifest, name), revision)))
+        let mounts = mounts(manifest, name);
+        Ok((name.clone(), template(process, image.clone(), mounts, revision, secrets)))
     };
     manifest.process.iter().map(of_one).collect()
 }
@@ -26,13 +32,26 @@ fn mounts(manifest: &Manifest, process: &Name) -> Vec<Mount> {
     of_it.map(|volume| Mount { volume: volume.name.clone(), path: volume.path.clone() }).collect()
 }
 
-fn template(process: &Process, image: ImageRef, mounts: Vec<Mount>, revision: u32) -> Template {
+fn template(
+    process: &Process,
+    image: ImageRef,
+    mounts: Vec<Mount>,
+    revision: u32,
+    secrets: &Pins,
+) -> Template {
+    let pinned = |it: &SecretUse| PinnedSecret {
+        name: it.name.clone(),
+        version: secrets.get(&it.name).copied().unwrap_or(NO_VERSION),
+        env: it.env.clone(),
+        file: it.file.clone(),
+    };
     Template {
         image,
         driver: process.driver,
         command: process.command.clone(),
         args: process.args.clone(),
         env: process.env.clone(),
+        secrets: process.secrets.iter().map(pinned).collect(),
         cpu: process.cpu,
         memory: process.memory,
         pids: process.pids,

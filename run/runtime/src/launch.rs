@@ -101,6 +101,9 @@ impl Default for LogLimits {
 pub(crate) struct Job {
     pub(crate) launch: Launch,
     pub(crate) logs: LogLimits,
+    /// Whether the shim holds secrets, which an exec helper asks it for.
+    #[serde(default)]
+    pub(crate) has_secrets: bool,
 }
 
 /// The directory of one instance, by the names of what is in it.

@@ -17,6 +17,7 @@ mod netlink;
 mod program;
 mod runtime;
 mod seccomp;
+mod secrets;
 mod user;
 mod wire;
 
@@ -32,3 +33,4 @@ pub use exec::{ExecInput, ExecOutput, ExecSession};
 pub use launch::{Launch, LogLimits};
 pub use local::{LocalRuntime, RuntimeConfig};
 pub use runtime::{Handle, RunState, Runtime};
+pub use secrets::{Place, Secrets};

@@ -1,7 +1,7 @@
 //! The runtime of this machine: starts shims, finds them again, and removes what ended runs left.
 
 use crate::{
-    Handle, Launch, LogLimits, Runtime, RuntimeError,
+    Handle, Launch, LogLimits, Runtime, RuntimeError, Secrets,
     cgroup::Cgroup,
     handle::{ShimHandle, end_of_lost},
     launch::{InstanceDir, Job},
@@ -18,7 +18,7 @@ use std::{
     fs::{self, File, OpenOptions, Permissions},
     io,
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsRawFd, BorrowedFd, OwnedFd},
         unix::{
             fs::PermissionsExt,
             net::{UnixListener, UnixStream},
@@ -92,10 +92,11 @@ impl LocalRuntime {
 
 #[async_trait]
 impl Runtime for LocalRuntime {
-    async fn start(&self, launch: &Launch) -> Result<Arc<dyn Handle>, RuntimeError> {
+    async fn start_with(&self, launch: &Launch, secrets: &Secrets) -> Result<Arc<dyn Handle>, RuntimeError> {
         let (dir, shim) = (self.dir(launch.instance), Arc::clone(&self.shim));
-        let job = Job { launch: launch.clone(), logs: self.logs };
-        let connected = blocking(move || start_shim(&dir, &shim, &job)).await?;
+        let job = Job { launch: launch.clone(), logs: self.logs, has_secrets: !secrets.is_empty() };
+        let secrets = secrets.clone();
+        let connected = blocking(move || start_shim(&dir, &shim, &job, &secrets)).await?;
         self.live(launch.clone(), connected)
     }
 
@@ -194,7 +195,12 @@ fn lock_of_ended(dir: &InstanceDir, busy: RuntimeError) -> Result<File, RuntimeE
 /// A shim that lives, and a connection to it.
 type Connected = (ShimProcess, UnixStream);
 
-fn start_shim(dir: &InstanceDir, shim: &Program, job: &Job) -> Result<Connected, RuntimeError> {
+fn start_shim(
+    dir: &InstanceDir,
+    shim: &Program,
+    job: &Job,
+    secrets: &Secrets,
+) -> Result<Connected, RuntimeError> {
     let instance = job.launch.instance;
     check(&job.launch)?;
     fs::create_dir_all(&dir.0).map_err(RuntimeError::file("make", &dir.0))?;
@@ -207,7 +213,9 @@ fn start_shim(dir: &InstanceDir, shim: &Program, job: &Job) -> Result<Connected,
     fs::set_permissions(dir.socket(), Permissions::from_mode(0o600))
         .map_err(RuntimeError::file("protect", dir.socket()))?;
     let log = File::create(dir.shim_log()).map_err(RuntimeError::file("make", dir.shim_log()))?;
-    let process = spawn(shim, dir, listener.into(), lock.into(), log.into())?;
+    let memory = (!secrets.is_empty()).then(|| secrets.to_memory()).transpose();
+    let memory = memory.map_err(|source| RuntimeError::Shim { instance, source })?;
+    let process = spawn(shim, dir, listener.into(), lock.into(), log.into(), memory)?;
     let stream = connect(dir).map_err(|source| RuntimeError::Shim { instance, source })?;
     Ok((process, stream))
 }
@@ -237,8 +245,21 @@ fn spawn(
     listener: OwnedFd,
     lock: OwnedFd,
     log: OwnedFd,
+    secrets: Option<OwnedFd>,
 ) -> Result<ShimProcess, RuntimeError> {
-    let mut command = shim.command(&dir.0);
+    let number = secrets.as_ref().map(AsRawFd::as_raw_fd);
+    let said = number.map(|number| [shim::SECRETS.to_owned(), number.to_string()]);
+    let mut command = shim.command(said.as_ref().map_or(&[], |said| said), &dir.0);
+    if let Some(number) = number {
+        // SAFETY: fcntl(2) is async-signal-safe. It keeps the descriptor open in this child alone: every
+        // other process that is started meanwhile loses it.
+        unsafe {
+            command.pre_exec(move || {
+                let memory = BorrowedFd::borrow_raw(number);
+                Ok(rustix::io::fcntl_setfd(memory, rustix::io::FdFlags::empty())?)
+            });
+        }
+    }
     command.stdin(listener).stdout(lock).stderr(log);
     let failed = |source| RuntimeError::Spawn { program: shim.name().to_owned(), source };
     let mut child = command.spawn().map_err(failed)?;
@@ -247,7 +268,8 @@ fn spawn(
     Ok(process)
 }
 
-fn connect(dir: &InstanceDir) -> io::Result<UnixStream> {
+/// Connects to the shim of an instance.
+pub(crate) fn connect(dir: &InstanceDir) -> io::Result<UnixStream> {
     at_short_path(&dir.socket(), |path| UnixStream::connect(path))
 }
 

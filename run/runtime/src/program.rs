@@ -42,11 +42,11 @@ impl Program {
         &self.name
     }
 
-    /// Runs it on the directory of an instance, with nothing of this process's environment: that is not
-    /// the instance's business, and may hold tokens.
-    pub(crate) fn command(&self, dir: &Path) -> Command {
+    /// Runs it, `more` told first, on the directory of an instance, with nothing of this process's
+    /// environment: that is not the instance's business, and may hold tokens.
+    pub(crate) fn command(&self, more: &[String], dir: &Path) -> Command {
         let mut command = Command::new(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
-        command.arg0(&self.name).args(&self.arguments).arg(dir).env_clear();
+        command.arg0(&self.name).args(&self.arguments).args(more).arg(dir).env_clear();
         command
     }
 }

@@ -1,7 +1,7 @@
 //! The contract between whoever keeps instances running (the node agent) and what runs them.
 
 use crate::{
-    ExecSession, Launch, RuntimeError,
+    ExecSession, Launch, RuntimeError, Secrets,
     network::{InstanceNetwork, Neighbourhood},
 };
 use async_trait::async_trait;
@@ -18,7 +18,15 @@ pub trait Runtime: Send + Sync {
     ///
     /// # Errors
     /// [`RuntimeError::AlreadyRunning`] when it runs.
-    async fn start(&self, launch: &Launch) -> Result<Arc<dyn Handle>, RuntimeError>;
+    async fn start(&self, launch: &Launch) -> Result<Arc<dyn Handle>, RuntimeError> {
+        self.start_with(launch, &Secrets::none()).await
+    }
+
+    /// The same, with secrets. They are kept in memory alone, for as long as the instance runs.
+    ///
+    /// # Errors
+    /// [`RuntimeError::AlreadyRunning`] when it runs.
+    async fn start_with(&self, launch: &Launch, secrets: &Secrets) -> Result<Arc<dyn Handle>, RuntimeError>;
 
     /// Finds every instance that this node has ever started and not removed, running or ended. What
     /// lost its shim is killed and counts as ended.

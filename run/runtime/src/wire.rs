@@ -24,6 +24,8 @@ pub(crate) enum Report {
 pub(crate) enum Order {
     /// Send this signal to the first process.
     Signal(i32),
+    /// Answer with the descriptor of the memory that holds the instance's secrets (SCM_RIGHTS).
+    Secrets,
 }
 
 /// How a run ended.

@@ -45,6 +45,10 @@ pub enum Action {
     DeleteImage,
     /// To make, copy, restore and delete volumes.
     ManageVolume,
+    /// To set secrets and to remove them. Nothing lets anybody read one.
+    SetSecret,
+    /// To replace the root key.
+    RotateKey,
 }
 
 impl Action {
@@ -60,6 +64,8 @@ impl Action {
         Action::PushImage,
         Action::DeleteImage,
         Action::ManageVolume,
+        Action::SetSecret,
+        Action::RotateKey,
     ];
 }
 
@@ -77,6 +83,8 @@ impl fmt::Display for Action {
             Action::PushImage => "write images",
             Action::DeleteImage => "delete images",
             Action::ManageVolume => "make, copy, restore or delete volumes",
+            Action::SetSecret => "set or remove secrets",
+            Action::RotateKey => "replace the root key",
         })
     }
 }
@@ -127,6 +135,8 @@ mod tests {
         (Action::PushImage, NotSignedIn, Granted),
         (Action::DeleteImage, NotSignedIn, Granted),
         (Action::ManageVolume, NotSignedIn, Granted),
+        (Action::SetSecret, NotSignedIn, Granted),
+        (Action::RotateKey, NotSignedIn, Granted),
     ];
 
     #[test]

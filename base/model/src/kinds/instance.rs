@@ -5,7 +5,7 @@
 
 use super::kind;
 use crate::{
-    Bytes, Digest, Millicores, Millis, Name, Resource,
+    Bytes, Digest, Millicores, Millis, Name, PinnedSecret, Resource,
     id::{NodeId, ReleaseId, VolumeId},
     manifest::{Check, Driver, Egress, default_pids, is_default_pids},
 };
@@ -74,6 +74,9 @@ pub struct Template {
     /// Environment variables beside the image's own.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Versions of secrets, and where each is found inside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<PinnedSecret>,
     /// At most this much processor time.
     pub cpu: Millicores,
     /// At most this much memory.

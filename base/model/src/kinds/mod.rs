@@ -27,7 +27,10 @@ pub use receipt::{
 };
 pub use release::{Release, ReleaseSpec, ReleaseStatus};
 pub use rollout::{Rollout, RolloutPhase, RolloutSpec, RolloutStatus};
-pub use secret::{Secret, SecretSpec, SecretStatus};
+pub use secret::{
+    PinnedSecret, RemovedVersion, Secret, SecretName, SecretNameError, SecretSpec, SecretStatus,
+    SecretVersion,
+};
 pub use tenancy::{Org, OrgSpec, OrgStatus, Project, ProjectSpec, ProjectStatus};
 pub use volume::{
     Keeping, Snapshot, Source, TaskState, TaskStatus, Volume, VolumeAction, VolumeSpec, VolumeStatus,

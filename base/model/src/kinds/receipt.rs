@@ -3,7 +3,7 @@
 
 use super::kind;
 use crate::{
-    Actor, Code, Digest, ImageRef, Manifest, Name, Resource,
+    Actor, Code, Digest, ImageRef, Manifest, Name, Resource, SecretName,
     id::{InstanceId, NodeId, ReceiptId, ReleaseId},
 };
 use jiff::Timestamp;
@@ -41,6 +41,10 @@ pub struct ReceiptSpec {
     /// The image digest of each process.
     #[schema(value_type = Object)]
     pub images: BTreeMap<Name, Digest>,
+    /// The version of each secret that it uses.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Object)]
+    pub secrets: BTreeMap<SecretName, u32>,
     /// When it was asked for.
     #[schema(value_type = String, format = DateTime)]
     pub accepted: Timestamp,
@@ -78,6 +82,8 @@ pub enum Wish {
         /// Replace every instance.
         restart: bool,
     },
+    /// Run what runs by then again, with the present version of each secret.
+    Renew,
     /// Make an earlier release run again.
     Rollback {
         /// Its number.

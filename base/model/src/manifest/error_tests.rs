@@ -206,14 +206,50 @@ fn not_yet() {
         check(&marked, &[says]);
         assert_eq!(errors(&unmark(&marked).0).problem().code, Code::NotYet);
     };
-    with("«secrets» = [\"A\"]", "not yet: Freehold cannot do secrets yet");
     with("«affinity» = { gpu = true }", "affinity");
     with("egress = [«\"[2001:db8::]/32:53/udp\"»]", "IPv6");
     with("[[env.prod.«endpoint»]]\nlisten = 81", "endpoints of one env alone");
     with("[[env.prod.«volume»]]\nname = \"d\"", "volumes of one env alone");
     // What is wrong beside it is said too.
-    let secret = "«secrets» = [«\"A=\"», { «nam» = \"B\" }]";
-    check(&format!("{HEAD}{WEB}{secret}"), &["not yet", "it has a `=`", "did you mean `name`?"]);
+    let both = "affinity = { gpu = true }\nsecrets = [«\"A=\"»]".replace("affinity", "«affinity»");
+    check(&format!("{HEAD}{WEB}{both}"), &["affinity", "no place in the manifest"]);
+}
+
+#[test]
+fn secrets() {
+    let with = |marked: &str, says: &[&str]| check(&format!("{HEAD}{WEB}{marked}"), says);
+    with(
+        "secrets = [«\"A=hunter2\"», { «nam» = \"B\" }]",
+        &["no place in the manifest", "did you mean `name`?"],
+    );
+    with("secrets = [{ name = «\"a-b\"» }]", &["not a secret's name"]);
+    with("secrets = [\"A\", «\"A\"»]", &["another secret is the variable `A` already"]);
+    with(
+        "secrets = [\"A\", { name = \"B\", env = «\"A\"» }]",
+        &["another secret is the variable `A` already"],
+    );
+    with("env = { A = \"1\" }\nsecrets = [«\"A\"»]", &["the variable `A` is in `env` too"]);
+    with("env = { A = \"1\" }\nsecrets = [{ name = «\"A\"» }]", &["the variable `A` is in `env` too"]);
+    with("secrets = [{ name = \"A\", «env» = \"B\", file = \"/a\" }]", &["and this is both"]);
+    with("secrets = [{ name = \"A\", file = «\"a\"» }]", &["starts with `/`"]);
+    with("secrets = [{ name = \"A\", file = «\"/a/\"» }]", &["not the path of a file"]);
+    with("secrets = [{ name = \"A\", file = «\"/proc/x\"» }]", &["nothing can be put into `/proc`"]);
+    let two = |second: &str| {
+        format!("secrets = [{{ name = \"A\", file = \"/a/b\" }}, {{ name = \"B\", file = «{second}» }}]")
+    };
+    with(&two("\"/a/b\""), &["the file `/a/b` already"]);
+    with(&two("\"/a/b/c\""), &["the file `/a/b` already"]);
+    with(&two("\"/a//./b\""), &["the file `/a/b` already"]);
+    let kept = "[[volume]]\nname = \"d\"\nprocess = \"web\"\npath = \"/data/\"";
+    for file in ["/data", "/data/key", "//data/./key"] {
+        let inside = format!("secrets = [{{ name = \"A\", file = «\"{file}\"» }}]\n{kept}");
+        with(&inside, &["where a volume is (`/data`)"]);
+    }
+    let over = "[env.test.process.web]\nsecrets = [{ name = \"A\", file = «\"/data/key\"» }]";
+    with(&format!("{kept}\n{over}"), &["where a volume is"]);
+    // An env's own variables count as much as the file's.
+    let over = "secrets = [«\"A\"»]\n[env.test.process.web]\nenv = { A = \"1\" }";
+    with(over, &["the variable `A` is in `env` too"]);
 }
 
 #[test]

@@ -34,6 +34,9 @@ pub(super) fn fill(file: &Node, processes: &Fields) -> Result<Manifest, serde_js
 
 fn filled_process(process: &Node, target: Option<i64>) -> Value {
     let mut filled = filled(process, PROCESS);
+    if process.get("secrets").is_some() {
+        filled["secrets"] = process.list("secrets").iter().map(filled_secret).collect();
+    }
     match process.get("check") {
         Some(check) => filled["check"] = filled_check(check, target),
         None if target.is_some() => {
@@ -44,6 +47,19 @@ fn filled_process(process: &Node, target: Option<i64>) -> Value {
         None => {}
     }
     filled
+}
+
+/// A secret as [`super::SecretUse`] has it: one that is no file is a variable, of its own name if no other.
+fn filled_secret(secret: &Node) -> Value {
+    match json_of(secret) {
+        Value::String(name) => json!({ "name": name, "env": name }),
+        mut table => {
+            if table.get("file").is_none() && table.get("env").is_none() {
+                table["env"] = table["name"].clone();
+            }
+            table
+        }
+    }
 }
 
 /// A check as [`super::Check`] has it: the port is the probe's.

@@ -70,11 +70,10 @@ pub(super) const PROCESS: &[Key] = &[
     ),
     key(
         "secrets",
-        List(0, &Either(&Variable, &Table(SECRET))),
+        List(0, &Either(&Secret, &Table(SECRET))),
         "[\"ADMIN_PASSWORD\"]",
-        "Secrets, as environment variables or files.",
-    )
-    .not_yet("secrets"),
+        "Secrets, as environment variables or files. `freehold secret set` gives them values; each release keeps the versions it was made with.",
+    ),
     key("affinity", Any, "", "On which nodes it would rather run.").not_yet("affinity"),
     key(
         "egress",
@@ -196,8 +195,19 @@ pub(super) const VOLUME: &[Key] = &[
 
 /// A secret that is a file, or is called otherwise inside.
 pub(super) const SECRET: &[Key] = &[
-    key("name", Variable, "\"TLS_KEY\"", "The secret's name.").required(),
-    key("file", Path, "\"/run/secrets/tls.key\"", "The file that holds it inside."),
+    key("name", Secret, "\"TLS_KEY\"", "The secret's name.").required(),
+    key(
+        "env",
+        Variable,
+        "\"DB_PASSWORD\"",
+        "The environment variable that holds it. Default: its name, unless `file` is given.",
+    ),
+    key(
+        "file",
+        Path,
+        "\"/run/secrets/tls.key\"",
+        "The file that holds it inside, readable by the process's user alone (mode 0400), never on a disk.",
+    ),
 ];
 
 /// `[env.NAME]`

@@ -10,10 +10,12 @@ mod fill;
 mod image;
 mod keys;
 mod parse;
+mod paths;
 mod report;
 mod resolve;
 mod scalar;
 mod schema;
+mod secrets;
 mod shape;
 mod tree;
 mod volumes;
@@ -30,7 +32,7 @@ pub use diagnostics::{Diagnostic, Diagnostics};
 pub use egress::{Destination, Egress, EgressError, NODE};
 pub use schema::schema;
 
-use crate::{Bytes, Digest, Millicores, Millis, Name};
+use crate::{Bytes, Digest, Millicores, Millis, Name, SecretName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -99,6 +101,9 @@ pub struct Process {
     /// Environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Secrets, and where each is found inside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretUse>,
     /// How long after the stop signal comes SIGKILL.
     pub stop_timeout: Millis,
     /// How to see that an instance is healthy. A process with an endpoint and without a check has
@@ -122,6 +127,19 @@ pub(crate) fn default_pids() -> u32 {
 
 pub(crate) fn is_default_pids(pids: &u32) -> bool {
     *pids == DEFAULT_PIDS
+}
+
+/// A secret that a process is given: as a variable or as a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretUse {
+    /// The secret.
+    pub name: SecretName,
+    /// As this environment variable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// As this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// How a process is isolated.

@@ -53,7 +53,7 @@ fn kind(shape: &Shape) -> String {
     match shape {
         Shape::Name => "name".into(),
         Shape::Image => "image reference".into(),
-        Shape::Text | Shape::Variable => "text".into(),
+        Shape::Text | Shape::Variable | Shape::Secret => "text".into(),
         Shape::Path | Shape::UrlPath => "path".into(),
         Shape::Egress => "destination".into(),
         Shape::True => "`true`".into(),

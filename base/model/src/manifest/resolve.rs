@@ -5,6 +5,7 @@ use super::{
     keys::PROBES,
     report::{Report, Span},
     scalar::shown,
+    secrets,
     tree::{Data, Fields, Node},
     volumes,
     walk::nearest,
@@ -185,6 +186,7 @@ fn whole(process: &Node, target: Option<&(i64, bool)>, report: &mut Report<'_>) 
     if let (Some(_), Some(args)) = (process.get("command"), process.get("args")) {
         report.error(&args.key, "`command` and `args` are both given", "put the arguments into `command`");
     }
+    secrets::distinct(process, report);
     if let Some(check @ Node { data: Data::Table(fields), .. }) = process.get("check") {
         one_probe(check, fields, target, report);
     }

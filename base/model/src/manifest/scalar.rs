@@ -1,7 +1,7 @@
 //! Single values: whether one is of the kind its key wants, and within its bounds.
 
 use super::{Egress, EgressError, image, report::clip, shape::Shape, tree::Data};
-use crate::{Bytes, Millicores, Millis, Name, units::UnitError};
+use crate::{Bytes, Millicores, Millis, Name, SecretName, units::UnitError};
 use std::{fmt::Display, str::FromStr};
 use toml::de::DeValue;
 
@@ -39,6 +39,12 @@ pub(super) fn read(shape: &Shape, value: &DeValue<'_>) -> Result<Data, Fault> {
 pub(super) fn text(shape: &Shape, text: &str) -> Result<(), Fault> {
     match shape {
         Shape::Name => text.parse::<Name>().map(drop).map_err(|error| fault(error, None)),
+        Shape::Secret => text.parse::<SecretName>().map(drop).map_err(|error| {
+            fault(
+                format!("`{}` is {error}", shown(text)),
+                Some("a value has no place in the manifest".into()),
+            )
+        }),
         Shape::Image => match image::fault(text) {
             None => Ok(()),
             Some(why) => {

@@ -2,8 +2,10 @@
 //! can be at, and one writer each. Called by `resolve` for the whole file, every env included.
 
 use super::{
+    paths,
     report::Report,
     scalar::shown,
+    secrets,
     tree::{Fields, Node},
 };
 use std::collections::{BTreeSet, HashSet};
@@ -18,6 +20,9 @@ pub(super) fn check(file: &Node, base: &Fields, report: &mut Report<'_>) {
     for processes in std::iter::once(base).chain(over) {
         for (name, process) in processes.iter().filter(|(name, _)| with.contains(name.as_str())) {
             one_writer(name, process, report);
+            let of_it = volumes.iter().filter(|volume| volume.text("process") == Some(name));
+            let paths = of_it.filter_map(|volume| volume.text("path")).map(paths::plain).collect::<Vec<_>>();
+            secrets::outside(process, &paths, report);
         }
     }
 }

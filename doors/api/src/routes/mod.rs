@@ -13,5 +13,6 @@ pub(crate) mod operations;
 pub(crate) mod receipt_list;
 pub(crate) mod receipts;
 pub(crate) mod resources;
+pub(crate) mod secrets;
 pub(crate) mod summaries;
 pub(crate) mod volumes;

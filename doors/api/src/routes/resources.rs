@@ -5,6 +5,7 @@ use crate::{
     error::{Answer, Failure},
     extract::{Id, excerpt},
     params::{FromParams, Keys, NoParams, Params},
+    redact,
     state::Api,
 };
 use axum::{Json, extract::State};
@@ -111,7 +112,7 @@ pub(crate) async fn list(
     Params(query): Params<Listing>,
 ) -> Answer<Json<ResourceList>> {
     let page = api.read(move |view| Ok(view.list(&query.0)?)).await?;
-    Ok(Json(ResourceList { items: page.items, next: page.next }))
+    Ok(Json(ResourceList { items: redact::all_public(page.items), next: page.next }))
 }
 
 /// Reads one resource.
@@ -124,7 +125,7 @@ pub(crate) async fn get(
     _: Params<NoParams>,
 ) -> Answer<Json<AnyResource>> {
     let found = api.read(move |view| Ok(view.get(id)?)).await?;
-    found.map(Json).ok_or_else(|| missing(id))
+    found.map(redact::public).map(Json).ok_or_else(|| missing(id))
 }
 
 /// Explains one resource: desired beside observed, why it is not yet so, its family, its last events.
@@ -137,7 +138,7 @@ pub(crate) async fn description(
     _: Params<NoParams>,
 ) -> Answer<Json<Description>> {
     let found = api.read(move |view| Ok(describe::describe(view, id)?)).await?;
-    let mut description = found.ok_or_else(|| missing(id))?;
+    let mut description = found.map(redact::description).ok_or_else(|| missing(id))?;
     description.traffic = EndpointId::try_from(id).ok().and_then(|endpoint| api.edge.traffic(endpoint));
     Ok(Json(description))
 }

@@ -10,6 +10,7 @@ mod openapi;
 mod operations;
 mod receipts;
 mod resources;
+mod secrets;
 mod volumes;
 mod watch;
 mod world;

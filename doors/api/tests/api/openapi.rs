@@ -77,7 +77,8 @@ async fn routes_take_exactly_the_documented_parameters() {
             let of_query = parameters.iter().filter(|parameter| parameter["in"] == "query");
             let documented: BTreeSet<String> =
                 of_query.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect();
-            let prefixes = [("receipts", "rcp"), ("endpoints", "end"), ("volumes", "vol")];
+            let prefixes =
+                [("receipts", "rcp"), ("endpoints", "end"), ("volumes", "vol"), ("secrets", "sec")];
             let prefix =
                 prefixes.iter().find(|(noun, _)| path.contains(noun)).map_or("ins", |(_, prefix)| prefix);
             let concrete = path.replace("{id}", &format!("{prefix}_00000000000000000000000000"));

@@ -20,6 +20,7 @@ fn receipt(world: &World) -> Receipt {
         previous: None,
         previous_number: None,
         images: Default::default(),
+        secrets: Default::default(),
         accepted: SystemClock.now(),
         queued: None,
     };

@@ -19,6 +19,7 @@ use freehold_model::{
 };
 use freehold_reconcile::{Clock, MemoryStore, Store, SystemClock, SystemIds, ports::Ids as _};
 use freehold_runtime::{ExecInput, ExecOutput, ExecSession};
+use freehold_secrets::Vault;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
@@ -122,7 +123,10 @@ impl World {
         let node = Arc::new(FakeNode::default());
         let edge = Arc::new(FakeEdge::default());
         let token = Token::generate();
+        let keys = folder.path().join("keys/secrets.key");
+        let vault = Arc::new(Vault::open(&keys, store.clone(), Arc::new(SystemClock)).unwrap());
         let router = freehold_api::router(ApiState {
+            vault,
             store: store.clone(),
             images: ImageStore::open(&folder.path().join("images")).unwrap(),
             agent: node.clone(),

@@ -13,6 +13,7 @@ pub(crate) mod exec;
 pub(crate) mod image;
 pub(crate) mod import;
 pub(crate) mod init;
+pub(crate) mod key;
 pub(crate) mod logs;
 pub(crate) mod noun;
 mod operation;
@@ -20,6 +21,7 @@ pub(crate) mod plan;
 pub(crate) mod receipt;
 mod releases;
 pub(crate) mod rollback;
+pub(crate) mod secret;
 pub(crate) mod status;
 mod terminal;
 pub(crate) mod up;
@@ -89,7 +91,8 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Org(command) => noun::run(Kind::Org, command, session).await,
         Command::Project(command) => noun::run(Kind::Project, command, session).await,
         Command::Volume(command) => volume::run(command, session).await,
-        Command::Secret(command) => noun::run(Kind::Secret, command, session).await,
+        Command::Secret(command) => secret::run(command, session).await,
+        Command::Key(command) => key::run(command, session).await,
         Command::Drill(command) => drill::run(command, session).await,
         Command::Doctor(_) => doctor::run(session).await,
         Command::Up(_)

@@ -3,16 +3,16 @@
 use super::{
     describe,
     operation::{self, Options, WaitArgs},
+    terminal::confirmed,
 };
 use crate::{
-    failure::{Failure, Outcome},
+    failure::Outcome,
     output::{self, Paint, table::Table, time},
     session::Session,
 };
 use freehold_client::ResourceQuery;
 use freehold_model::{AnyResource, Kind, Name, api::Change};
 use jiff::Timestamp;
-use std::io::{self, IsTerminal};
 
 /// What every kind can do.
 #[derive(Debug, clap::Subcommand)]
@@ -39,6 +39,13 @@ pub(crate) enum AppCommand {
 pub(crate) struct NameArgs {
     /// Its name or its id.
     pub(super) name: String,
+}
+
+impl NameArgs {
+    /// The name or the id.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 /// Flags of `app delete`.
@@ -112,25 +119,9 @@ fn phase(resource: &AnyResource) -> &str {
 
 async fn delete(args: DeleteArgs, session: &Session) -> Outcome {
     if !args.yes {
-        confirm(&args.name)?;
+        let what = format!("removing {0}, all its envs and everything that runs in them", args.name);
+        confirmed(&what, args.name.as_str())?;
     }
     let change = Change::Remove { app: args.name, project: session.globals.project.clone() };
     operation::perform(session, change, Options { plan: None, wait: args.wait }).await
-}
-
-/// Asks for the app's name; whoever can type it knows what goes.
-fn confirm(app: &Name) -> Outcome {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(Failure::usage(
-            format!("removing {app} must be confirmed, and there is no terminal to ask on"),
-            "Repeat it with -y if you are sure.",
-        ));
-    }
-    eprint!("This removes {app}, all its envs and everything that runs in them.\nType its name to go on: ");
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    if answer.trim() == app.as_str() {
-        return Ok(());
-    }
-    Err(Failure::usage("that is not its name: nothing was removed", "Repeat it, or use -y."))
 }

@@ -1,8 +1,10 @@
-//! The terminal of the person who runs `exec`: raw while the command runs, as before afterwards.
+//! The terminal of the person who runs a command: raw while `exec` runs or a secret is typed, as before
+//! afterwards; and what must be confirmed on it.
 
+use crate::failure::{Failure, Outcome};
 use freehold_model::exec::TtySize;
 use rustix::termios::{self, OptionalActions, Termios};
-use std::io;
+use std::io::{self, IsTerminal};
 
 /// Keeps the terminal raw as long as it lives: every key goes to the command, Ctrl-C too.
 #[derive(Debug)]
@@ -32,4 +34,21 @@ impl Drop for Raw {
 pub(crate) fn size() -> TtySize {
     let known = termios::tcgetwinsize(io::stdout()).ok().filter(|size| size.ws_row > 0 && size.ws_col > 0);
     known.map_or(TtySize { rows: 24, cols: 80 }, |size| TtySize { rows: size.ws_row, cols: size.ws_col })
+}
+
+/// Asks for `name`, because `doing` cannot be undone; whoever can type it knows what goes.
+pub(crate) fn confirmed(doing: &str, name: &str) -> Outcome {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(Failure::usage(
+            format!("{doing} must be confirmed, and there is no terminal to ask on"),
+            "Repeat it with -y if you are sure.",
+        ));
+    }
+    eprint!("This means {doing}.\nType the name {name} to go on: ");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    if answer.trim() == name {
+        return Ok(());
+    }
+    Err(Failure::usage("that is not its name: nothing was removed", "Repeat it, or use -y."))
 }

@@ -10,6 +10,7 @@ pub(crate) mod printable;
 mod progress;
 pub(crate) mod receipt;
 mod secret;
+pub(crate) mod secrets;
 pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod time;

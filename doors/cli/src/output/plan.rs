@@ -124,6 +124,7 @@ mod tests {
             manifest: None,
             manifest_hash: None,
             images: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             revisions: BTreeMap::new(),
             changes: vec![
                 change(Action::Change, "process", "web", [2, 0, 2], vec![field]),
@@ -145,6 +146,7 @@ mod tests {
             },
             blockers: vec![],
             restart: false,
+            renew: false,
             hash: Digest::of(b"plan"),
             behind: None,
             supersedes: None,

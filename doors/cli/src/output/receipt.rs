@@ -16,6 +16,7 @@ pub(crate) fn render(receipt: &Receipt, paint: Paint, now: Timestamp) -> String 
     lines.extend(spec.manifest_hash.as_ref().map(|hash| format!("  manifest {}", hash.short())));
     lines.extend(status.supersedes.map(|old| format!("  took the place of {old}, which waited")));
     lines.extend(spec.images.iter().map(|(process, digest)| format!("  image of {process}: {digest}")));
+    lines.extend(spec.secrets.iter().map(|(name, version)| format!("  secret {name}: version {version}")));
     if let Some(reason) = &status.reason {
         lines.push(format!("  {reason}"));
     }
@@ -139,6 +140,7 @@ pub(crate) mod tests {
             previous: None,
             previous_number: Some(1),
             images: Default::default(),
+            secrets: Default::default(),
             accepted: at(0),
             queued: None,
         };

@@ -83,7 +83,7 @@ fn a_template_of_each_store_answers() {
     let Some(world) = World::start() else { return };
     push(&world, &["postgres", "redis"]);
     let steps = init(&world, "postgres", 8200, &["--image", "base/postgres:1"]);
-    follow(&world, "postgres", &settled(&world, "postgres", steps));
+    follow(&world, "postgres", &steps);
     let ask = "PGPASSWORD=$(cat $POSTGRES_PASSWORD_FILE) psql -h 127.0.0.1 -U postgres -tAc 'select 6 * 7'";
     let answer = world.freehold(&["exec", "-a", "postgres", "--", "sh", "-c", ask]).ok().out;
     assert_eq!(answer, "42\n");
@@ -91,7 +91,7 @@ fn a_template_of_each_store_answers() {
     world.freehold(&["exec", "-a", "postgres", "--", "sh", "-c", wrong]).exits(2).says("password");
 
     let steps = init(&world, "redis", 8201, &["--image", "base/redis:1"]);
-    follow(&world, "redis", &settled(&world, "redis", steps));
+    follow(&world, "redis", &steps);
     let answer = world.sh("exec 3<>/dev/tcp/127.0.0.1/8201; printf 'PING\\r\\n' >&3; head -n 1 <&3").ok();
     assert!(answer.out.starts_with("-NOAUTH"), "it answers strangers: {answer:#?}");
 }
@@ -104,28 +104,10 @@ fn a_queue_between_a_web_server_and_workers_moves_jobs() {
     let steps = init(&world, "worker", 8300, &images);
     // The Python of the image is older here than the one that fetches: it needs what that one has.
     world.sh("echo async-timeout >> worker/requirements.txt").ok();
-    follow(&world, "worker", &settled(&world, "worker", steps));
+    follow(&world, "worker", &steps);
     world.sh("curl -fsS -d 'a job' http://127.0.0.1:8300/").ok().says("queued");
     wait_for("the result", || world.get("http://127.0.0.1:8300/"), |page| page.contains("A JOB"));
     assert_eq!(world.instances("worker").len(), 4);
-}
-
-/// The steps that can be taken. As long as this Freehold has no secrets or no volumes, the template goes
-/// without: its password is then a file of the image.
-fn settled(world: &World, template: &str, steps: Vec<String>) -> Vec<String> {
-    let file = format!("{template}/freehold.toml");
-    let plan = world.freehold(&["plan", "-f", &file, "--json"]);
-    if !plan.err.contains("\"not_yet\"") {
-        return steps;
-    }
-    eprintln!("{template} WITHOUT volumes or secrets, which are not there yet");
-    let text = std::fs::read_to_string(world.path(&file)).unwrap();
-    let parts = text.split("\n[[").filter(|part| !part.starts_with("volume]]"));
-    let lines = parts.collect::<Vec<_>>().join("\n[[");
-    let lines = lines.lines().filter(|line| !line.starts_with("secrets = "));
-    let text = lines.map(|line| line.replace(&format!("/run/secrets/{template}_password"), "/etc/hostname"));
-    world.write(&file, &text.collect::<Vec<_>>().join("\n"));
-    steps.into_iter().filter(|step| !step.contains("freehold secret")).collect()
 }
 
 #[test]

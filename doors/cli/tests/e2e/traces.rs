@@ -76,14 +76,34 @@ fn cgroups(data: &Path) -> Vec<String> {
     groups.filter(|group| group.is_dir()).map(|group| group.display().to_string()).collect()
 }
 
+/// The processes of every instance that ever ran from `data`, by number.
+pub(crate) fn instance_processes(data: &Path) -> Vec<String> {
+    let lists =
+        cgroups(data).into_iter().filter_map(|group| fs::read_to_string(group + "/cgroup.procs").ok());
+    let all: std::collections::BTreeSet<String> =
+        lists.flat_map(|list| list.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    all.into_iter().collect()
+}
+
 fn names_in(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
-/// Ends every process whose command line names `dir`, then those in the cgroups of its instances.
+/// Ends every process whose command line names `dir`, which is one test's own, then those in the cgroups
+/// of its instances. Each by its number: a pattern would fit more than is meant.
 pub(crate) fn end_everything_under(dir: &Path) {
-    let _ = Command::new("pkill").args(["-9", "-f", dir.to_str().unwrap()]).status();
+    let needle = dir.to_str().unwrap();
+    let own = std::process::id().to_string();
+    let named = |pid: &String| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(needle)
+    };
+    let numbers =
+        names_in(Path::new("/proc")).into_iter().filter(|name| name.bytes().all(|c| c.is_ascii_digit()));
+    for pid in numbers.filter(|pid| *pid != own).filter(named) {
+        let _ = Command::new("kill").args(["-9", &pid]).status();
+    }
     for group in cgroups(&dir.join("data")) {
         for pid in fs::read_to_string(format!("{group}/cgroup.procs")).unwrap_or_default().lines() {
             let _ = Command::new("kill").args(["-9", pid]).status();

@@ -1,11 +1,15 @@
 //! A machine for one test: network namespace, data directory, and the commands run in them.
 
-use crate::traces::end_everything_under;
+use crate::{
+    planted::{self, Planted},
+    traces::end_everything_under,
+};
 use std::{
     fmt::Debug,
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
@@ -19,6 +23,7 @@ pub(crate) struct World {
     dir: tempfile::TempDir,
     netns: String,
     up: Option<Child>,
+    pub(crate) planted: Planted,
 }
 
 /// How a command ended.
@@ -48,7 +53,7 @@ impl World {
         }
         let netns = format!("fh-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         assert_ran(Command::new("ip").args(["netns", "add", &netns]));
-        let world = World { dir: tempfile::tempdir().unwrap(), netns, up: None };
+        let world = World { dir: tempfile::tempdir().unwrap(), netns, up: None, planted: Planted::new() };
         assert_ran(world.command("ip").args(["link", "set", "lo", "up"]));
         Some(world)
     }
@@ -126,6 +131,7 @@ impl World {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{}", self.netns)).arg("--").arg(program.as_ref());
         command.env("FREEHOLD_HOME", self.path("home")).env("NO_COLOR", "1");
+        command.env(planted::VARIABLE, self.planted.in_environment());
         command.env_remove("FREEHOLD_URL").env_remove("FREEHOLD_TOKEN");
         command.current_dir(self.dir.path()).stdin(Stdio::null());
         command
@@ -133,7 +139,16 @@ impl World {
 
     /// Runs `freehold ARGS`.
     pub(crate) fn freehold(&self, args: &[&str]) -> Ended {
-        Ended::of(self.command(FREEHOLD).args(args))
+        let ended = Ended::of(self.command(FREEHOLD).args(args));
+        self.assert_says_no_secret(args, &ended);
+        ended
+    }
+
+    /// The same, with `input` on its standard input.
+    pub(crate) fn freehold_with(&self, args: &[&str], input: &str) -> Ended {
+        let ended = Ended::of_fed(self.command(FREEHOLD).args(args), input);
+        self.assert_says_no_secret(args, &ended);
+        ended
     }
 
     /// Runs `freehold ARGS --json`, which must succeed, and answers with what it printed.
@@ -229,6 +244,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        let leaks = if std::thread::panicking() { vec![] } else { self.leaks() };
         if std::thread::panicking() {
             eprintln!("--- log of freehold up ---\n{}", self.up_log());
         }
@@ -238,12 +254,27 @@ impl Drop for World {
         }
         end_everything_under(self.dir.path());
         let _ = Command::new("ip").args(["netns", "delete", &self.netns]).status();
+        assert!(leaks.is_empty(), "planted values were found: {leaks:#?}");
     }
 }
 
 impl Ended {
     pub(crate) fn of(command: &mut Command) -> Ended {
         let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Ended::from(command, output)
+    }
+
+    /// The same, with `input` on its standard input.
+    pub(crate) fn of_fed(command: &mut Command, input: &str) -> Ended {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        // One that does not read its input has gone before this is written: its exit code says why.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        Ended::from(command, output)
+    }
+
+    fn from(command: &Command, output: Output) -> Ended {
         Ended {
             command: format!("{command:?}"),
             code: output.status.code().unwrap_or(-1),

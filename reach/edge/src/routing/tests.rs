@@ -39,6 +39,7 @@ fn instance(n: u128, process: &str) -> Instance {
         pids: 512,
         egress: vec![],
         mounts: vec![],
+        secrets: vec![],
         revision: 0,
     };
     let spec = InstanceSpec {

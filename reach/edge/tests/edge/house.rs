@@ -143,6 +143,7 @@ impl House {
             pids: 512,
             egress: vec![],
             mounts: vec![],
+            secrets: vec![],
             revision: 0,
         };
         let spec = InstanceSpec {

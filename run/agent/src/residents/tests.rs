@@ -21,6 +21,7 @@ pub(crate) fn spec(process: &str, n: u8, egress: &[&str]) -> InstanceSpec {
         check: None,
         stop_timeout: Millis(1),
         mounts: vec![],
+        secrets: vec![],
         revision: 0,
     };
     InstanceSpec {

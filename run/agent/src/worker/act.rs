@@ -4,9 +4,10 @@ use super::{
     Order, Worker,
     run::{Current, Live},
 };
-use crate::{launch::launch, logs, probe::Prober};
+use crate::{launch::launch, logs, probe::Prober, secrets};
 use freehold_model::{Exit, InstanceSpec};
-use freehold_runtime::{Handle, Launch};
+use freehold_runtime::{Handle, Launch, Secrets};
+use freehold_secrets::Delivered;
 use jiff::Timestamp;
 use nix::libc::SIGKILL;
 use std::{sync::Arc, time::Duration};
@@ -16,6 +17,14 @@ use tokio::sync::watch;
 const AGAIN: Duration = Duration::from_millis(500);
 /// SIGKILL cannot fail but through the runtime: repeat it, in case that lost it.
 const KILL_AGAIN: Duration = Duration::from_secs(5);
+
+/// Everything that a start needs.
+struct Prepared {
+    launch: Launch,
+    secrets: Secrets,
+    /// The same secrets, as they are kept.
+    sealed: Vec<Delivered>,
+}
 
 impl Worker {
     /// Prepares the image and starts a run. Recalled while the image is fetched, it does nothing.
@@ -31,21 +40,36 @@ impl Worker {
         match prepared {
             None => {}
             Some(Err(trouble)) => self.unstartable(trouble),
-            Some(Ok(launch)) => self.launch(&launch).await,
+            Some(Ok(Prepared { launch, secrets, sealed })) => {
+                self.sealed = sealed;
+                self.launch(&launch, &secrets).await;
+            }
         }
     }
 
-    async fn prepare(&self, spec: &InstanceSpec) -> Result<Launch, String> {
+    async fn prepare(&self, spec: &InstanceSpec) -> Result<Prepared, String> {
         self.shared.volumes.available(spec).await;
         let image =
             self.shared.images.prepare(&spec.template.image).await.map_err(|error| error.to_string())?;
         let network = (self.shared.config.gateway, self.shared.config.network_bits);
         let launch = launch(self.id, spec, image, network, self.shared.log_dir(self.id));
-        let volumes = self.shared.volumes.mounts(spec);
-        launch.map(|launch| Launch { volumes, ..launch }).map_err(|error| error.to_string())
+        let launch = launch.map_err(|error| error.to_string())?;
+        let launch = Launch { volumes: self.shared.volumes.mounts(spec), ..launch };
+        let pinned = &spec.template.secrets;
+        let sealed = match secrets::is_complete(&self.sealed, pinned, &self.shared.key, self.id) {
+            true => self.sealed.clone(),
+            false => self.ask_for_secrets().await?,
+        };
+        let secrets = secrets::opened(&sealed, pinned, &self.shared.key, self.id)?;
+        Ok(Prepared { launch, secrets, sealed })
     }
 
-    async fn launch(&mut self, launch: &Launch) {
+    async fn ask_for_secrets(&self) -> Result<Vec<Delivered>, String> {
+        let delivered = self.shared.control.secrets(self.id, &self.shared.key.recipient()).await;
+        delivered.map_err(|error| format!("its secrets cannot be had: {error}"))
+    }
+
+    async fn launch(&mut self, launch: &Launch, secrets: &Secrets) {
         self.memory.starting();
         // Before the start: a crash between the two must not lose count of a crash loop.
         self.save();
@@ -58,7 +82,7 @@ impl Worker {
         {
             return self.unstartable(trouble);
         }
-        match self.shared.runtime.start(launch).await {
+        match self.shared.runtime.start_with(launch, secrets).await {
             Ok(handle) => self.follow(launch, handle),
             Err(error) => {
                 self.shared.volumes.detach(self.id);

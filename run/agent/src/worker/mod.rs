@@ -16,6 +16,7 @@ use crate::{
 };
 use freehold_model::{Digest, InstanceId, InstanceSpec, InstanceStatus, Millis, Name};
 use freehold_runtime::{Handle, Launch, RunState};
+use freehold_secrets::Delivered;
 use jiff::Timestamp;
 use run::Current;
 use std::{sync::Arc, time::Duration};
@@ -48,6 +49,8 @@ pub(crate) struct Worker {
     order: Order,
     spec: Option<InstanceSpec>,
     memory: Memory,
+    /// Its secrets, as the control plane sealed them for this node.
+    sealed: Vec<Delivered>,
     journaled: Option<Entry>,
     run: Current,
     preparing: bool,
@@ -79,6 +82,7 @@ impl Worker {
             order: Order::Leave,
             spec: known.as_ref().map(|entry| entry.spec.clone()),
             memory: known.as_ref().map(|entry| entry.memory.clone()).unwrap_or_default(),
+            sealed: known.as_ref().map(|entry| entry.sealed.clone()).unwrap_or_default(),
             journaled: known,
             run: Current::Absent,
             preparing: false,
@@ -206,10 +210,12 @@ impl Worker {
 
     fn save(&mut self) {
         let Some(spec) = &self.spec else { return };
-        let same = |known: &Entry| known.spec == *spec && known.memory == self.memory;
+        let same =
+            |known: &Entry| known.spec == *spec && known.memory == self.memory && known.sealed == self.sealed;
         if !self.journaled.as_ref().is_some_and(same) {
             let env = self.shared.residents.env(self.id);
-            let entry = Entry { spec: spec.clone(), env, memory: self.memory.clone() };
+            let (memory, sealed) = (self.memory.clone(), self.sealed.clone());
+            let entry = Entry { spec: spec.clone(), env, memory, sealed };
             self.shared.journal.save(self.id, &entry);
             self.journaled = Some(entry);
         }

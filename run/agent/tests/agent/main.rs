@@ -1,6 +1,7 @@
 //! The agent against a scripted runtime and a scripted control plane, in simulated time.
 
 mod order;
+mod secrets;
 mod world;
 
 use freehold_model::{Desired, Instance, Phase};

@@ -1,19 +1,21 @@
 //! A scripted world: a control plane and a runtime in memory, and a clock that follows tokio's.
 
 use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold_agent::{Agent, AgentConfig, Control, ControlError, Images};
 use freehold_image::{ImageError, PreparedImage, RunConfig};
 use freehold_model::{
     Bytes, Desired, Digest, Exit, ImageRef, Instance, InstanceId, InstanceSpec, InstanceStatus, Millicores,
-    Millis, NodeId, ReleaseId, Template, Volume, VolumeId, VolumeStatus,
+    Millis, NodeId, PinnedSecret, ReleaseId, Template, Volume, VolumeId, VolumeStatus,
     exec::ExecRequest,
     manifest::{Check, Driver, Probe},
 };
 use freehold_reconcile::Clock;
 use freehold_runtime::{
-    ExecSession, Handle, Launch, RunState, Runtime, RuntimeError,
+    ExecSession, Handle, Launch, RunState, Runtime, RuntimeError, Secrets,
     network::{InstanceNetwork, Neighbourhood},
 };
+use freehold_secrets::{Context, Delivered, Plaintext, Recipient, seal};
 use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,6 +55,7 @@ struct State {
     reports: Vec<(InstanceId, InstanceStatus)>,
     behaviour: Behaviour,
     launches: Vec<(Launch, Instant)>,
+    given: Vec<Vec<String>>,
     runs: BTreeMap<InstanceId, (Launch, Arc<FakeRun>)>,
     signals: Vec<(InstanceId, i32)>,
     removed: BTreeSet<InstanceId>,
@@ -97,6 +100,7 @@ impl World {
             pids: 512,
             egress: vec![],
             mounts: vec![],
+            secrets: vec![],
             revision: 0,
         };
         let spec = InstanceSpec {
@@ -158,6 +162,26 @@ impl World {
 
     pub(crate) fn all_signals(&self) -> Vec<(InstanceId, i32)> {
         self.lock().signals.clone()
+    }
+
+    /// The secrets that each start was given, as `NAME=value`.
+    pub(crate) fn given(&self) -> Vec<Vec<String>> {
+        self.lock().given.clone()
+    }
+
+    /// Every file under the node's data directory.
+    pub(crate) fn files(&self) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+        let mut found = vec![];
+        let mut folders = vec![self.data.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().flatten() {
+                match entry.file_type().unwrap().is_dir() {
+                    true => folders.push(entry.path()),
+                    false => found.push((entry.path(), std::fs::read(entry.path()).unwrap())),
+                }
+            }
+        }
+        found
     }
 
     pub(crate) fn unassign(&self, id: InstanceId) {
@@ -280,6 +304,24 @@ impl Control for World {
         self.changed.subscribe()
     }
 
+    async fn secrets(&self, id: InstanceId, node: &Recipient) -> Result<Vec<Delivered>, ControlError> {
+        let state = self.lock();
+        if state.disconnected {
+            return Err(ControlError::Unavailable("disconnected".into()));
+        }
+        let instance = state.assigned.get(&id).ok_or(ControlError::Gone(id))?;
+        if instance.spec.template.secrets.iter().any(|secret| secret.name.as_str() == "REMOVED") {
+            return Err(ControlError::Refused("version 2 of REMOVED was removed".into()));
+        }
+        let sealed = |secret: &PinnedSecret| {
+            let (name, number) = (secret.name.clone(), secret.version);
+            let value = Plaintext::new(format!("planted-{name}-{number}").into_bytes());
+            let context = Context::Instance { instance: id, name: name.clone(), number };
+            Delivered { name, version: number, sealed: STANDARD.encode(seal(node, &context, &value)) }
+        };
+        Ok(instance.spec.template.secrets.iter().map(sealed).collect())
+    }
+
     async fn report(&self, id: InstanceId, status: &InstanceStatus) -> Result<(), ControlError> {
         let mut state = self.lock();
         if state.disconnected {
@@ -324,7 +366,7 @@ impl Images for World {
 
 #[async_trait]
 impl Runtime for World {
-    async fn start(&self, launch: &Launch) -> Result<Arc<dyn Handle>, RuntimeError> {
+    async fn start_with(&self, launch: &Launch, secrets: &Secrets) -> Result<Arc<dyn Handle>, RuntimeError> {
         let id = launch.instance;
         let mut state = self.lock();
         if state.runs.get(&id).is_some_and(|(_, run)| !run.is_over()) {
@@ -340,6 +382,7 @@ impl Runtime for World {
             state: watch::channel(RunState::Starting).0,
         });
         state.launches.push((launch.clone(), Instant::now()));
+        state.given.push(secrets.variables().map(|(name, value)| format!("{name}={value}")).collect());
         state.runs.insert(id, (launch.clone(), Arc::clone(&run)));
         state.removed.remove(&id);
         tokio::spawn(Arc::clone(&run).live());

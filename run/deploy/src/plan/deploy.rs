@@ -4,6 +4,7 @@ use super::{blockers, cost, diff, placing, seal, volumes};
 use crate::{
     error::PlanError,
     lookup::{Place, place},
+    secrets,
     templates::{revisions, templates},
     volumes::Home,
 };
@@ -37,19 +38,25 @@ pub fn plan_deploy(view: &dyn View, request: &Request<'_>) -> Result<Plan, PlanE
         return Err(PlanError::Removing { app: request.manifest.app.clone() });
     }
     let revisions = revisions(&request.manifest, place.current.as_ref(), request.restart);
+    let pins = secrets::pins(view, place.env.as_ref(), &request.manifest)?;
     let wanted = ReleaseSpec {
         number: place.env.as_ref().map_or(0, |env| env.spec.last_number) + 1,
         manifest_hash: request.manifest.hash(),
-        templates: templates(&request.manifest, &request.images, &revisions)?,
+        templates: templates(&request.manifest, &request.images, &revisions, &pins)?,
         manifest: request.manifest.clone(),
     };
     let target = Target { operation: Operation::Deploy, project: request.project, env: request.env, wanted };
     let mut plan = plan_release(view, &place, target)?;
     plan.restart = request.restart;
+    Ok(seal(unless_noop(plan)))
+}
+
+/// A deploy that changes nothing makes no release: the present one stays.
+pub(super) fn unless_noop(mut plan: Plan) -> Plan {
     if plan.is_noop() && plan.current.is_some() {
         plan.release = plan.current;
     }
-    Ok(seal(plan))
+    plan
 }
 
 /// The release to be run, and where.
@@ -71,6 +78,7 @@ pub(super) fn plan_release(view: &dyn View, place: &Place, target: Target<'_>) -
     let (placement, unplaceable) = placing::placement(view, place, &home, &wanted, &changes)?;
     let mut blockers = blockers::blockers(view, place, &wanted)?;
     blockers.extend(volumes::blockers(view, &home, &wanted)?);
+    blockers.extend(secrets::blockers(view, place.env.as_ref(), env, &wanted)?);
     blockers.extend(unplaceable);
     let revision = |(name, template): (&Name, &freehold_model::Template)| (name.clone(), template.revision);
     Ok(Plan {
@@ -83,12 +91,14 @@ pub(super) fn plan_release(view: &dyn View, place: &Place, target: Target<'_>) -
         manifest_hash: Some(wanted.manifest_hash.clone()),
         images: wanted.templates.iter().map(|(name, made)| (name.clone(), made.image.clone())).collect(),
         revisions: wanted.templates.iter().map(revision).filter(|(_, n)| *n > 0).collect(),
+        secrets: secrets::pinned(&wanted),
         changes,
         placement,
         cost: cost(current, Some(&wanted)),
         blockers,
         manifest: Some(wanted.manifest),
         restart: false,
+        renew: false,
         hash: Digest::of(b""),
         behind: place.rollout.as_ref().map(|rollout| rollout.spec.receipt),
         supersedes: place.waiting.as_ref().map(|receipt| receipt.id),

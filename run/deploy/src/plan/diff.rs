@@ -1,7 +1,7 @@
 //! What differs between two releases, process by process and endpoint by endpoint, for people.
 
 use crate::{
-    claims,
+    claims, secrets,
     templates::{self, count},
 };
 use freehold_model::{
@@ -116,6 +116,16 @@ fn process_fields(template: &Template, count: u32, after: &[Name]) -> Fields {
     }
     for (key, value) in &template.env {
         set(&format!("env.{key}"), value.clone());
+    }
+    for secret in &template.secrets {
+        let place = secret.env.iter().map(|it| format!("variable {it}"));
+        let place: Vec<String> = place.chain(secret.file.iter().map(|it| format!("file {it}"))).collect();
+        // One secret may be in two places, and each is a line.
+        let path = match &secret.file {
+            Some(file) => format!("secret.{} {file}", secret.name),
+            None => format!("secret.{}", secret.name),
+        };
+        set(&path, format!("{} as {}", secrets::shown(secret.version), place.join(", ")));
     }
     if let Some(check) = &template.check {
         fields.extend(check_fields(check));

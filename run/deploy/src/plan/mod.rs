@@ -8,11 +8,13 @@ mod deploy;
 pub(crate) mod diff;
 mod placing;
 mod remove;
+mod renew;
 mod rollback;
 mod volumes;
 
 pub use deploy::{Request, plan_deploy};
 pub use remove::plan_remove;
+pub use renew::plan_renewal;
 pub use rollback::plan_rollback;
 
 use freehold_model::{Bytes, Digest, Millicores, Plan, Problem, ReleaseSpec, plan::Cost};

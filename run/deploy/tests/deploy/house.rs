@@ -52,6 +52,7 @@ pub(crate) fn manifest(count: u32) -> Manifest {
         memory: Bytes(64 << 20),
         pids: 512,
         env: BTreeMap::new(),
+        secrets: vec![],
         stop_timeout: Millis(10_000),
         check: Some(check),
         egress: vec![],

@@ -8,5 +8,6 @@ mod queueing;
 mod removing;
 mod retention;
 mod rolling;
+mod secrets;
 mod volumes;
 mod waiting;

@@ -234,6 +234,7 @@ fn a_process(context: &mut Context) -> Process {
         driver: Driver::Container,
         command: Some(vec![behaviour.into()]),
         args: None,
+        secrets: vec![],
         count: *context.random.pick(&[0, 1, 1, 2, 2, 3]),
         cpu: Millicores(250),
         memory: Bytes(*context.random.pick(&[64, 64, 64, 512]) << 20),

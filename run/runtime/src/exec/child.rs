@@ -1,8 +1,8 @@
 //! The command of an exec helper: made in the instance, with pipes or a terminal of the instance's own.
 
-use super::{enter::Entry, frame::Start};
+use super::{enter::Entry, frame::Start, secrets};
 use crate::{
-    Launch,
+    Launch, Secrets,
     cgroup::Cgroup,
     launch::{InstanceDir, Job},
     user,
@@ -74,7 +74,8 @@ fn try_spawn(
     start: &Start,
     agent: impl AsFd,
 ) -> io::Result<(Child, Option<(i32, String)>)> {
-    let Job { launch, .. } = InstanceDir::read(&dir.job())?;
+    let Job { launch, has_secrets, .. } = InstanceDir::read(&dir.job())?;
+    let secrets = if has_secrets { secrets::of(dir)? } else { Secrets::none() };
     let first = open_first(start.pid, &launch)?;
     let root = OpenOptions::new()
         .read(true)
@@ -93,6 +94,7 @@ fn try_spawn(
     let entry = Entry {
         launch: &launch,
         user: &user,
+        secrets: &secrets,
         pidfd: &first,
         root: &root,
         request: &start.request,

@@ -2,10 +2,13 @@
 //! and user, in the order in which each is still allowed. Runs between fork and exec.
 
 use crate::{
-    Launch,
+    Launch, Secrets,
     cgroup::Cgroup,
     seccomp,
-    shim::spec::{self, CAPABILITIES},
+    shim::{
+        no_core_files,
+        spec::{self, CAPABILITIES},
+    },
     user::User,
 };
 use freehold_model::{exec::ExecRequest, manifest::Driver};
@@ -32,6 +35,7 @@ use std::{
 pub(super) struct Entry<'a> {
     pub(super) launch: &'a Launch,
     pub(super) user: &'a User,
+    pub(super) secrets: &'a Secrets,
     /// The instance's first process.
     pub(super) pidfd: &'a OwnedFd,
     /// Its root directory.
@@ -51,17 +55,17 @@ impl Entry<'_> {
         let mut command = Command::new(&self.request.command[0]);
         let term = self.request.tty.map(|_| ("TERM".to_owned(), "xterm-256color".to_owned()));
         command.args(&self.request.command[1..]).env_clear();
-        command.envs(term).envs(self.environment());
+        command.envs(term).envs(self.environment()).envs(self.secrets.variables());
+        command.envs(self.request.env.clone());
         command.exec()
     }
 
-    /// The instance's, but for what was asked. Another user has a home of their own.
+    /// The instance's, before secrets and before what was asked. Another user has a home of their own.
     fn environment(&self) -> Vec<(String, String)> {
         let mut env = spec::environment(self.launch, self.user);
         if self.request.user.is_some() {
             env.push(("HOME".into(), self.user.home.clone()));
         }
-        env.extend(self.request.env.clone());
         env
     }
 
@@ -69,6 +73,9 @@ impl Entry<'_> {
         // Until it is the command, nobody in the instance may look into it: it still holds things of the
         // node (CVE-2016-9962). The kernel forgets this with the exec.
         set_dumpable(false)?;
+        if !self.secrets.is_empty() {
+            no_core_files()?;
+        }
         setsid()?;
         for (fd, target) in self.stdio.iter().zip(0..) {
             dup2(fd.as_raw_fd(), target)?;

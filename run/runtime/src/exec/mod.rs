@@ -6,6 +6,7 @@ mod child;
 mod enter;
 mod frame;
 mod helper;
+mod secrets;
 mod session;
 
 pub(crate) use helper::main as helper_main;
@@ -96,7 +97,7 @@ fn spawn(shim: &Program, dir: &InstanceDir) -> io::Result<UnixStream> {
     let (ours, theirs) = StdStream::pair()?;
     ours.set_nonblocking(true)?;
     let log = OpenOptions::new().append(true).create(true).open(dir.shim_log())?;
-    let mut command = shim.command(&dir.0);
+    let mut command = shim.command(&[], &dir.0);
     let theirs = std::os::fd::OwnedFd::from(theirs);
     let mut child = command.arg(EXEC).stdin(theirs).stdout(Stdio::null()).stderr(log).spawn()?;
     tokio::spawn(async move { child.wait().await });

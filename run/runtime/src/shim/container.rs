@@ -3,6 +3,7 @@
 
 use super::{Running, StartError, network, spec};
 use crate::{
+    Secrets,
     launch::{InstanceDir, Launch},
     user::{self, User},
 };
@@ -26,12 +27,13 @@ use std::{
     fs::{self, File},
     os::fd::OwnedFd,
     path::Path,
+    sync::Arc,
 };
 
 /// libcontainer's own directory within the instance's.
 pub(super) const STATE: &str = "state";
 
-pub(super) fn start(dir: &InstanceDir, launch: &Launch) -> Result<Running, StartError> {
+pub(super) fn start(dir: &InstanceDir, launch: &Launch, secrets: Secrets) -> Result<Running, StartError> {
     let root = dir.root();
     let user = user_of(&root, launch)?;
     let config = spec::container(&root, launch, &user).to_string();
@@ -44,7 +46,7 @@ pub(super) fn start(dir: &InstanceDir, launch: &Launch) -> Result<Running, Start
     let mut container = ContainerBuilder::new(launch.instance.to_string(), SyscallType::default())
         .with_root_path(state)
         .map_err(StartError::because("cannot use the state directory"))?
-        .with_executor(Command)
+        .with_executor(Command { secrets: Arc::new(secrets) })
         .with_stdin(null)
         .with_stdout(inner_stdout)
         .with_stderr(inner_stderr)
@@ -90,7 +92,10 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 /// The last steps in the container's first process.
 #[derive(Clone)]
-struct Command;
+struct Command {
+    /// In memory alone: the container's configuration is a file.
+    secrets: Arc<Secrets>,
+}
 
 /// What the kernel does not say: that a program is there does not mean that its loader is.
 fn cannot_run(program: &str, error: Errno) -> String {
@@ -111,6 +116,10 @@ impl Executor for Command {
         let _ = set_pdeathsig(Signal::SIGKILL);
         // SAFETY: no handler is installed.
         let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+        for (name, value) in self.secrets.variables() {
+            // SAFETY: the container's first process has a single thread.
+            unsafe { std::env::set_var(name, value) };
+        }
         let args = spec.process().as_ref().and_then(|process| process.args().as_ref());
         let args: Vec<CString> =
             args.into_iter().flatten().filter_map(|arg| CString::new(arg.as_bytes()).ok()).collect();

@@ -3,8 +3,10 @@
 //! Nothing here ever blocks: who does not read what it is told is disconnected.
 
 use crate::wire::{Order, Report};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::{
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind, IoSlice, Read, Write},
+    mem::MaybeUninit,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
@@ -20,6 +22,8 @@ pub(super) struct Control {
     peers: Vec<Peer>,
     /// What a newcomer is told.
     latest: Option<Report>,
+    /// The instance's secrets, for those who run commands in it.
+    secrets: Option<OwnedFd>,
 }
 
 struct Peer {
@@ -28,10 +32,10 @@ struct Peer {
 }
 
 impl Control {
-    pub(super) fn new(listener: OwnedFd) -> io::Result<Control> {
+    pub(super) fn new(listener: OwnedFd, secrets: Option<OwnedFd>) -> io::Result<Control> {
         let listener = UnixListener::from(listener);
         listener.set_nonblocking(true)?;
-        Ok(Control { listener, peers: Vec::new(), latest: None })
+        Ok(Control { listener, peers: Vec::new(), latest: None, secrets })
     }
 
     /// What to wait on.
@@ -51,7 +55,8 @@ impl Control {
     pub(super) fn serve(&mut self) -> Vec<Order> {
         self.accept();
         let mut orders = Vec::new();
-        self.peers.retain_mut(|peer| peer.read(&mut orders));
+        let secrets = self.secrets.as_ref();
+        self.peers.retain_mut(|peer| peer.read(&mut orders, secrets));
         orders
     }
 
@@ -75,7 +80,7 @@ impl Peer {
     }
 
     /// Whether it is still there.
-    fn read(&mut self, orders: &mut Vec<Order>) -> bool {
+    fn read(&mut self, orders: &mut Vec<Order>, secrets: Option<&OwnedFd>) -> bool {
         let mut buffer = [0; 1024];
         loop {
             match self.stream.read(&mut buffer) {
@@ -92,10 +97,21 @@ impl Peer {
         while let Some(end) = self.received.iter().position(|b| *b == b'\n') {
             let line: Vec<u8> = self.received.drain(..=end).collect();
             match serde_json::from_slice(&line) {
+                Ok(Order::Secrets) if self.give(secrets) => {}
+                Ok(Order::Secrets) | Err(_) => return false,
                 Ok(order) => orders.push(order),
-                Err(_) => return false,
             }
         }
         true
+    }
+
+    /// Whether it was given the secrets.
+    fn give(&self, secrets: Option<&OwnedFd>) -> bool {
+        let Some(secrets) = secrets else { return false };
+        let fds = [secrets.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut message = SendAncillaryBuffer::new(&mut space);
+        message.push(SendAncillaryMessage::ScmRights(&fds))
+            && sendmsg(&self.stream, &[IoSlice::new(b"\n")], &mut message, SendFlags::NOSIGNAL).is_ok()
     }
 }

@@ -12,12 +12,14 @@ mod logs;
 mod network;
 mod process;
 mod rootfs;
+mod secret_files;
 pub(crate) mod spec;
 mod supervise;
 
 pub(crate) use network::link_name;
 
 use crate::{
+    Secrets,
     cgroup::Cgroup,
     launch::{InstanceDir, Job, Launch},
     wire::{End, Report},
@@ -30,7 +32,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use std::{
     fs::OpenOptions,
     io,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -40,29 +42,60 @@ use std::{
 pub const COMMAND: &str = "shim";
 /// After the directory: run the exec helper instead.
 pub(crate) const EXEC: &str = "exec";
+/// Before the directory: the number of the descriptor with the instance's secrets follows. The directory
+/// stays the last argument, which is how a shim is known.
+pub(crate) const SECRETS: &str = "secrets";
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs the shim, or its exec helper, when the arguments of the program (the first is its name) ask for
 /// it. Must be called before any thread exists. `None`: the program goes on as usual.
 pub fn dispatch(args: &[String]) -> Option<ExitCode> {
-    let (dir, main): (_, fn(PathBuf) -> ExitCode) = match args {
-        [_, command, dir] if command == COMMAND => (dir, main),
-        [_, command, dir, exec] if command == COMMAND && exec == EXEC => (dir, crate::exec::helper_main),
+    let (dir, role) = match args {
+        [_, command, dir] if command == COMMAND => (dir, Role::Shim(None)),
+        [_, command, dir, exec] if command == COMMAND && exec == EXEC => (dir, Role::Exec),
+        [_, command, secrets, fd, dir] if command == COMMAND && secrets == SECRETS => {
+            (dir, Role::Shim(Some(fd.parse().ok().filter(|fd| *fd > 2)?)))
+        }
         _ => return None,
     };
-    shed_inheritance();
+    let inherited = if let Role::Shim(fd) = role { fd } else { None };
+    shed_inheritance(inherited);
     // Otherwise the kernel calls it by the number of the descriptor through which it was executed.
     let _ = nix::sys::prctl::set_name(c"freehold");
-    Some(main(PathBuf::from(dir)))
+    let dir = PathBuf::from(dir);
+    Some(match role {
+        Role::Exec => crate::exec::helper_main(dir),
+        // SAFETY: it came with the process for this alone.
+        Role::Shim(fd) => main(dir, fd.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })),
+    })
+}
+
+/// What this process is to be.
+#[derive(Clone, Copy)]
+enum Role {
+    /// The owner of an instance, with its secrets if there are any.
+    Shim(Option<RawFd>),
+    /// The helper of one exec.
+    Exec,
 }
 
 /// Whatever was open where this program was started must not reach an instance, and a strict umask
 /// there must not make the instance's own root unreadable to its users.
-fn shed_inheritance() {
+fn shed_inheritance(but: Option<RawFd>) {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    let kept = but.map_or(2, RawFd::cast_unsigned);
     // SAFETY: called before anything of this process has opened a descriptor above standard error.
-    unsafe { nix::libc::close_range(3, nix::libc::c_uint::MAX, 0) };
+    unsafe {
+        if kept > 3 {
+            nix::libc::close_range(3, kept - 1, 0);
+        }
+        nix::libc::close_range(kept + 1, nix::libc::c_uint::MAX, 0);
+        if kept > 2 {
+            // What the shim starts must not have it.
+            nix::libc::fcntl(kept.cast_signed(), nix::libc::F_SETFD, nix::libc::FD_CLOEXEC);
+        }
+    }
 }
 
 /// Whatever keeps an instance from starting, in words for its owner.
@@ -88,8 +121,8 @@ struct Running {
     stderr: OwnedFd,
 }
 
-fn main(dir: PathBuf) -> ExitCode {
-    match run(&InstanceDir(dir)) {
+fn main(dir: PathBuf, secrets: Option<OwnedFd>) -> ExitCode {
+    match run(&InstanceDir(dir), secrets) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -98,12 +131,19 @@ fn main(dir: PathBuf) -> ExitCode {
     }
 }
 
-fn run(dir: &InstanceDir) -> io::Result<()> {
+fn run(dir: &InstanceDir, memory: Option<OwnedFd>) -> io::Result<()> {
     let (listener, _lock) = detach()?;
     std::env::set_current_dir(&dir.0)?;
     let job: Job = InstanceDir::read(&dir.job())?;
-    let mut control = Control::new(listener)?;
-    let end = match start(dir, &job.launch) {
+    let secrets = match &memory {
+        Some(memory) => {
+            no_core_files()?;
+            Secrets::from_memory(memory)?
+        }
+        None => Secrets::none(),
+    };
+    let mut control = Control::new(listener, memory)?;
+    let end = match start(dir, &job.launch, secrets) {
         Ok(running) => {
             control.report(Report::Started { pid: running.pid, at: Timestamp::now() });
             // It has a thread, so not before all that forks has forked.
@@ -148,12 +188,18 @@ fn outlive_signals() -> io::Result<()> {
     Ok(())
 }
 
-fn start(dir: &InstanceDir, launch: &Launch) -> Result<Running, StartError> {
+fn start(dir: &InstanceDir, launch: &Launch, secrets: Secrets) -> Result<Running, StartError> {
     rootfs::mount(dir, launch)?;
+    secret_files::put(dir, &container::user_of(&dir.root(), launch)?, &secrets)?;
     match launch.driver {
-        Driver::Container => container::start(dir, launch),
-        Driver::Process => process::start(dir, launch),
+        Driver::Container => container::start(dir, launch, secrets),
+        Driver::Process => process::start(dir, launch, secrets),
     }
+}
+
+/// A core file of an instance, or of its shim, would hold its secrets on the disk.
+pub(crate) fn no_core_files() -> io::Result<()> {
+    Ok(nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?)
 }
 
 /// Leaves nothing of the run but its log and its record. The mounts go with this process.

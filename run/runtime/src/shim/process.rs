@@ -7,6 +7,7 @@ use super::{
     spec,
 };
 use crate::{
+    Secrets,
     cgroup::Cgroup,
     launch::{InstanceDir, Launch},
     user::User,
@@ -23,7 +24,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-pub(super) fn start(dir: &InstanceDir, launch: &Launch) -> Result<Running, StartError> {
+pub(super) fn start(dir: &InstanceDir, launch: &Launch, secrets: Secrets) -> Result<Running, StartError> {
     let root = dir.root();
     let user = user_of(&root, launch)?;
     for name in ["proc", "dev", "sys"] {
@@ -34,7 +35,7 @@ pub(super) fn start(dir: &InstanceDir, launch: &Launch) -> Result<Running, Start
     let env = spec::environment(launch, &user);
     let mut command = Command::new("/proc/self/exe");
     command.stdin(Stdio::null()).stdout(inner_stdout).stderr(inner_stderr);
-    let entry = Entry { root, user, launch: launch.clone(), env };
+    let entry = Entry { root, user, launch: launch.clone(), env, secrets };
     // SAFETY: the shim has a single thread, so its child may allocate before it runs the command.
     unsafe { command.pre_exec(move || Err(entry.enter())) };
     let child = command.spawn().map_err(StartError::because(format!("cannot run `{}`", launch.args[0])))?;
@@ -58,6 +59,7 @@ struct Entry {
     user: User,
     launch: Launch,
     env: Vec<(String, String)>,
+    secrets: Secrets,
 }
 
 impl Entry {
@@ -68,6 +70,7 @@ impl Entry {
         }
         let mut command = Command::new(&self.launch.args[0]);
         command.args(&self.launch.args[1..]).env_clear().envs(self.env.iter().cloned());
+        command.envs(self.secrets.variables());
         command.exec()
     }
 

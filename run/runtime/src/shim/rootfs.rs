@@ -100,7 +100,7 @@ fn write_names(root: &File, launch: &Launch) -> io::Result<()> {
 
 /// Makes a directory and those above it, without ever leaving `root`: links of the image are followed
 /// as the instance itself would.
-fn make_dir(root: &File, path: &str) -> io::Result<OwnedFd> {
+pub(super) fn make_dir(root: &File, path: &str) -> io::Result<OwnedFd> {
     let open = |path: &Path| {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)
@@ -143,7 +143,7 @@ fn names(launch: &Launch) -> Vec<(&'static str, String)> {
 }
 
 /// Never follows what the image put there: it may be a link to anywhere.
-fn replace(dir: &OwnedFd, name: &str, content: &str) -> io::Result<()> {
+pub(super) fn replace(dir: &OwnedFd, name: &str, content: &str) -> io::Result<()> {
     match unlinkat(dir, name, AtFlags::empty()) {
         Ok(()) | Err(rustix::io::Errno::NOENT) => {}
         Err(error) => return Err(error.into()),

@@ -56,8 +56,10 @@ pub(super) fn until_end(
             log.noticed();
         }
         log.pass_on();
-        for Order::Signal(signal) in control.serve() {
-            send(signal, running.pid, launch);
+        for order in control.serve() {
+            if let Order::Signal(signal) = order {
+                send(signal, running.pid, launch);
+            }
         }
         match waitpid(pid, Some(WaitPidFlag::WNOHANG))? {
             WaitStatus::StillAlive => {}

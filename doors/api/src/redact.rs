@@ -1,0 +1,33 @@
+//! Resources as callers see them: without what is sealed, which is for the vault alone.
+//!
+//! Invariant: every route that answers with resources passes them through here; a test plants a sealed
+//! value and looks for it in each.
+
+use freehold_model::{AnyResource, Kind, api::Description};
+
+/// `resource` without what nobody else may see.
+pub(crate) fn public(mut resource: AnyResource) -> AnyResource {
+    if resource.kind == Kind::Secret
+        && let Some(versions) = resource.spec.get_mut("versions").and_then(|it| it.as_array_mut())
+    {
+        for version in versions.iter_mut().filter_map(|it| it.as_object_mut()) {
+            version.remove("sealed");
+        }
+    }
+    resource
+}
+
+/// All of them.
+pub(crate) fn all_public(resources: Vec<AnyResource>) -> Vec<AnyResource> {
+    resources.into_iter().map(public).collect()
+}
+
+/// A description of which every resource is public.
+pub(crate) fn description(description: Description) -> Description {
+    Description {
+        resource: public(description.resource),
+        ancestors: all_public(description.ancestors),
+        children: all_public(description.children),
+        ..description
+    }
+}

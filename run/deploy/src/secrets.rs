@@ -1,0 +1,96 @@
+//! The versions of secrets that a release is made with.
+//!
+//! Used by planning and applying. A deploy pins the current version of each secret; from then on the
+//! release means those, whatever is set later. Values are the vault's business alone.
+
+use freehold_model::{
+    Code, Env, Manifest, Name, PinnedSecret, Problem, ReleaseSpec, Secret, SecretName, SecretSpec,
+    SecretVersion,
+};
+use freehold_reconcile::{StoreError, View, ViewExt};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The version of each secret.
+pub(crate) type Pins = BTreeMap<SecretName, u32>;
+
+/// Stands where a secret has no version; numbers begin with 1. A plan with it is blocked.
+pub(crate) const NO_VERSION: u32 = 0;
+
+/// The current version of each secret of `manifest`.
+pub(crate) fn pins(view: &dyn View, env: Option<&Env>, manifest: &Manifest) -> Result<Pins, StoreError> {
+    let uses = manifest.process.values().flat_map(|process| &process.secrets);
+    let names: BTreeSet<&SecretName> = uses.map(|secret| &secret.name).collect();
+    let found = resources(view, env, names.iter().copied())?;
+    let current = |name: &SecretName| found.iter().find(|it| it.name == name.as_str())?.spec.current;
+    Ok(names.into_iter().map(|name| (name.clone(), current(name).unwrap_or(NO_VERSION))).collect())
+}
+
+/// What a release has pinned.
+pub(crate) fn pinned(release: &ReleaseSpec) -> Pins {
+    all(release).map(|(_, secret)| (secret.name.clone(), secret.version)).collect()
+}
+
+/// Those secrets of `env` that are there.
+pub(crate) fn resources<'n>(
+    view: &dyn View,
+    env: Option<&Env>,
+    names: impl Iterator<Item = &'n SecretName>,
+) -> Result<Vec<Secret>, StoreError> {
+    let Some(env) = env else { return Ok(vec![]) };
+    let mut found = vec![];
+    for name in names {
+        found.extend(view.named::<SecretSpec>(Some(env.id.into()), name.as_str())?);
+    }
+    Ok(found)
+}
+
+/// A version as people are shown it.
+pub(crate) fn shown(version: u32) -> String {
+    if version == NO_VERSION { "missing".into() } else { format!("version {version}") }
+}
+
+/// What stops `wanted`: secrets that have no value, or one that cannot be put where it is wanted.
+pub(crate) fn blockers(
+    view: &dyn View,
+    env: Option<&Env>,
+    env_name: &Name,
+    wanted: &ReleaseSpec,
+) -> Result<Vec<Problem>, StoreError> {
+    let pins = pinned(wanted);
+    let found = resources(view, env, pins.keys())?;
+    let version = |secret: &PinnedSecret| -> Option<&SecretVersion> {
+        found.iter().find(|it| it.name == secret.name.as_str())?.spec.version(secret.version)
+    };
+    let place = format!("-a {} -e {env_name}", wanted.manifest.app);
+    let mut problems: BTreeMap<(SecretName, bool), Problem> = BTreeMap::new();
+    for (process, secret) in all(wanted) {
+        let name = &secret.name;
+        let problem = match version(secret) {
+            Some(version) if secret.env.is_some() && !version.text => {
+                let title = format!("{process}: secret {name} cannot be an environment variable");
+                Problem::new(Code::Invalid, title)
+                    .detail(format!("version {} is not text, or has a zero byte", secret.version))
+                    .hint(format!("make it a file: {{ name = \"{name}\", file = \"/run/secrets/{name}\" }}"))
+            }
+            Some(_) => continue,
+            None if secret.version == NO_VERSION => {
+                Problem::new(Code::Invalid, format!("{process}: secret {name} has no value"))
+                    .hint(format!("`freehold secret set {name} {place}` gives it one"))
+            }
+            None => {
+                let title = format!("{process}: version {} of secret {name} was removed", secret.version);
+                Problem::new(Code::Conflict, title).hint(format!(
+                    "`freehold secret history {name} {place}` says when and by whom; deploy a release that \
+                     has another version"
+                ))
+            }
+        };
+        problems.entry((name.clone(), secret.env.is_some())).or_insert(problem);
+    }
+    Ok(problems.into_values().collect())
+}
+
+fn all(release: &ReleaseSpec) -> impl Iterator<Item = (&Name, &PinnedSecret)> {
+    let templates = release.templates.iter();
+    templates.flat_map(|(process, template)| template.secrets.iter().map(move |secret| (process, secret)))
+}
