@@ -24,9 +24,14 @@ impl ShimProcess {
         Ok(ShimProcess(pidfd_open(pid, PidfdFlags::empty())?))
     }
 
-    /// The shim of an instance, if one lives: its forks are not leaders of a session.
+    /// The shim of an instance, if one lives: its forks are not leaders of a session, or, where they are to
+    /// become the first process of a container, not in this namespace of processes.
     pub(crate) fn find(dir: &InstanceDir) -> Option<ShimProcess> {
-        let (_, process) = all(dir).into_iter().find(|(pid, _)| getsid(Some(*pid)) == Ok(*pid))?;
+        let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let here = namespace("self");
+        let is_shim =
+            |pid: Pid| getsid(Some(pid)) == Ok(pid) && namespace(&pid.as_raw_nonzero().to_string()) == here;
+        let (_, process) = all(dir).into_iter().find(|(pid, _)| is_shim(*pid))?;
         Some(ShimProcess(process))
     }
 

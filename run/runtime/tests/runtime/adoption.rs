@@ -100,6 +100,35 @@ async fn a_shim_killed_while_no_agent_looked_is_found_by_adoption() {
 
 /// Its fork, which waits for the rest of a container that will never come, must not pass for it.
 #[tokio::test]
+async fn what_a_shim_left_on_its_way_into_a_container_is_not_taken_for_it() {
+    let world = world!();
+    let launch = world.launch("sleep 1000");
+    let handle = world.runtime.start(&launch).await.unwrap();
+    let pid = world::running(&*handle).await;
+    drop(handle);
+    kill(shim_of(pid), Signal::SIGKILL).unwrap();
+    let dir = world.dir.path().join("instances").join(launch.instance.to_string());
+    let lock = fs::File::options().write(true).open(dir.join("lock")).unwrap();
+    lock.lock().unwrap();
+    fs::remove_file(dir.join("shim.sock")).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(dir.join("shim.sock")).unwrap();
+    // It waits for the shim for ever: first of its session and of its namespace, with lock and socket.
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--pid", "--fork", "setsid", "perl", "-e", "sleep 1000", "shim"]).arg(&dir);
+    let mut fork = command.stdin(std::os::fd::OwnedFd::from(listener)).stdout(lock).spawn().unwrap();
+    drop(command);
+    world::eventually("the fork", || world::shims(&launch).len() >= 2).await;
+
+    let second = world.another();
+    let [(_, adopted)] = second.adopt().await.unwrap().try_into().unwrap_or_else(|_| panic!("not one"));
+    world::over(&*adopted).await;
+    fork.wait().unwrap();
+    assert_eq!(world::shims(&launch), vec![]);
+    second.remove(launch.instance).await.unwrap();
+    assert_eq!(world::remains(&launch), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_shim_killed_while_it_starts_is_noticed_and_leaves_nothing() {
     let world = world!();
     for moment in 0..30 {
