@@ -329,4 +329,7 @@ pub struct Finding {
     pub found: String,
     /// What does not work without it, and the exact command or setting that mends it.
     pub remedy: Option<String>,
+    /// The commands that mend it, for a shell of root; none where a person must choose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fix: Vec<String>,
 }

@@ -3,6 +3,7 @@
 //! What is tried is tried on a thread that left the namespaces it changes and then ends, so nothing of
 //! it is seen or kept. Called by `GET /v1/doctor`; takes some milliseconds.
 
+mod data;
 mod probe;
 
 use crate::cgroup::{Hierarchy, hierarchies};
@@ -32,14 +33,20 @@ pub fn examine(data: &Path) -> Doctor {
         }
         drivers.push(Driver::Process);
     }
-    let useful = [forwarding(), user_namespaces(), seccomp(), open_files(), kernel()];
+    let useful = [data::private(data), forwarding(), user_namespaces(), seccomp(), open_files(), kernel()];
     Doctor { drivers, findings: process.into_iter().chain(container).chain(useful).collect() }
 }
 
 fn finding(name: &str, found: io::Result<String>, remedy: &str) -> Finding {
     let ok = found.is_ok();
     let found = found.unwrap_or_else(|error| error.to_string());
-    Finding { name: name.into(), ok, found, remedy: (!ok).then(|| remedy.into()) }
+    Finding { name: name.into(), ok, found, remedy: (!ok).then(|| remedy.into()), fix: vec![] }
+}
+
+/// A finding that, where it is not as needed, `command` mends without asking anybody.
+fn mended_by(command: &str, finding: Finding) -> Finding {
+    let fix = if finding.ok { vec![] } else { vec![command.to_owned()] };
+    Finding { fix, ..finding }
 }
 
 fn rights() -> Finding {
@@ -87,33 +94,43 @@ fn namespace(name: &str, flags: CloneFlags) -> Finding {
 
 fn overlay(data: &Path) -> Finding {
     let found = probe::overlay(data).map(|kind| format!("works on {} ({kind})", data.display()));
-    finding(
+    let finding = finding(
         "overlayfs",
         found,
         "images cannot be unpacked there: load it with `sudo modprobe overlay`, and keep the data directory on ext4, xfs or btrfs: `freehold up --data DIR`",
-    )
+    );
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    match known.lines().any(|line| line.ends_with("\toverlay")) {
+        true => finding,
+        false => mended_by("modprobe overlay", finding),
+    }
 }
 
 fn cgroups(all: &[Hierarchy]) -> Finding {
-    finding(
+    let finding = finding(
         "cgroups",
         probe::cgroups(all),
         "limits cannot be set: boot with `systemd.unified_cgroup_hierarchy=1`, or without systemd `sudo mount -t cgroup2 none /sys/fs/cgroup`; in a container, start that one with `--privileged --cgroupns=host`",
-    )
+    );
+    match all.is_empty() {
+        true => mended_by("mount -t cgroup2 none /sys/fs/cgroup", finding),
+        false => finding,
+    }
 }
 
 fn veth() -> Finding {
     let found = probe::veth().map(|()| "links between namespaces can be made".into());
-    finding("network links", found, "instances get no address: load the driver with `sudo modprobe veth`")
+    let remedy = "instances get no address: load the driver with `sudo modprobe veth`";
+    mended_by("modprobe veth", finding("network links", found, remedy))
 }
 
 fn packet_filter() -> Finding {
     let found = probe::packet_filter().map(|()| "nf_tables has what egress is enforced with".into());
-    finding(
-        "packet filter",
-        found,
-        "no container starts unguarded: `sudo modprobe -a nf_tables nft_ct nft_nat nft_masq nft_redir nft_reject_ipv4`, on a kernel with CONFIG_NF_TABLES and CONFIG_NF_CONNTRACK",
-    )
+    const MODULES: &str = "modprobe -a nf_tables nft_ct nft_nat nft_masq nft_redir nft_reject_ipv4";
+    let remedy = format!(
+        "no container starts unguarded: `sudo {MODULES}`, on a kernel with CONFIG_NF_TABLES and CONFIG_NF_CONNTRACK"
+    );
+    mended_by(MODULES, finding("packet filter", found, &remedy))
 }
 
 fn forwarding() -> Finding {
@@ -130,11 +147,9 @@ fn user_namespaces() -> Finding {
         Ok(n) if n > 0 => Ok(format!("up to {n}; not used yet")),
         _ => Err(io::Error::other("none are allowed; not used yet")),
     };
-    finding(
-        "user namespaces",
-        found,
-        "nothing needs them yet; allow them with `sudo sysctl -w user.max_user_namespaces=15000`",
-    )
+    let remedy = "nothing needs them yet; allow them with `sudo sysctl -w user.max_user_namespaces=15000`";
+    let allow = "echo 15000 > /proc/sys/user/max_user_namespaces";
+    mended_by(allow, finding("user namespaces", found, remedy))
 }
 
 fn seccomp() -> Finding {

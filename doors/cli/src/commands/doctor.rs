@@ -1,23 +1,42 @@
-//! `freehold doctor`: what the machine can do, and what to install for the rest.
+//! `freehold doctor`: what the machine can do, what to install for the rest, and, with `--fix`, doing so.
 
 use super::up;
 use crate::{
     args::Globals,
-    failure::Outcome,
+    failure::{Failure, Outcome},
     output::{Out, Paint},
     session::Session,
 };
 use freehold_model::{api::Doctor, manifest::Driver};
+use std::{
+    io,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 /// Flags of `doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   freehold doctor                     the server's machine
-  freehold doctor --local             this machine, as before the first `freehold up`")]
+  freehold doctor --local             this machine, as before the first `freehold up`
+  sudo freehold doctor --fix          mends what needs no choice of yours, and says what it does")]
 pub(crate) struct Args {
     /// Looks at this machine, without a server.
     #[arg(long)]
-    pub(crate) local: bool,
+    local: bool,
+    /// Mends this machine where that needs no choice: says each command, runs it, looks again.
+    #[arg(long)]
+    fix: bool,
+    /// The data folder of this machine; default: that of `freehold up`.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Args {
+    /// Whether it is about this machine, and no server is asked.
+    pub(crate) fn is_local(&self) -> bool {
+        self.local || self.fix || self.data.is_some()
+    }
 }
 
 pub(crate) async fn run(session: &Session) -> Outcome {
@@ -25,11 +44,42 @@ pub(crate) async fn run(session: &Session) -> Outcome {
     session.out.show(&doctor, |doctor| render(doctor, session.out.paint))
 }
 
-/// Looks at this machine.
-pub(crate) fn run_here(globals: &Globals) -> Outcome {
+/// Looks at this machine, and mends it if that is asked.
+pub(crate) fn run_here(args: Args, globals: &Globals) -> Outcome {
     let out = Out::new(globals.json);
-    let doctor = freehold_runtime::doctor::examine(&up::data_folder(None)?);
-    out.show(&doctor, |doctor| render(doctor, out.paint))
+    let data = up::data_folder(args.data)?;
+    let doctor = freehold_runtime::doctor::examine(&data);
+    if !args.fix {
+        return out.show(&doctor, |doctor| render(doctor, out.paint));
+    }
+    let failed = mend(&doctor)?;
+    let doctor = freehold_runtime::doctor::examine(&data);
+    out.show(&doctor, |doctor| render(doctor, out.paint))?;
+    match failed {
+        0 => Ok(()),
+        n => Err(Failure::local(format!("run {n} of the commands"), "they say why above")),
+    }
+}
+
+/// Runs the commands of every finding that has some; answers how many failed.
+fn mend(doctor: &Doctor) -> Outcome<usize> {
+    let sick = || doctor.findings.iter().filter(|finding| !finding.fix.is_empty());
+    if sick().next().is_some() && !rustix::process::geteuid().is_root() {
+        let commands: Vec<_> = sick().flat_map(|it| &it.fix).map(|it| format!("  {it}")).collect();
+        let title = "mending this machine takes root";
+        return Err(Failure::usage(title, format!("As root, run\n{}", commands.join("\n"))));
+    }
+    let mut failed = 0;
+    for finding in sick() {
+        eprintln!("{}: {}", finding.name, finding.found);
+        for command in &finding.fix {
+            eprintln!("  {command}");
+            let done =
+                Command::new("sh").args(["-c", command]).stdin(Stdio::null()).stdout(io::stderr()).status();
+            failed += usize::from(!done.is_ok_and(|status| status.success()));
+        }
+    }
+    Ok(failed)
 }
 
 fn render(doctor: &Doctor, paint: Paint) -> String {
@@ -40,6 +90,11 @@ fn render(doctor: &Doctor, paint: Paint) -> String {
         lines.push(format!("{mark} {:<width$}  {}", finding.name, finding.found));
         let remedy = finding.remedy.iter().filter(|_| !finding.ok).flat_map(|text| text.lines());
         lines.extend(remedy.map(|line| format!("    {line}")));
+    }
+    let easy = doctor.findings.iter().filter(|finding| !finding.fix.is_empty()).map(|it| it.name.as_str());
+    let easy: Vec<_> = easy.collect();
+    if !easy.is_empty() {
+        lines.push(format!("`sudo freehold doctor --fix` mends: {}.", easy.join(", ")));
     }
     let drivers: Vec<_> = doctor.drivers.iter().map(|driver| driver_name(*driver)).collect();
     lines.push(match drivers.is_empty() {
@@ -68,6 +123,7 @@ mod tests {
             ok,
             found: "seen".into(),
             remedy: Some("apt install it".into()),
+            fix: vec![],
         };
         let doctor = Doctor {
             drivers: vec![Driver::Process],
@@ -75,7 +131,12 @@ mod tests {
         };
         let text = render(&doctor, Paint::plain());
         assert_eq!(text.matches("apt install it").count(), 1);
+        assert!(!text.contains("--fix"), "{text}");
         assert!(text.starts_with("✓ a") && text.contains("\n✗ b"), "{text}");
         assert!(text.ends_with("Drivers that work: process."), "{text}");
+
+        let mut doctor = doctor;
+        doctor.findings[1].fix = vec!["apt install it".into()];
+        assert!(render(&doctor, Paint::plain()).contains("doctor --fix` mends: b.\n"));
     }
 }

@@ -49,7 +49,7 @@ pub(crate) fn run(command: Command, globals: Globals) -> Outcome<ExitCode> {
         Command::Completions(args) => completions::run(args).map(done),
         Command::Init(args) => init::run(args, &globals).map(done),
         Command::Import(command) => import::run(command, &globals),
-        Command::Doctor(args) if args.local => doctor::run_here(&globals).map(done),
+        Command::Doctor(args) if args.is_local() => doctor::run_here(args, &globals).map(done),
         command => {
             let session = Session::open(globals)?;
             let runtime = tokio::runtime::Builder::new_current_thread()

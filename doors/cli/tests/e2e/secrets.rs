@@ -188,6 +188,10 @@ fn a_key_that_others_can_read_stops_the_start_with_the_way_out() {
     let ended =
         crate::world::Ended::of(up.args(["up", "--listen", "127.0.0.1:7411", "--data"]).arg(world.data()));
     ended.exits(1).says("chmod 600");
-    world.sh(&format!("chmod 600 {}", key.display())).ok();
+    let data = world.data().display().to_string();
+    let fixed = world.freehold(&["doctor", "--fix", "--data", &data]).ok();
+    assert!(fixed.err.contains("chmod go=") && fixed.out.contains("✓ private files"), "{fixed:#?}");
     world.up(&[]);
+    let fixed = world.freehold(&["doctor", "--fix", "--data", &data]).ok();
+    assert!(!fixed.err.contains("chmod"), "there was nothing left to mend: {fixed:#?}");
 }
