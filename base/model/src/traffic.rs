@@ -31,6 +31,8 @@ pub struct EndpointTraffic {
     pub bytes_in: u64,
     /// To clients, likewise.
     pub bytes_out: u64,
+    /// Ended because a trusted proxy sent no PROXY header that can be read, or sent it too slowly.
+    pub bad_headers: u64,
     /// Datagrams that were thrown away.
     pub dropped: u64,
     /// Lines that the access log lacks, because more came than could be written.
@@ -64,7 +66,7 @@ pub struct AccessLine {
     /// Where it came in.
     #[schema(value_type = String)]
     pub endpoint: EndpointId,
-    /// Who: address and port.
+    /// Who: address and port; as a trusted proxy's PROXY header tells it, where there is one.
     #[schema(value_type = String)]
     pub client: SocketAddr,
     /// Who answered; nobody did when absent.
@@ -96,6 +98,8 @@ pub enum AccessEnd {
     NoInstance,
     /// There were too many.
     Refused,
+    /// A trusted proxy sent no PROXY header that can be read, or sent it too slowly.
+    BadHeader,
     /// Freehold stopped, or the endpoint went away.
     Cut,
 }

@@ -42,6 +42,7 @@ fn endpoint(listen: u16, backend: SocketAddrV4) -> EndpointSpec {
         target: backend.port(),
         protocol: Protocol::Tcp,
         proxy_protocol: ProxyProtocol::Off,
+        trusted_proxies: vec![],
         idle_timeout: None,
         max_connections: None,
     }

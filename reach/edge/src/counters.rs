@@ -24,6 +24,8 @@ pub(crate) struct Counters {
     pub(crate) bytes_in: AtomicU64,
     /// To clients.
     pub(crate) bytes_out: AtomicU64,
+    /// Ended because a trusted proxy's PROXY header was wrong, missing or slow.
+    pub(crate) bad_headers: AtomicU64,
     /// Datagrams that were thrown away: no backend, or a full buffer.
     pub(crate) dropped: AtomicU64,
 }
@@ -40,6 +42,7 @@ impl Default for Counters {
             idled: AtomicU64::default(),
             bytes_in: AtomicU64::default(),
             bytes_out: AtomicU64::default(),
+            bad_headers: AtomicU64::default(),
             dropped: AtomicU64::default(),
         }
     }
@@ -59,6 +62,7 @@ impl Counters {
             idled: self.idled.load(Relaxed),
             bytes_in: self.bytes_in.load(Relaxed),
             bytes_out: self.bytes_out.load(Relaxed),
+            bad_headers: self.bad_headers.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
             unlogged: 0,
             backends: vec![],

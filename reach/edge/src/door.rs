@@ -2,7 +2,7 @@
 //! endpoint exists; what can be changed by a deploy is read anew for each connection.
 
 use crate::{access::Access, pool::Pool, proxy::Connections, relay::Pipes};
-use freehold_model::{EndpointId, EndpointSpec, manifest::ProxyProtocol, traffic::EndpointTraffic};
+use freehold_model::{EndpointId, EndpointSpec, Network, manifest::ProxyProtocol, traffic::EndpointTraffic};
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
@@ -22,7 +22,7 @@ pub(crate) struct Door {
 }
 
 /// How its connections are treated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// After such a silence they are ended.
     pub idle: Duration,
@@ -30,6 +30,8 @@ pub struct Settings {
     pub max_connections: Option<u32>,
     /// What instances are told of the client.
     pub proxy_protocol: ProxyProtocol,
+    /// Whose word is taken for who the client is.
+    pub trusted_proxies: Arc<[Network]>,
 }
 
 /// What all doors share.
@@ -49,6 +51,7 @@ impl Settings {
             idle: spec.idle().duration(),
             max_connections: spec.max_connections,
             proxy_protocol: spec.proxy_protocol,
+            trusted_proxies: spec.trusted_proxies.clone().into(),
         }
     }
 }
@@ -69,7 +72,7 @@ impl Door {
 
     /// The settings that hold for a connection that comes now.
     pub(crate) fn settings(&self) -> Settings {
-        *self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Those for connections to come.
@@ -105,6 +108,7 @@ impl Door {
             idle: Duration::from_secs(3600),
             max_connections: None,
             proxy_protocol: ProxyProtocol::Off,
+            trusted_proxies: [].into(),
         };
         Door::new(EndpointId(ulid::Ulid::nil()), settings, &hall)
     }

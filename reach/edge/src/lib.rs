@@ -12,6 +12,7 @@ mod bind;
 mod control;
 mod counters;
 mod door;
+pub mod fuzz;
 mod header;
 mod holder;
 mod observer;

@@ -72,12 +72,12 @@ impl Ports {
         }
         for (id, route) in &routing.routes {
             let port = self.ports.entry(*id).or_insert_with(|| {
-                let door = Door::new(*id, route.settings, &self.hall);
+                let door = Door::new(*id, route.settings.clone(), &self.hall);
                 let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
                 doors.insert(*id, Arc::clone(&door));
                 Port { door, state: State::Closed(String::new()) }
             });
-            port.door.set(route.settings);
+            port.door.set(route.settings.clone());
             port.door.pool.set(&route.backends);
             match at(route) {
                 Err(reason) => port.close(reason).await,

@@ -5,8 +5,8 @@
 //! been taken from the client by then, so a second attempt is as good as the first.
 
 use crate::{
-    door::{Door, Settings},
-    header::{header, plain},
+    door::Door,
+    header::{HeaderError, Received, header, plain, receive},
     pool::Lease,
     relay::{Counted, End, Relay},
 };
@@ -129,7 +129,21 @@ async fn serve(client: TcpStream, from: SocketAddr, door: Arc<Door>) {
         visit.end = AccessEnd::Refused;
         return reset(&client);
     };
-    let Some((lease, backend)) = connect(&door, &client, from, &settings).await else {
+    let mut here = client.local_addr().unwrap_or(from);
+    if settings.trusted_proxies.iter().any(|network| network.contains(from.ip())) {
+        match receive(&client).await {
+            Received::Told(told) => (visit.client, here) = (told.client, told.here),
+            Received::Nothing => {}
+            Received::Gone => return visit.end = AccessEnd::Done,
+            Received::Bad(error) => {
+                bad_header(&door, from, &error);
+                visit.end = AccessEnd::BadHeader;
+                return reset(&client);
+            }
+        }
+    }
+    let greeting = header(settings.proxy_protocol, visit.client, here);
+    let Some((lease, backend)) = connect(&door, &greeting).await else {
         counters.failed.fetch_add(1, Relaxed);
         visit.end = AccessEnd::NoInstance;
         return;
@@ -148,6 +162,15 @@ async fn serve(client: TcpStream, from: SocketAddr, door: Arc<Door>) {
         AccessEnd::ClientReset | AccessEnd::InstanceReset => counters.broken.fetch_add(1, Relaxed),
         _ => 0,
     };
+}
+
+/// The first, the second, the fourth ... is said aloud: a proxy that is set up wrongly errs every time.
+fn bad_header(door: &Door, from: SocketAddr, error: &HeaderError) {
+    let count = door.pool.counters.bad_headers.fetch_add(1, Relaxed) + 1;
+    if count.is_power_of_two() {
+        let (endpoint, proxy) = (door.endpoint, plain(from));
+        tracing::warn!(%endpoint, %proxy, %error, count, "a trusted proxy's connection is closed for its PROXY header");
+    }
 }
 
 /// What the access log will say of a connection, however it ends: cut, if nobody says otherwise.
@@ -184,17 +207,11 @@ impl Drop for Visit<'_> {
 }
 
 /// A connection to a backend, which knows by now whose it is; `None` when none answered within [`HOLD`].
-async fn connect(
-    door: &Door,
-    client: &TcpStream,
-    from: SocketAddr,
-    settings: &Settings,
-) -> Option<(Lease, TcpStream)> {
-    let greeting = client.local_addr().map(|here| header(settings.proxy_protocol, from, here)).ok()?;
+async fn connect(door: &Door, greeting: &[u8]) -> Option<(Lease, TcpStream)> {
     let mut changed = None;
     let patience = async {
         loop {
-            if let Some(connected) = try_each(door, &greeting).await {
+            if let Some(connected) = try_each(door, greeting).await {
                 return connected;
             }
             // Looked at before the second attempt, so that no change is missed after it.
@@ -203,7 +220,7 @@ async fn connect(
         }
     };
     // The first attempt needs no timer.
-    if let Some(connected) = try_each(door, &greeting).await {
+    if let Some(connected) = try_each(door, greeting).await {
         return Some(connected);
     }
     timeout(HOLD, patience).await.ok()

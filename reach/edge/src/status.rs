@@ -72,6 +72,7 @@ mod tests {
             idle: Duration::from_secs(1),
             max_connections: None,
             proxy_protocol: ProxyProtocol::Off,
+            trusted_proxies: [].into(),
         };
         Route {
             listen: Ok(8000),

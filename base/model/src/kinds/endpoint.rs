@@ -4,7 +4,7 @@
 
 use super::kind;
 use crate::{
-    InstanceId, Millis, Name, Resource, Seq,
+    InstanceId, Millis, Name, Network, Resource, Seq,
     manifest::{Protocol, ProxyProtocol},
 };
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,11 @@ pub struct EndpointSpec {
     pub protocol: Protocol,
     /// Whether instances are told the client's address.
     pub proxy_protocol: ProxyProtocol,
+    /// Proxies in front: connections from these networks begin with a PROXY protocol header, which tells
+    /// the client's address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub trusted_proxies: Vec<Network>,
     /// After so long without a byte either way a connection, or a UDP session, is ended. Not given: an
     /// hour for TCP, a minute for UDP.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -159,6 +159,11 @@ fn endpoints() {
     with(&format!("{ENDPOINT}protocol = «\"http\"»"), &["is not one of `tcp`, `udp`"]);
     with(&format!("{ENDPOINT}proxy_protocol = «\"v3\"»"), &["is not one of `off`, `v1`, `v2`"]);
     with(&format!("{ENDPOINT}protocol = \"udp\"\nproxy_protocol = «\"v2\"»"), &["not spoken over UDP"]);
+    with(
+        &format!("{ENDPOINT}trusted_proxies = [\"::1\", «\"10.0.0.1/8\"», «\"proxy.lan\"», «8»]"),
+        &["did you mean `10.0.0.0/8`", "neither an address nor a network", "expected text"],
+    );
+    with(&format!("{ENDPOINT}protocol = \"udp\"\n«trusted_proxies» = [\"::1\"]"), &["not spoken over UDP"]);
     with(&format!("{ENDPOINT}idle_timeout = «\"10ms\"»"), &["out of range"]);
     with(&format!("{ENDPOINT}max_connections = «0»"), &["it may be 1 to 1000000"]);
     let udp = format!("{ENDPOINT}protocol = \"udp\"\n");

@@ -136,6 +136,12 @@ pub(super) const ENDPOINT: &[Key] = &[
     )
     .or(Words("off")),
     key(
+        "trusted_proxies",
+        List(0, &Network),
+        "[\"192.168.1.5\", \"10.0.0.0/8\"]",
+        "Proxies in front: a connection from one of these addresses or networks must begin with a PROXY protocol header, v1 or v2, and the address in it is the client's. Nobody else is believed. TCP only ([endpoints](endpoints.md#behind-another-proxy)).",
+    ),
+    key(
         "idle_timeout",
         Millis(Time(1_000), Time(7 * 24 * 3_600_000)),
         "\"10m\"",

@@ -30,9 +30,10 @@ mod tests;
 
 pub use diagnostics::{Diagnostic, Diagnostics};
 pub use egress::{Destination, Egress, EgressError, NODE};
+pub(crate) use scalar::shown;
 pub use schema::schema;
 
-use crate::{Bytes, Digest, Millicores, Millis, Name, SecretName};
+use crate::{Bytes, Digest, Millicores, Millis, Name, Network, SecretName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -216,6 +217,9 @@ pub struct Endpoint {
     pub protocol: Protocol,
     /// Whether instances are told the client's address.
     pub proxy_protocol: ProxyProtocol,
+    /// Proxies in front, which tell the client's address by the PROXY protocol.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<Network>,
     /// How long a connection may be silent; as the protocol has it when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<Millis>,

@@ -56,6 +56,7 @@ fn kind(shape: &Shape) -> String {
         Shape::Text | Shape::Variable | Shape::Secret => "text".into(),
         Shape::Path | Shape::UrlPath => "path".into(),
         Shape::Egress => "destination".into(),
+        Shape::Network => "network".into(),
         Shape::True => "`true`".into(),
         Shape::Integer(least, most) if least == most => format!("{least}"),
         Shape::Integer(least, most) => format!("number, {least} to {most}"),
@@ -68,6 +69,7 @@ fn kind(shape: &Shape) -> String {
             all.join(", ")
         }
         Shape::List(_, Shape::Egress) => "list of destinations".into(),
+        Shape::List(_, Shape::Network) => "list of networks".into(),
         Shape::List(..) => "list".into(),
         Shape::Map(..) | Shape::Table(_) | Shape::Part(_) => "table".into(),
         Shape::Either(..) => "text or table".into(),

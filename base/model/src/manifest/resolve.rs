@@ -164,6 +164,12 @@ fn proxied_is_tcp(endpoint: &Node, report: &mut Report<'_>) {
         let help = "remove it; instances of a UDP endpoint see the node's address";
         report.error(&node.span, "the PROXY protocol is not spoken over UDP", help);
     }
+    if let (true, Some(node)) = (is_udp(endpoint), endpoint.get("trusted_proxies"))
+        && !endpoint.list("trusted_proxies").is_empty()
+    {
+        let help = "remove it; a proxy in front of a UDP endpoint cannot tell the client's address";
+        report.error(&node.key, "the PROXY protocol is not spoken over UDP", help);
+    }
 }
 
 /// Whether a process, with everything merged, can be run.

@@ -1,7 +1,7 @@
 //! Single values: whether one is of the kind its key wants, and within its bounds.
 
 use super::{Egress, EgressError, image, report::clip, shape::Shape, tree::Data};
-use crate::{Bytes, Millicores, Millis, Name, SecretName, units::UnitError};
+use crate::{Bytes, Millicores, Millis, Name, Network, SecretName, units::UnitError};
 use std::{fmt::Display, str::FromStr};
 use toml::de::DeValue;
 
@@ -61,6 +61,9 @@ pub(super) fn text(shape: &Shape, text: &str) -> Result<(), Fault> {
             Err(EgressError::Invalid(message, help)) => Err(fault(message, help)),
             Err(not_yet) => Err(Fault { message: not_yet.to_string(), help: None, not_yet: true }),
         },
+        Shape::Network => {
+            text.parse::<Network>().map(drop).map_err(|error| fault(error.message, Some(error.help)))
+        }
         _ if text.contains('\0') => Err(fault("text cannot hold a NUL character", None)),
         Shape::Variable if text.is_empty() => Err(fault("a variable's name cannot be empty", None)),
         Shape::Variable if text.contains('=') => {
@@ -75,7 +78,7 @@ pub(super) fn text(shape: &Shape, text: &str) -> Result<(), Fault> {
 }
 
 /// A text of the user's as an error shows it.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     clip(text).escape_debug().to_string()
 }
 

@@ -55,7 +55,7 @@ fn of(shape: &Shape, complete: bool) -> Value {
         Shape::Name => unit::<Name>(),
         Shape::Image => json!({ "type": "string", "minLength": 1 }),
         Shape::Text => json!({ "type": "string" }),
-        Shape::Egress => json!({ "type": "string", "minLength": 1 }),
+        Shape::Egress | Shape::Network => json!({ "type": "string", "minLength": 1 }),
         Shape::Variable => json!({ "type": "string", "pattern": "^[^=\\u0000]+$" }),
         Shape::Secret => json!({ "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,127}$" }),
         Shape::Path => json!({ "type": "string", "pattern": "^/" }),

@@ -40,6 +40,8 @@ pub(super) enum Shape {
     Variable,
     /// An [`Egress`](super::Egress).
     Egress,
+    /// A [`Network`](crate::Network).
+    Network,
     /// A [`SecretName`](crate::SecretName).
     Secret,
     /// An absolute path in the instance.

@@ -107,6 +107,19 @@ fn a_udp_endpoint_tells_no_check_where_to_connect() {
 }
 
 #[test]
+fn trusted_proxies_are_networks_written_in_one_way() {
+    let text = format!(
+        "{SMALL}[[endpoint]]\nprocess = \"web\"\nlisten = 80\ntarget = 80\ntrusted_proxies = [\"10.0.0.1/32\", \"FD00::/8\"]\n"
+    );
+    let manifest = parse(&text).unwrap();
+    let shown: Vec<_> = manifest.endpoint[0].trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["10.0.0.1", "fd00::/8"]);
+    let plain = text.replace("trusted_proxies = [\"10.0.0.1/32\", \"FD00::/8\"]", "trusted_proxies = []");
+    let without = text.replace("trusted_proxies = [\"10.0.0.1/32\", \"FD00::/8\"]", "");
+    assert_eq!(parse(&plain).unwrap().hash(), parse(&without).unwrap().hash(), "asks for nothing");
+}
+
+#[test]
 fn an_env_is_merged_key_by_key() {
     let text = r#"
         schema = 1

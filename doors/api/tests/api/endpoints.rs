@@ -17,6 +17,7 @@ fn endpoint(world: &World) -> Resource<EndpointSpec> {
         target: 80,
         protocol: Protocol::Tcp,
         proxy_protocol: ProxyProtocol::Off,
+        trusted_proxies: vec![],
         idle_timeout: None,
         max_connections: None,
     };
@@ -35,6 +36,7 @@ fn carried(endpoint: EndpointId) -> EndpointTraffic {
         idled: 0,
         bytes_in: 10,
         bytes_out: 20,
+        bad_headers: 0,
         dropped: 0,
         unlogged: 0,
         backends: vec![],

@@ -33,6 +33,7 @@ fn end(end: AccessEnd) -> (&'static str, Tone) {
         AccessEnd::InstanceReset => ("reset by the instance", Tone::Bad),
         AccessEnd::NoInstance => ("no instance answered", Tone::Bad),
         AccessEnd::Refused => ("refused: too many", Tone::Bad),
+        AccessEnd::BadHeader => ("no PROXY header that can be read", Tone::Bad),
         AccessEnd::Cut => ("cut by Freehold", Tone::Note),
     }
 }
@@ -49,6 +50,7 @@ pub(crate) fn counters(traffic: &EndpointTraffic, paint: Paint, now: Timestamp) 
         ("without an instance", traffic.failed),
         ("broken off", traffic.broken),
         ("ended for silence", traffic.idled),
+        ("without a PROXY header that can be read", traffic.bad_headers),
         ("datagrams dropped", traffic.dropped),
         ("not in the access log", traffic.unlogged),
     ];
@@ -112,6 +114,7 @@ mod tests {
             idled: 0,
             bytes_in: 0,
             bytes_out: 0,
+            bad_headers: 0,
             dropped: 0,
             unlogged: 0,
             backends: vec![backend],

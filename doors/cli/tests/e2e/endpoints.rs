@@ -1,6 +1,8 @@
 //! Endpoints: who the client is, datagrams, addresses of their own, the access log, and connections that
 //! outlive a redeploy. The instances are nginx and perl of distribution packages.
 
+mod proxies;
+
 use crate::world::{Ended, FREEHOLD, World, eventually, nginx_layout, wait_for};
 use serde_json::Value;
 use std::{

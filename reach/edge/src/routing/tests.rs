@@ -18,6 +18,7 @@ fn endpoint(process: &str) -> Endpoint {
         target: 8080,
         protocol: Protocol::Tcp,
         proxy_protocol: ProxyProtocol::Off,
+        trusted_proxies: vec![],
         idle_timeout: None,
         max_connections: None,
     };

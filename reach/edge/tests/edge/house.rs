@@ -76,6 +76,7 @@ impl House {
             target,
             protocol: Protocol::Tcp,
             proxy_protocol: ProxyProtocol::Off,
+            trusted_proxies: vec![],
             idle_timeout: None,
             max_connections: None,
         };

@@ -3,6 +3,7 @@
 mod house;
 mod limits;
 mod proxied;
+mod trusted;
 mod udp;
 
 use freehold_model::EndpointStatus;

@@ -159,7 +159,9 @@ fn endpoint_fields(endpoint: &Endpoint) -> Fields {
         ("target", endpoint.target.to_string()),
         ("proxy_protocol", proxy),
     ];
+    let trusted: Vec<_> = endpoint.trusted_proxies.iter().map(ToString::to_string).collect();
     let given = [
+        ("trusted_proxies", (!trusted.is_empty()).then(|| trusted.join(", "))),
         ("idle_timeout", endpoint.idle_timeout.map(|time| time.to_string())),
         ("max_connections", endpoint.max_connections.map(|most| most.to_string())),
     ];

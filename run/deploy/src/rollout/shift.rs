@@ -92,6 +92,7 @@ fn spec(endpoint: &manifest::Endpoint) -> EndpointSpec {
         target: endpoint.target,
         protocol: endpoint.protocol,
         proxy_protocol: endpoint.proxy_protocol,
+        trusted_proxies: endpoint.trusted_proxies.clone(),
         idle_timeout: endpoint.idle_timeout,
         max_connections: endpoint.max_connections,
     }

@@ -64,6 +64,7 @@ pub(crate) fn manifest(count: u32) -> Manifest {
         target: 8080,
         protocol: Protocol::Tcp,
         proxy_protocol: ProxyProtocol::Off,
+        trusted_proxies: vec![],
         idle_timeout: None,
         max_connections: None,
     };

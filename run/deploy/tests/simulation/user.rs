@@ -211,6 +211,7 @@ fn manifest(context: &mut Context, app: Name) -> Manifest {
         target: 80,
         protocol: Protocol::Tcp,
         proxy_protocol: ProxyProtocol::Off,
+        trusted_proxies: vec![],
         idle_timeout: None,
         max_connections: None,
     };

@@ -1,5 +1,12 @@
-//! The PROXY protocol's header, by which an instance is told whose connection it has
-//! (HAProxy, doc/proxy-protocol.txt).
+//! The PROXY protocol's header, by which a server is told whose connection it has (HAProxy,
+//! doc/proxy-protocol.txt): written to instances here, read from proxies in front by `parse`, and taken
+//! off a connection by `receive`.
+
+mod parse;
+mod receive;
+
+pub(crate) use parse::{HeaderError, parse};
+pub(crate) use receive::{Received, receive};
 
 use freehold_model::manifest::ProxyProtocol;
 use ppp::{v1, v2};
@@ -7,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 
 /// What stands before a connection from `client`, who connected to `here`. Empty when it is off.
 pub(crate) fn header(version: ProxyProtocol, client: SocketAddr, here: SocketAddr) -> Vec<u8> {
-    let (from, to) = (plain(client), plain(here));
+    let (from, to) = alike(plain(client), plain(here));
     match version {
         ProxyProtocol::Off => vec![],
         ProxyProtocol::V1 => v1::Addresses::from((from, to)).to_string().into_bytes(),
@@ -18,6 +25,15 @@ pub(crate) fn header(version: ProxyProtocol, client: SocketAddr, here: SocketAdd
             header.unwrap_or_default()
         }
     }
+}
+
+/// Both of one family, as a header has them: IPv4 in IPv6's clothes where the other is IPv6.
+fn alike(one: SocketAddr, other: SocketAddr) -> (SocketAddr, SocketAddr) {
+    let mapped = |address: SocketAddr| match address.ip() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
+        IpAddr::V6(_) => address,
+    };
+    if one.is_ipv4() == other.is_ipv4() { (one, other) } else { (mapped(one), mapped(other)) }
 }
 
 /// A client of IPv4 at an IPv6 socket is a client of IPv4 (RFC 4291, 2.5.5.2).
