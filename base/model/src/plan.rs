@@ -145,4 +145,10 @@ pub struct Cost {
     pub cpu_before: Millicores,
     /// Memory now.
     pub memory_before: Bytes,
+    /// Disk outside of volumes after the operation.
+    #[serde(default)]
+    pub disk: Bytes,
+    /// Disk outside of volumes now.
+    #[serde(default)]
+    pub disk_before: Bytes,
 }

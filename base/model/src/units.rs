@@ -90,6 +90,21 @@ impl FromStr for Millicores {
     }
 }
 
+impl Bytes {
+    /// For people: to a tenth of the largest unit that it is one of, `10.2GiB`.
+    pub fn rounded(self) -> String {
+        let unit = SIZES[..4].iter().find(|(_, scale)| *scale <= self.0);
+        match unit {
+            Some((name, scale)) => {
+                let tenths = (u128::from(self.0) * 10 + u128::from(*scale) / 2) / u128::from(*scale);
+                let (whole, tenth) = (tenths / 10, tenths % 10);
+                if tenth == 0 { format!("{whole}{name}") } else { format!("{whole}.{tenth}{name}") }
+            }
+            None => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&largest_exact(self.0, &SIZES[..4]).unwrap_or_else(|| format!("{}B", self.0)))
@@ -177,6 +192,13 @@ as_text! {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn people_read_tenths() {
+        let rounded = |bytes| Bytes(bytes).rounded();
+        assert_eq!([rounded(0), rounded(1023), rounded(1024)], ["0B", "1023B", "1KiB"]);
+        assert_eq!([rounded((10 << 30) + (1 << 28)), rounded(u64::MAX)], ["10.3GiB", "16777216TiB"]);
+    }
 
     #[test]
     fn the_usual_spellings() {

@@ -202,8 +202,13 @@ mod tests {
         stopping.spec.desired = Desired::Stopped;
         assert!(instance(&stopping).unwrap().contains("being stopped"));
 
-        let exit =
-            Exit { code: Some(3), signal: None, oom: false, at: "2026-01-01T00:00:00Z".parse().unwrap() };
+        let exit = Exit {
+            code: Some(3),
+            signal: None,
+            oom: false,
+            disk: None,
+            at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        };
         let backoff = InstanceStatus { phase: Phase::Backoff, last_exit: Some(exit), ..Default::default() };
         assert!(instance(&sample(backoff)).unwrap().contains("exited with code 3"));
 

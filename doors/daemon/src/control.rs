@@ -76,6 +76,9 @@ impl Control for LocalControl {
     async fn report(&self, id: InstanceId, status: &InstanceStatus) -> Result<(), ControlError> {
         let mut txn = Txn::new(Actor::Node(self.node.to_string()), "observed", "agent");
         txn.observe::<InstanceSpec>(id, status);
+        for (what, data) in self.news(id, status).await? {
+            txn.event(id, what, data);
+        }
         match self.store.commit(txn).await {
             Ok(_) => Ok(()),
             Err(CommitError::Missing { .. }) => Err(ControlError::Gone(id)),
@@ -109,6 +112,34 @@ impl Control for LocalControl {
         taken(self.store.commit(txn).await)
     }
 }
+
+impl LocalControl {
+    /// What is worth an event of its own, beside that something was observed.
+    async fn news(&self, id: InstanceId, new: &InstanceStatus) -> Result<Vec<News>, ControlError> {
+        let stopped = new.last_exit.as_ref().and_then(|exit| exit.disk);
+        if new.oom_kills == 0 && stopped.is_none() {
+            return Ok(vec![]);
+        }
+        let view = self.store.view().await.map_err(unavailable)?;
+        let Some(old) = view.find::<InstanceSpec>(id).map_err(unavailable)? else { return Ok(vec![]) };
+        let mut news = vec![];
+        // Counted anew in each run.
+        let before = if old.status.started == new.started { old.status.oom_kills } else { 0 };
+        if new.oom_kills > before {
+            let data = json!({ "kills": new.oom_kills, "memory": old.spec.template.memory });
+            news.push(("instance.oom_killed", data));
+        }
+        if let Some(disk) = stopped.filter(|_| old.status.last_exit != new.last_exit) {
+            let data =
+                json!({ "written": disk.written, "disk": disk.limit, "message": format!("it {disk}") });
+            news.push(("instance.over_disk", data));
+        }
+        Ok(news)
+    }
+}
+
+/// What happened, and its particulars.
+type News = (&'static str, serde_json::Value);
 
 /// Done, or there is nothing to do it to any more.
 fn taken(outcome: Result<Committed, CommitError>) -> Result<(), ControlError> {

@@ -54,6 +54,7 @@ fn instance(backend: SocketAddrV4) -> InstanceSpec {
         driver: Driver::Container,
         command: None,
         pids: 512,
+        disk: freehold_model::manifest::DEFAULT_DISK,
         egress: vec![],
         args: None,
         env: BTreeMap::new(),

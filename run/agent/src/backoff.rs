@@ -93,7 +93,7 @@ mod tests {
     }
 
     fn exit(second: i64) -> Exit {
-        Exit { code: Some(1), signal: None, oom: false, at: at(second) }
+        Exit { code: Some(1), signal: None, oom: false, disk: None, at: at(second) }
     }
 
     fn waited(memory: &Memory, now: Timestamp) -> u128 {

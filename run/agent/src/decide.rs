@@ -31,6 +31,8 @@ pub(crate) struct Observed {
     pub(crate) patience: Duration,
     /// Others must start, or stop, first.
     pub(crate) held: bool,
+    /// It takes more than it may: it is stopped, and then started again.
+    pub(crate) excess: bool,
 }
 
 /// How far a run is.
@@ -78,6 +80,7 @@ pub(crate) fn decide(goal: Goal, observed: &Observed, now: Timestamp) -> Action 
             Action::Wait(None)
         }
         (Goal::Stop, Run::Live(None)) => when(observed.act_at, now, || Action::Signal),
+        (Goal::Run, Run::Live(None)) if observed.excess => when(observed.act_at, now, || Action::Signal),
         (Goal::Stop, Run::Over) => when(observed.act_at, now, || Action::Remove),
         (Goal::Stop, Run::Absent) => Action::Forget,
         (Goal::Run, Run::Absent | Run::Over) => when(observed.start_at, now, || Action::Start),
@@ -115,7 +118,7 @@ mod tests {
     }
 
     fn seen(run: Run) -> Observed {
-        Observed { run, start_at: None, act_at: None, patience: PATIENCE, held: false }
+        Observed { run, start_at: None, act_at: None, patience: PATIENCE, held: false, excess: false }
     }
 
     #[test]
@@ -146,6 +149,13 @@ mod tests {
             (Goal::Stop, Observed { held: true, ..seen(Run::Live(None)) }, Action::Wait(None)),
             (Goal::Stop, Observed { held: true, ..seen(Run::Live(Some(at(-10)))) }, Action::Kill),
             (Goal::Stop, Observed { held: true, ..seen(Run::Over) }, Action::Remove),
+            (Goal::Run, Observed { excess: true, ..seen(Run::Live(None)) }, Action::Signal),
+            (
+                Goal::Run,
+                Observed { excess: true, ..seen(Run::Live(Some(at(-1)))) },
+                Action::Wait(Some(at(9))),
+            ),
+            (Goal::Leave, Observed { excess: true, ..seen(Run::Live(None)) }, Action::Wait(None)),
             (Goal::Leave, seen(Run::Absent), Action::Wait(None)),
             (Goal::Leave, seen(Run::Over), Action::Wait(None)),
             (Goal::Leave, seen(Run::Live(None)), Action::Wait(None)),
@@ -178,14 +188,18 @@ mod tests {
             start_at in times(),
             act_at in times(),
             held: bool,
+            excess: bool,
         ) {
-            let observed = Observed { run, start_at, act_at, patience: PATIENCE, held };
+            let observed = Observed { run, start_at, act_at, patience: PATIENCE, held, excess };
             match decide(goal, &observed, at(0)) {
                 Action::Start => {
                     prop_assert!(goal == Goal::Run && matches!(run, Run::Absent | Run::Over) && !held);
                     prop_assert!(start_at.is_none_or(|time| time <= at(0)));
                 }
-                Action::Signal => prop_assert!(goal == Goal::Stop && run == Run::Live(None) && !held),
+                Action::Signal => {
+                    let stop = goal == Goal::Stop && !held;
+                    prop_assert!((stop || goal == Goal::Run && excess) && run == Run::Live(None));
+                }
                 Action::Kill => {
                     let Run::Live(Some(asked)) = run else { panic!("killed without being asked") };
                     prop_assert!(at(0) >= asked + PATIENCE);
@@ -198,7 +212,7 @@ mod tests {
 
         #[test]
         fn a_stop_comes_to_its_end(run in runs(), start_at in times(), act_at in times()) {
-            let mut observed = Observed { run, start_at, act_at, patience: PATIENCE, held: false };
+            let mut observed = Observed { run, start_at, act_at, patience: PATIENCE, held: false, excess: false };
             let mut now = at(0);
             for _ in 0..10 {
                 match decide(Goal::Stop, &observed, now) {

@@ -62,6 +62,7 @@ pub(crate) fn launch(
         cpu: template.cpu,
         memory: template.memory,
         pids: template.pids,
+        disk: template.disk,
         address: spec.address,
         gateway: network.0,
         network_bits: network.1,

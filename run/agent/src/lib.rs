@@ -17,6 +17,7 @@ mod journal;
 mod launch;
 mod log_search;
 mod logs;
+mod meter;
 mod network;
 mod probe;
 mod report;

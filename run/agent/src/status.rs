@@ -1,7 +1,7 @@
 //! What the worker says of its instance: a pure function of its state.
 
-use crate::{backoff::Memory, health::Health};
-use freehold_model::{Digest, InstanceStatus, Name, Phase};
+use crate::{backoff::Memory, health::Health, meter::Usage};
+use freehold_model::{Digest, DiskUse, InstanceStatus, Name, Phase};
 use jiff::Timestamp;
 
 /// Where the worker is.
@@ -32,6 +32,10 @@ pub(crate) struct Facts<'a> {
     pub(crate) health: Health,
     /// Why it cannot be started.
     pub(crate) trouble: Option<&'a str>,
+    /// What the run takes.
+    pub(crate) usage: Usage,
+    /// It was asked to stop because it had written so much.
+    pub(crate) excess: Option<DiskUse>,
     /// What must be healthy before it starts.
     pub(crate) lacks: &'a [Name],
     /// The digest of what was started.
@@ -55,6 +59,8 @@ pub(crate) fn status(facts: &Facts<'_>) -> InstanceStatus {
         restarts: facts.memory.restarts,
         last_exit: facts.memory.last_exit.clone(),
         message: message(facts, phase),
+        disk: facts.usage.disk,
+        oom_kills: facts.usage.oom_kills,
         log_tail: if healthy { vec![] } else { facts.tail.to_vec() },
     }
 }
@@ -78,6 +84,9 @@ fn message(facts: &Facts<'_>, phase: Phase) -> Option<String> {
         (Stage::Halted, _) => Some("stopped by its node for a while, and started again by it".into()),
         (_, Phase::Failed) => facts.trouble.map(str::to_owned),
         (_, Phase::Backoff) => facts.memory.last_exit.as_ref().map(|exit| format!("it {exit}")),
+        (_, Phase::Stopping) => {
+            facts.excess.map(|disk| format!("it is stopped, and started again empty: it {disk}"))
+        }
         (_, Phase::Running) => facts.health.message.clone(),
         (_, Phase::Pending) if !facts.lacks.is_empty() => {
             let names: Vec<String> = facts.lacks.iter().map(ToString::to_string).collect();
@@ -94,7 +103,7 @@ mod tests {
 
     #[test]
     fn phases_follow_from_stage_and_history() {
-        let exit = Exit { code: Some(3), signal: None, oom: false, at: Timestamp::UNIX_EPOCH };
+        let exit = Exit { code: Some(3), signal: None, oom: false, disk: None, at: Timestamp::UNIX_EPOCH };
         let mut crashed = Memory::default();
         crashed.ended(exit, Timestamp::UNIX_EPOCH);
         let fresh = Memory::default();
@@ -116,6 +125,8 @@ mod tests {
                 memory,
                 health,
                 trouble,
+                usage: Usage::default(),
+                excess: None,
                 lacks: &[],
                 image: None,
                 tail: &["x".into()],

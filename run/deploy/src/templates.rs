@@ -55,6 +55,7 @@ fn template(
         cpu: process.cpu,
         memory: process.memory,
         pids: process.pids,
+        disk: process.disk,
         egress: process.egress.clone(),
         check: process.check.clone(),
         stop_timeout: process.stop_timeout,

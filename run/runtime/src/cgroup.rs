@@ -177,17 +177,20 @@ impl Cgroup {
 
     /// How often the kernel killed something in the group for want of memory.
     pub(crate) fn oom_kills(&self) -> u64 {
-        let count = |file: PathBuf| {
-            let text = fs::read_to_string(file).ok()?;
-            text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
-        };
-        self.existing()
-            .filter_map(|dir| {
-                count(dir.join("memory.oom_control")).or_else(|| count(dir.join("memory.events")))
-            })
-            .max()
-            .unwrap_or(0)
+        self.oom_counter().map_or(0, |file| oom_kills(&file))
     }
+
+    /// The file that counts that; `None` where there is no group, or it does not count memory.
+    pub(crate) fn oom_counter(&self) -> Option<PathBuf> {
+        let files = |dir: &PathBuf| [dir.join("memory.oom_control"), dir.join("memory.events")];
+        self.existing().flat_map(files).find(|file| file.exists())
+    }
+}
+
+/// What the counter in `file` says.
+pub(crate) fn oom_kills(file: &Path) -> u64 {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
 }
 
 /// Lets the children of a v2 root and of `/freehold` have limits. What cannot be had is done without.

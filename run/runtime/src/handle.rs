@@ -2,19 +2,27 @@
 
 use crate::{
     ExecSession, Handle, Launch, RunState, RuntimeError,
-    cgroup::Cgroup,
+    cgroup::{self, Cgroup},
     exec,
     launch::InstanceDir,
     liveness::{ShimProcess, end_forks},
     local,
     network::InstanceNetwork,
     program::Program,
+    runtime::Layer,
     wire::{End, Order, Report},
 };
 use async_trait::async_trait;
-use freehold_model::{Exit, InstanceId, exec::ExecRequest, manifest::Driver};
+use freehold_model::{Exit, InstanceId, Keeping, exec::ExecRequest, manifest::Driver};
 use jiff::Timestamp;
-use std::{fs, io, net::Ipv4Addr, os::unix::net::UnixStream as StdStream, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    net::Ipv4Addr,
+    os::unix::net::UnixStream as StdStream,
+    path::PathBuf,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{
@@ -36,6 +44,7 @@ pub(crate) struct ShimHandle {
     state: watch::Receiver<RunState>,
     orders: Option<Mutex<OwnedWriteHalf>>,
     network: Mutex<Option<Arc<InstanceNetwork>>>,
+    oom_counter: std::sync::Mutex<Option<PathBuf>>,
 }
 
 impl ShimHandle {
@@ -52,13 +61,14 @@ impl ShimHandle {
         let (sender, state) = watch::channel(RunState::Starting);
         tokio::spawn(follow(reports, process, sender, dir.clone(), launch.instance));
         let (orders, network) = (Some(Mutex::new(orders)), Mutex::default());
-        Ok(ShimHandle { launch, dir, shim, state, orders, network })
+        Ok(ShimHandle { launch, dir, shim, state, orders, network, oom_counter: Default::default() })
     }
 
     /// Of a run that is over.
     pub(crate) fn ended(launch: Launch, dir: InstanceDir, shim: Arc<Program>, end: End) -> ShimHandle {
         let (_, state) = watch::channel(state_of(end));
-        ShimHandle { launch, dir, shim, state, orders: None, network: Mutex::default() }
+        let (network, oom_counter) = Default::default();
+        ShimHandle { launch, dir, shim, state, orders: None, network, oom_counter }
     }
 
     /// Of the first process, once it is known whether there is one.
@@ -83,6 +93,23 @@ impl Handle for ShimHandle {
 
     fn state(&self) -> watch::Receiver<RunState> {
         self.state.clone()
+    }
+
+    fn layer(&self) -> Option<Layer> {
+        let keeping = if self.dir.enforced().exists() { Keeping::Enforced } else { Keeping::Watched };
+        // That of a run that an earlier version started.
+        let old = self.dir.0.join("upper");
+        let dir = if old.exists() { old } else { self.dir.layer().join("upper") };
+        Some(Layer { dir, limit: self.launch.disk, keeping })
+    }
+
+    fn oom_kills(&self) -> u64 {
+        // Looking for it in every hierarchy costs more than reading it.
+        let mut known = self.oom_counter.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none() {
+            *known = Cgroup::of(self.launch.instance).oom_counter();
+        }
+        known.as_deref().map_or(0, cgroup::oom_kills)
     }
 
     async fn network(&self) -> Result<Arc<InstanceNetwork>, RuntimeError> {
@@ -189,7 +216,7 @@ pub(crate) fn end_of_lost(dir: &InstanceDir, instance: InstanceId, started: bool
     let said = fs::read_to_string(dir.shim_log()).unwrap_or_default();
     // One that says nothing was killed: that is no fault of what it was to start.
     let end = if started || said.trim().is_empty() {
-        End::Exited(Exit { code: None, signal: None, oom: false, at: Timestamp::now() })
+        End::Exited(Exit { code: None, signal: None, oom: false, disk: None, at: Timestamp::now() })
     } else {
         End::Failed { message: format!("its shim ended before it started anything: {}", said.trim()) }
     };

@@ -41,6 +41,9 @@ pub struct Launch {
     /// At most so many processes and threads.
     #[serde(default = "Launch::default_pids")]
     pub pids: u32,
+    /// At most so much is written outside of volumes. Zero means no limit: so runs of earlier versions go on.
+    #[serde(default)]
+    pub disk: Bytes,
     /// Its own address, reachable from this node only.
     pub address: Ipv4Addr,
     /// The node's address on the instance's link.
@@ -141,6 +144,17 @@ impl InstanceDir {
     /// Where the shim, and only the shim, sees the root file system.
     pub(crate) fn root(&self) -> PathBuf {
         self.0.join("merged")
+    }
+
+    /// What instances write outside of volumes: overlayfs's `upper` and `work`, which must be on one file
+    /// system, in one subvolume and in one project.
+    pub(crate) fn layer(&self) -> PathBuf {
+        self.0.join("layer")
+    }
+
+    /// Says that the file system keeps the layer to its limit.
+    pub(crate) fn enforced(&self) -> PathBuf {
+        self.0.join("enforced")
     }
 
     pub(crate) fn read<T: serde::de::DeserializeOwned>(path: &Path) -> io::Result<T> {

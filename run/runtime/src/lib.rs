@@ -32,5 +32,5 @@ pub use error::RuntimeError;
 pub use exec::{ExecInput, ExecOutput, ExecSession};
 pub use launch::{Launch, LogLimits};
 pub use local::{LocalRuntime, RuntimeConfig};
-pub use runtime::{Handle, RunState, Runtime};
+pub use runtime::{Handle, Layer, RunState, Runtime};
 pub use secrets::{Place, Secrets};

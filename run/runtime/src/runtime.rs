@@ -5,9 +5,9 @@ use crate::{
     network::{InstanceNetwork, Neighbourhood},
 };
 use async_trait::async_trait;
-use freehold_model::{Exit, InstanceId, exec::ExecRequest};
+use freehold_model::{Bytes, Exit, InstanceId, Keeping, exec::ExecRequest};
 use jiff::Timestamp;
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 use tokio::sync::watch;
 
 /// Runs instances of one node.
@@ -60,6 +60,12 @@ pub trait Handle: Send + Sync {
     /// How far it is, now and from now on. Ends in `Exited` or `StartFailed`, never leaves those.
     fn state(&self) -> watch::Receiver<RunState>;
 
+    /// What it writes outside of its volumes, as the node finds it; `None` where that is nowhere on a disk.
+    fn layer(&self) -> Option<Layer>;
+
+    /// How often the kernel killed one of its processes for want of memory, in this run.
+    fn oom_kills(&self) -> u64;
+
     /// The way into its network. Waits while it starts.
     ///
     /// # Errors
@@ -79,6 +85,17 @@ pub trait Handle: Send + Sync {
     /// # Errors
     /// [`RuntimeError::NotRunning`] when it does not run.
     async fn exec(&self, request: &ExecRequest) -> Result<ExecSession, RuntimeError>;
+}
+
+/// The writable layer of a run: what it changed of its image's files, and what it added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Where it is.
+    pub dir: PathBuf,
+    /// It may hold so much; zero means no limit.
+    pub limit: Bytes,
+    /// Whether the file system gives it no more.
+    pub keeping: Keeping,
 }
 
 /// How far a run is.

@@ -3,11 +3,11 @@
 //! Its address holds the claim `("address", <address>)`, so no two instances share one. The control
 //! plane writes the spec; only the instance's node writes the status.
 
-use super::kind;
+use super::{Keeping, kind};
 use crate::{
     Bytes, Digest, Millicores, Millis, Name, PinnedSecret, Resource,
     id::{NodeId, ReleaseId, VolumeId},
-    manifest::{Check, Driver, Egress, default_pids, is_default_pids},
+    manifest::{Check, Driver, Egress, default_disk, default_pids, is_default_disk, is_default_pids},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,9 @@ pub struct Template {
     /// At most so many processes and threads.
     #[serde(default = "default_pids", skip_serializing_if = "is_default_pids")]
     pub pids: u32,
+    /// At most so much is written outside of volumes.
+    #[serde(default = "default_disk", skip_serializing_if = "is_default_disk")]
+    pub disk: Bytes,
     /// Where it may connect to, outside its env.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
@@ -145,8 +148,18 @@ pub struct InstanceStatus {
     pub last_exit: Option<Exit>,
     /// Why it is not running or not healthy, for people.
     pub message: Option<String>,
+    /// What the present run has written outside of its volumes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskUse>,
+    /// How many of its processes the kernel killed for want of memory in the present run, which went on.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub oom_kills: u64,
     /// The last lines it printed; kept up only while it is not healthy.
     pub log_tail: Vec<String>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The phases of an instance.
@@ -170,6 +183,24 @@ pub enum Phase {
     Stopped,
 }
 
+/// What an instance has written outside of its volumes: its writable layer, which goes with the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DiskUse {
+    /// So much, as the disk counts it, when it was looked at last.
+    pub written: Bytes,
+    /// It may write so much.
+    pub limit: Bytes,
+    /// Whether the file system gives it no more, or it is stopped when it was seen to have more.
+    pub keeping: Keeping,
+}
+
+impl std::fmt::Display for DiskUse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (written, limit) = (self.written.rounded(), self.limit);
+        write!(f, "wrote {written} outside of its volumes; its limit is {limit} (`disk`)")
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Exit {
@@ -180,6 +211,9 @@ pub struct Exit {
     /// Whether the kernel killed it for want of memory.
     #[serde(default)]
     pub oom: bool,
+    /// It was stopped because it wrote more than its limit outside of volumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskUse>,
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
@@ -187,6 +221,9 @@ pub struct Exit {
 
 impl std::fmt::Display for Exit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(disk) = &self.disk {
+            return write!(f, "was stopped: it {disk}");
+        }
         match (self.oom, self.code, self.signal) {
             (true, ..) => f.write_str("was killed: it used more memory than its limit"),
             (_, Some(code), _) => write!(f, "exited with code {code}"),

@@ -20,7 +20,9 @@ mod volume;
 pub use app::{App, AppSpec, AppStatus};
 pub use endpoint::{Endpoint, EndpointSpec, EndpointStatus};
 pub use env::{Env, EnvSpec, EnvStatus};
-pub use instance::{Desired, Exit, ImageRef, Instance, InstanceSpec, InstanceStatus, Mount, Phase, Template};
+pub use instance::{
+    Desired, DiskUse, Exit, ImageRef, Instance, InstanceSpec, InstanceStatus, Mount, Phase, Template,
+};
 pub use node::{Capacity, Node, NodeSpec, NodeStatus};
 pub use receipt::{
     ObservedInstance, Operation, Queued, Receipt, ReceiptSpec, ReceiptStatus, Step, Verdict, Waiting, Wish,

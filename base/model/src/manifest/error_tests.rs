@@ -306,7 +306,7 @@ freehold.toml:5:2: unknown key `memroy`
   |
 5 |  memroy = \"64MiB\"
   |  ^^^^^^
-  = help: did you mean `memory`? the keys here are `image`, `command`, `args`, `count`, `cpu`, `memory`, `pids`, `env`, \
+  = help: did you mean `memory`? the keys here are `image`, `command`, `args`, `count`, `cpu`, `memory`, `pids`, `disk`, `env`, \
 `stop_timeout`, `driver`, `check`, `secrets`, `affinity`, `egress`, `after`
 
 freehold.toml:6:9: `5000` is out of range: it may be 0 to 1000

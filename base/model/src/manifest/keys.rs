@@ -47,6 +47,13 @@ pub(super) const PROCESS: &[Key] = &[
         .or(Words("256MiB")),
     key("pids", Integer(16, 32768), "100", "At most so many processes and threads, for each instance.")
         .or(Number(512)),
+    key(
+        "disk",
+        Bytes(Size(1 << 20), Size(1 << 50)),
+        "\"2GiB\"",
+        "At most so much written outside of volumes, for each instance; it goes when the instance ends. An instance with more is stopped and started again, empty; where the node's file system can, it is given no more ([volumes](volumes.md#outside-of-volumes)).",
+    )
+    .or(Words("10GiB")),
     key("env", Map(1000, &Variable, &Text), "{ LOG = \"info\" }", "Environment variables."),
     key(
         "stop_timeout",

@@ -99,6 +99,9 @@ pub struct Process {
     /// At most so many processes and threads, per instance.
     #[serde(default = "default_pids", skip_serializing_if = "is_default_pids")]
     pub pids: u32,
+    /// At most so much is written outside of volumes, per instance.
+    #[serde(default = "default_disk", skip_serializing_if = "is_default_disk")]
+    pub disk: Bytes,
     /// Environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
@@ -128,6 +131,17 @@ pub(crate) fn default_pids() -> u32 {
 
 pub(crate) fn is_default_pids(pids: &u32) -> bool {
     *pids == DEFAULT_PIDS
+}
+
+/// So much outside of volumes is enough for most.
+pub const DEFAULT_DISK: Bytes = Bytes(10 << 30);
+
+pub(crate) fn default_disk() -> Bytes {
+    DEFAULT_DISK
+}
+
+pub(crate) fn is_default_disk(disk: &Bytes) -> bool {
+    *disk == DEFAULT_DISK
 }
 
 /// A secret that a process is given: as a variable or as a file.

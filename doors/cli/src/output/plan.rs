@@ -50,7 +50,8 @@ fn cost(plan: &Plan, paint: Paint) -> String {
     };
     let cpu = change(cost.cpu_before.to_string(), cost.cpu.to_string());
     let memory = change(cost.memory_before.to_string(), cost.memory.to_string());
-    format!("{}  cpu {cpu}, memory {memory}", paint.bold("at most"))
+    let disk = change(cost.disk_before.to_string(), cost.disk.to_string());
+    format!("{}  cpu {cpu}, memory {memory}, disk {disk}", paint.bold("at most"))
 }
 
 /// What it would wait for, and whose place it would take.
@@ -143,6 +144,8 @@ mod tests {
                 memory: Bytes(128 << 20),
                 cpu_before: Millicores(500),
                 memory_before: Bytes(64 << 20),
+                disk: Bytes(20 << 30),
+                disk_before: Bytes(20 << 30),
             },
             blockers: vec![],
             restart: false,
@@ -167,7 +170,7 @@ shop/prod  v3 → v4  plan {}
 placement
   web × 2 on desk  it has the most memory free
 
-at most  cpu 500m, memory 64MiB → 128MiB
+at most  cpu 500m, memory 64MiB → 128MiB, disk 20GiB
 Instances: 2 to start, 1 to keep, 2 to stop.",
             Digest::of(b"plan").short(),
             Digest::of(b"a").short(),

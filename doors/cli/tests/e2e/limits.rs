@@ -40,6 +40,46 @@ fn a_memory_hog_is_killed_and_called_by_its_name() {
 }
 
 #[test]
+fn a_child_that_is_killed_for_want_of_memory_is_told_and_its_instance_goes_on() {
+    let Some(world) = World::start() else { return };
+    world.push_busybox("greedy:1");
+    let hungry =
+        "/bin/busybox dd if=/dev/zero of=/dev/null bs=200M count=1; exec /bin/busybox tail -f /dev/null";
+    deploy(&world, hungry, "memory = \"16MiB\"").ok();
+    let id = world.instances("greedy")[0]["id"].as_str().unwrap().to_owned();
+    wait_for("the kill", || world.freehold(&["describe", &id]).ok(), |it| it.out.contains("oom_kills: 1"));
+    let all = world.instances("greedy");
+    assert_eq!((&all[0]["healthy"], &all[0]["restarts"]), (&true.into(), &0.into()), "{all:#?}");
+    world.freehold(&["events"]).ok().says("instance.oom_killed");
+    world.freehold(&["logs", "-a", "greedy"]).ok().says("used more memory than its limit of 16MiB");
+}
+
+#[test]
+fn one_that_writes_more_than_its_disk_is_started_again_empty_and_says_why() {
+    let Some(world) = World::start() else { return };
+    world.push_busybox("greedy:1");
+    let fill = "until [ -e /now ]; do sleep 0.1; done; dd if=/dev/zero of=/junk bs=1M count=30; exec tail -f /dev/null";
+    deploy(&world, fill, "disk = \"10MiB\"").ok().says("disk 0B → 10MiB");
+    world.freehold(&["exec", "-a", "greedy", "-p", "web", "--", "sh", "-c", "echo > /now"]).ok();
+    let again = |all: &Vec<serde_json::Value>| {
+        all.first().is_some_and(|it| it["restarts"] == 1 && it["healthy"] == true)
+    };
+    let all = wait_for("it runs again", || world.instances("greedy"), again);
+    let why = "outside of its volumes; its limit is 10MiB (`disk`)";
+    let id = all[0]["id"].as_str().unwrap();
+    world.freehold(&["describe", id]).ok().says("instance.over_disk");
+    world.freehold(&["logs", "-a", "greedy"]).ok().says(why);
+    let empty = world.freehold(&["exec", "-a", "greedy", "-p", "web", "--", "ls", "/"]).ok();
+    assert!(!empty.out.contains("junk"), "{empty:?}");
+
+    // One that does so as it starts is a failed deploy, with the reason.
+    let at_once = "dd if=/dev/zero of=/junk bs=1M count=30; sleep 30";
+    let broken =
+        format!("{}\n[process.web.check]\ncommand = [\"/nothing\"]\ngrace = \"1m\"", "disk = \"10MiB\"");
+    deploy(&world, at_once, &broken).exits(8).says(why);
+}
+
+#[test]
 fn a_fork_bomb_is_contained_and_the_node_answers() {
     let Some(world) = World::start() else { return };
     world.push_busybox("greedy:1");

@@ -38,6 +38,7 @@ fn instance(n: u128, process: &str) -> Instance {
         check: None,
         stop_timeout: Millis(1000),
         pids: 512,
+        disk: freehold_model::manifest::DEFAULT_DISK,
         egress: vec![],
         mounts: vec![],
         secrets: vec![],

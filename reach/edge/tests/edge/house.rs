@@ -142,6 +142,7 @@ impl House {
             check: None,
             stop_timeout: Millis(1000),
             pids: 512,
+            disk: freehold_model::manifest::DEFAULT_DISK,
             egress: vec![],
             mounts: vec![],
             secrets: vec![],

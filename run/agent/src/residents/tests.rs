@@ -17,6 +17,7 @@ pub(crate) fn spec(process: &str, n: u8, egress: &[&str]) -> InstanceSpec {
         cpu: Millicores(100),
         memory: Bytes(1 << 20),
         pids: 512,
+        disk: freehold_model::manifest::DEFAULT_DISK,
         egress: egress.iter().map(|text| text.parse().unwrap()).collect(),
         check: None,
         stop_timeout: Millis(1),

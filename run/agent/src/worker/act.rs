@@ -4,7 +4,7 @@ use super::{
     Order, Worker,
     run::{Current, Live},
 };
-use crate::{launch::launch, logs, probe::Prober, secrets};
+use crate::{launch::launch, logs, meter::Meter, probe::Prober, secrets};
 use freehold_model::{Exit, InstanceSpec};
 use freehold_runtime::{Handle, Launch, Secrets};
 use freehold_secrets::Delivered;
@@ -82,6 +82,7 @@ impl Worker {
         {
             return self.unstartable(trouble);
         }
+        self.noted_kills = Some(0);
         match self.shared.runtime.start_with(launch, secrets).await {
             Ok(handle) => self.follow(launch, handle),
             Err(error) => {
@@ -112,7 +113,9 @@ impl Worker {
             let age = Duration::try_from(now.duration_since(since)).unwrap_or_default();
             let (check, handle) = (spec.template.check.clone(), Arc::clone(&live.handle));
             live.prober = Some(Prober::start(check, handle, age, was_healthy));
+            live.meter = Some(Meter::start(Arc::clone(&live.handle)));
         }
+        self.note_kills();
         let health = self.run.health();
         self.memory.health(health.healthy, now);
         match (health.healthy, health.message) {
@@ -122,9 +125,28 @@ impl Worker {
         }
     }
 
+    /// The kernel may kill a process of an instance, and the instance goes on: its log says so.
+    fn note_kills(&mut self) {
+        let (Current::Live(live), Some(spec)) = (&self.run, &self.spec) else { return };
+        let Some(meter) = &live.meter else { return };
+        let kills = meter.usage.borrow().oom_kills;
+        // What an earlier agent saw, it has noted.
+        if kills > self.noted_kills.replace(kills).unwrap_or(kills) {
+            let memory = spec.template.memory;
+            let text = format!(
+                "the kernel killed a process of it: together they used more memory than its limit of {memory}"
+            );
+            logs::note(&self.shared.log_dir(self.id), &text);
+        }
+    }
+
     /// A run ended: by itself, or because it was asked to.
     pub(super) fn ended(&mut self, exit: Exit) {
-        let asked = matches!(&self.run, Current::Live(live) if live.asked.is_some());
+        let excess = if let Current::Live(live) = &self.run { live.excess } else { None };
+        // One that was asked to stop because it took too much has failed, unless it should stop anyway.
+        let failed = excess.is_some() && matches!(self.order, Order::Run(_));
+        let exit = if failed { Exit { disk: excess, ..exit } } else { exit };
+        let asked = !failed && matches!(&self.run, Current::Live(live) if live.asked.is_some());
         tracing::info!(instance = %self.id, %exit, asked, "a run ended");
         self.over();
         if asked {
@@ -145,6 +167,7 @@ impl Worker {
     fn over(&mut self) {
         self.run = Current::Over;
         self.act_at = None;
+        self.noted_kills = None;
         self.shared.live().remove(&self.id);
         self.shared.volumes.detach(self.id);
         self.read_tail();
@@ -159,7 +182,12 @@ impl Worker {
     /// Sends the stop signal; from then on it has its time to end.
     pub(super) async fn signal(&mut self) {
         let now = self.now();
+        let excess = self.run.usage().excess().filter(|_| matches!(self.order, Order::Run(_)));
         let Current::Live(live) = &mut self.run else { return };
+        if let Some(disk) = excess {
+            tracing::warn!(instance = %self.id, %disk, "an instance is stopped, to start empty");
+            live.excess = Some(disk);
+        }
         match live.handle.signal(live.stop_signal).await {
             Ok(()) => live.asked = Some(now),
             Err(error) => {

@@ -57,6 +57,8 @@ pub(crate) struct Worker {
     gone: bool,
     act_at: Option<Timestamp>,
     trouble: Option<String>,
+    /// So many kills for want of memory in this run are in its log already; `None`: not known.
+    noted_kills: Option<u64>,
     image: Option<Digest>,
     tail: Vec<String>,
     neighbours: watch::Receiver<u64>,
@@ -89,6 +91,7 @@ impl Worker {
             gone: false,
             act_at: None,
             trouble: None,
+            noted_kills: None,
             image: None,
             tail: vec![],
             neighbours,
@@ -172,6 +175,7 @@ impl Worker {
             act_at: self.act_at,
             patience: patience.duration(),
             held,
+            excess: self.run.usage().excess().is_some(),
         }
     }
 
@@ -186,6 +190,8 @@ impl Worker {
             memory: &self.memory,
             health,
             trouble: self.trouble.as_deref(),
+            usage: self.run.usage(),
+            excess: if let Current::Live(live) = &self.run { live.excess } else { None },
             lacks: &self.lacks,
             image: self.image.as_ref(),
             tail: &self.tail,

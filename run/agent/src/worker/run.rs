@@ -1,6 +1,12 @@
 //! What a worker holds of its instance's run.
 
-use crate::{backoff::Memory, decide::Run, probe::Prober};
+use crate::{
+    backoff::Memory,
+    decide::Run,
+    meter::{Meter, Usage},
+    probe::Prober,
+};
+use freehold_model::DiskUse;
 use freehold_runtime::{Handle, Launch, RunState};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -27,6 +33,10 @@ pub(super) struct Live {
     pub(super) since: Option<Timestamp>,
     /// Its checks, once it runs.
     pub(super) prober: Option<Prober>,
+    /// What it takes, once it runs.
+    pub(super) meter: Option<Meter>,
+    /// It was asked to stop because it had written so much.
+    pub(super) excess: Option<DiskUse>,
 }
 
 impl Live {
@@ -38,6 +48,8 @@ impl Live {
             asked: None,
             since: None,
             prober: None,
+            meter: None,
+            excess: None,
         })
     }
 }
@@ -48,6 +60,9 @@ impl Current {
         let Current::Live(live) = self else { return None };
         if let Some(prober) = &mut live.prober {
             prober.health.mark_unchanged();
+        }
+        if let Some(meter) = &mut live.meter {
+            meter.usage.mark_unchanged();
         }
         Some(live.state.borrow_and_update().clone())
     }
@@ -68,19 +83,32 @@ impl Current {
         }
     }
 
-    /// Waits until the state of the run or what its checks say changes.
+    /// What the run takes.
+    pub(super) fn usage(&self) -> Usage {
+        let meter = if let Current::Live(live) = self { live.meter.as_ref() } else { None };
+        meter.map(|meter| *meter.usage.borrow()).unwrap_or_default()
+    }
+
+    /// Waits until the state of the run, what its checks say, or what it takes changes.
     pub(super) async fn changed(&mut self) {
         let Current::Live(live) = self else { return std::future::pending().await };
-        let Live { state, prober, .. } = &mut **live;
+        let Live { state, prober, meter, .. } = &mut **live;
         let checked = async {
             match prober {
                 Some(prober) => forever(&mut prober.health).await,
                 None => std::future::pending().await,
             }
         };
+        let measured = async {
+            match meter {
+                Some(meter) => forever(&mut meter.usage).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = forever(state) => {}
             () = checked => {}
+            () = measured => {}
         }
     }
 }

@@ -5,14 +5,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold_agent::{Agent, AgentConfig, Control, ControlError, Images};
 use freehold_image::{ImageError, PreparedImage, RunConfig};
 use freehold_model::{
-    Bytes, Desired, Digest, Exit, ImageRef, Instance, InstanceId, InstanceSpec, InstanceStatus, Millicores,
-    Millis, NodeId, PinnedSecret, ReleaseId, Template, Volume, VolumeId, VolumeStatus,
+    Bytes, Desired, Digest, Exit, ImageRef, Instance, InstanceId, InstanceSpec, InstanceStatus, Keeping,
+    Millicores, Millis, NodeId, PinnedSecret, ReleaseId, Template, Volume, VolumeId, VolumeStatus,
     exec::ExecRequest,
     manifest::{Check, Driver, Probe},
 };
 use freehold_reconcile::Clock;
 use freehold_runtime::{
-    ExecSession, Handle, Launch, RunState, Runtime, RuntimeError, Secrets,
+    ExecSession, Handle, Launch, Layer, RunState, Runtime, RuntimeError, Secrets,
     network::{InstanceNetwork, Neighbourhood},
 };
 use freehold_secrets::{Context, Delivered, Plaintext, Recipient, seal};
@@ -61,6 +61,7 @@ struct State {
     removed: BTreeSet<InstanceId>,
     doubled: bool,
     stumbles: bool,
+    oom_kills: u64,
     rules: Option<Neighbourhood>,
 }
 
@@ -98,6 +99,7 @@ impl World {
             check: None,
             stop_timeout: Millis(10_000),
             pids: 512,
+            disk: freehold_model::manifest::DEFAULT_DISK,
             egress: vec![],
             mounts: vec![],
             secrets: vec![],
@@ -256,6 +258,21 @@ impl World {
         self.lock().stumbles = true;
     }
 
+    /// Where the log of an instance is.
+    pub(crate) fn logs(&self, id: InstanceId) -> std::path::PathBuf {
+        self.data.path().join("logs").join(id.to_string())
+    }
+
+    /// What an instance writes outside of its volumes.
+    pub(crate) fn layer(&self, id: InstanceId) -> std::path::PathBuf {
+        self.data.path().join("layers").join(id.to_string())
+    }
+
+    /// The kernel killed so many processes of every instance.
+    pub(crate) fn oom_kills(&self, kills: u64) {
+        self.lock().oom_kills = kills;
+    }
+
     /// Ends the run of an instance by itself.
     pub(crate) fn end(&self, id: InstanceId, code: i32) {
         let run = Arc::clone(&self.lock().runs[&id].1);
@@ -274,7 +291,7 @@ impl World {
     }
 
     fn exit(&self, code: Option<i32>, signal: Option<i32>) -> Exit {
-        Exit { code, signal, oom: false, at: self.now() }
+        Exit { code, signal, oom: false, disk: None, at: self.now() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -381,6 +398,8 @@ impl Runtime for World {
             behaviour,
             state: watch::channel(RunState::Starting).0,
         });
+        // Each run starts empty.
+        let _ = std::fs::remove_dir_all(self.layer(id));
         state.launches.push((launch.clone(), Instant::now()));
         state.given.push(secrets.variables().map(|(name, value)| format!("{name}={value}")).collect());
         state.runs.insert(id, (launch.clone(), Arc::clone(&run)));
@@ -463,6 +482,17 @@ impl Handle for FakeRun {
 
     fn address(&self) -> Ipv4Addr {
         Ipv4Addr::LOCALHOST
+    }
+
+    fn layer(&self) -> Option<Layer> {
+        let limit = self.world.lock().runs[&self.id].0.disk;
+        let dir = self.world.data.path().join("layers").join(self.id.to_string());
+        std::fs::create_dir_all(&dir).unwrap();
+        Some(Layer { dir, limit, keeping: Keeping::Watched })
+    }
+
+    fn oom_kills(&self) -> u64 {
+        self.world.lock().oom_kills
     }
 
     fn state(&self) -> watch::Receiver<RunState> {

@@ -99,6 +99,9 @@ fn process_fields(template: &Template, count: u32, after: &[Name]) -> Fields {
     if template.pids != manifest::DEFAULT_PIDS {
         set("pids", template.pids.to_string());
     }
+    if template.disk != manifest::DEFAULT_DISK {
+        set("disk", template.disk.to_string());
+    }
     if !template.egress.is_empty() {
         set("egress", joined(&template.egress));
     }

@@ -37,16 +37,21 @@ fn seal(plan: Plan) -> Plan {
 }
 
 /// What all instances of a release may use together.
-fn usage(release: Option<&ReleaseSpec>) -> (Millicores, Bytes) {
+fn usage(release: Option<&ReleaseSpec>) -> (Millicores, Bytes, Bytes) {
     let processes = release.into_iter().flat_map(|release| release.manifest.process.values());
-    processes.fold((Millicores(0), Bytes(0)), |(cpu, memory), process| {
+    processes.fold((Millicores(0), Bytes(0), Bytes(0)), |(cpu, memory, disk), process| {
+        let all = |one: Bytes| one.0.saturating_mul(process.count.into());
         let all_cpu = process.cpu.0.saturating_mul(process.count);
-        let all_memory = process.memory.0.saturating_mul(process.count.into());
-        (Millicores(cpu.0.saturating_add(all_cpu)), Bytes(memory.0.saturating_add(all_memory)))
+        (
+            Millicores(cpu.0.saturating_add(all_cpu)),
+            Bytes(memory.0.saturating_add(all(process.memory))),
+            Bytes(disk.0.saturating_add(all(process.disk))),
+        )
     })
 }
 
 fn cost(before: Option<&ReleaseSpec>, after: Option<&ReleaseSpec>) -> Cost {
-    let ((cpu_before, memory_before), (cpu, memory)) = (usage(before), usage(after));
-    Cost { cpu, memory, cpu_before, memory_before }
+    let (cpu_before, memory_before, disk_before) = usage(before);
+    let (cpu, memory, disk) = usage(after);
+    Cost { cpu, memory, cpu_before, memory_before, disk, disk_before }
 }

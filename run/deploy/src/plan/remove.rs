@@ -37,6 +37,7 @@ pub fn plan_remove(view: &dyn View, project: &Name, app: &Name) -> Result<Plan, 
         let one = cost(Some(&release.spec), None);
         total.cpu_before.0 += one.cpu_before.0;
         total.memory_before.0 += one.memory_before.0;
+        total.disk_before.0 += one.disk_before.0;
         only = Some(release);
     }
     changes.extend(volumes::kept(view, found_project.id.into(), app)?);

@@ -83,6 +83,9 @@ fn exited(instance: &Instance, exits: u32) -> String {
             let limit = instance.spec.template.memory;
             format!("{title} was killed {times} {before}: it used more memory than its limit of {limit}")
         }
+        Some(Exit { disk: Some(disk), .. }) => {
+            format!("{title} was stopped {times} {before}: it {disk}")
+        }
         Some(exit) => format!("{title} {exit} {times} {before}"),
         None => format!("{title} ended {times} {before}"),
     }

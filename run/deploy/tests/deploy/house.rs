@@ -51,6 +51,7 @@ pub(crate) fn manifest(count: u32) -> Manifest {
         cpu: Millicores(250),
         memory: Bytes(64 << 20),
         pids: 512,
+        disk: freehold_model::manifest::DEFAULT_DISK,
         env: BTreeMap::new(),
         secrets: vec![],
         stop_timeout: Millis(10_000),
@@ -282,7 +283,7 @@ pub(crate) fn healthy() -> InstanceStatus {
 }
 
 pub(crate) fn exited(code: i32, house: &House) -> Option<Exit> {
-    Some(Exit { code: Some(code), signal: None, oom: false, at: house.clock.after(0) })
+    Some(Exit { code: Some(code), signal: None, oom: false, disk: None, at: house.clock.after(0) })
 }
 
 /// The steps of a receipt, by name.

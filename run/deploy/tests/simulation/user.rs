@@ -241,6 +241,7 @@ fn a_process(context: &mut Context) -> Process {
         memory: Bytes(*context.random.pick(&[64, 64, 64, 512]) << 20),
         env: BTreeMap::from([("VERSION".into(), version)]),
         pids: 512,
+        disk: freehold_model::manifest::DEFAULT_DISK,
         stop_timeout: Millis(10_000),
         check: Some(check),
         egress: vec![],

@@ -42,7 +42,7 @@ fn private_mounts() -> io::Result<()> {
 /// short name, relative to the working directory, which is the instance's. Those names have no `:`
 /// or `,` either, which the options would need escaped.
 fn overlay(dir: &InstanceDir, layers: &[PathBuf]) -> io::Result<()> {
-    for name in ["l", "upper", "work", "merged"] {
+    for name in ["l", "layer/upper", "layer/work", "merged"] {
         fs::create_dir_all(dir.0.join(name))?;
     }
     for (n, layer) in layers.iter().enumerate() {
@@ -52,7 +52,7 @@ fn overlay(dir: &InstanceDir, layers: &[PathBuf]) -> io::Result<()> {
         symlink(layer, dir.0.join("l").join(n.to_string()))?;
     }
     let lower: Vec<String> = (0..layers.len()).rev().map(|n| format!("l/{n}")).collect();
-    let options = format!("lowerdir={},upperdir=upper,workdir=work", lower.join(":"));
+    let options = format!("lowerdir={},upperdir=layer/upper,workdir=layer/work", lower.join(":"));
     // Devices are in the instance's own /dev: one that an image brings along is only a file.
     let flags = MsFlags::MS_NODEV;
     // An instance's files die with it: `volatile` spares the sync at unmounting (Linux 5.10).

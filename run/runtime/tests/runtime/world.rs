@@ -117,6 +117,7 @@ impl World {
             cpu: Millicores(1000),
             memory: Bytes(64 << 20),
             pids: 512,
+            disk: Bytes(0),
             address: Ipv4Addr::new(10, 128 | b, c, d.clamp(2, 254)),
             gateway: Ipv4Addr::new(10, 127, 255, 1),
             network_bits: 8,
