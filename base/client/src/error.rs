@@ -64,7 +64,10 @@ impl ClientError {
 
     /// Whether the same request may succeed when the server is back.
     pub fn is_transient(&self) -> bool {
-        self.code() == Code::Unavailable
+        match self {
+            ClientError::Problem(problem) => problem.code == Code::Unavailable && problem.retry,
+            other => other.code() == Code::Unavailable,
+        }
     }
 
     /// The same failure as a problem, to be shown like those of the server.

@@ -211,7 +211,7 @@ pub struct Committed {
 }
 
 /// Why a commit did not happen. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum CommitError {
     /// Somebody else wrote first; read again and decide again.
     #[error("{id} changed: expected {expected}, found {found}")]
@@ -249,7 +249,10 @@ pub enum CommitError {
         /// Who holds it.
         owner: AnyId,
     },
-    /// The engine failed: disk full, corruption, connection lost.
+    /// The disk has no room for it.
+    #[error("the disk that the state is kept on is full")]
+    Full,
+    /// The engine failed: corruption, connection lost.
     #[error("the store failed: {0}")]
     Engine(String),
 }
@@ -257,6 +260,6 @@ pub enum CommitError {
 impl CommitError {
     /// Whether reading again and deciding again can help.
     pub fn is_conflict(&self) -> bool {
-        !matches!(self, CommitError::Engine(_))
+        !matches!(self, CommitError::Full | CommitError::Engine(_))
     }
 }

@@ -41,6 +41,7 @@ impl From<StoreError> for Failure {
 impl From<CommitError> for Failure {
     fn from(error: CommitError) -> Failure {
         match error {
+            CommitError::Full => Failure(freehold_deploy::disk_full()),
             CommitError::Engine(why) => Failure::internal(why),
             conflict => Failure(
                 Problem::new(Code::Conflict, "Somebody else changed this at the same time.")

@@ -8,9 +8,7 @@ use crate::{
     state::Api,
 };
 use axum::http::HeaderMap;
-use freehold_model::{
-    Actor, AnyId, Code, CommitError, Digest, Kind, Problem, ReceiptId, Txn, txn::Idempotency,
-};
+use freehold_model::{Actor, AnyId, Code, Digest, Kind, Problem, ReceiptId, Txn, txn::Idempotency};
 use freehold_reconcile::{SystemIds, ports::Ids as _};
 use serde::{Deserialize, Serialize};
 
@@ -63,8 +61,8 @@ impl Key {
         probe.idempotency = Some(Idempotency { key: self.key.clone(), answer: serde_json::Value::Null });
         match api.store.commit(probe).await {
             Ok(committed) => committed.replayed.map(|kept| self.read(kept)).transpose(),
-            Err(CommitError::Engine(why)) => Err(Failure::internal(why)),
-            Err(_) => Ok(None),
+            Err(conflict) if conflict.is_conflict() => Ok(None),
+            Err(failed) => Err(failed.into()),
         }
     }
 

@@ -70,6 +70,9 @@ pub(crate) fn load(home: &Path) -> Outcome<Option<Context>> {
 
 /// Writes the context: whole or not at all, and for its owner alone.
 pub(crate) fn save(home: &Path, context: &Context) -> Outcome {
+    if load(home).is_ok_and(|there| there.as_ref() == Some(context)) {
+        return Ok(());
+    }
     write(home, context).map_err(|error| Failure::local(format!("write {}", home.display()), error))
 }
 

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use freehold_agent::{Agent, AgentError, LogSource};
 use freehold_api::{LogSelection, LogTrail, NodePort};
 use freehold_model::{
-    Actor, Bytes, Capacity, Code, Condition, InstanceId, Millicores, NodeId, NodeSpec, NodeStatus, Problem,
-    Txn, api::Doctor, drill::EgressTry, exec::ExecRequest, logs::LogQuery,
+    Actor, Bytes, Capacity, Code, CommitError, Condition, InstanceId, Millicores, NodeId, NodeSpec,
+    NodeStatus, Problem, Txn, api::Doctor, drill::EgressTry, exec::ExecRequest, logs::LogQuery,
 };
 use freehold_reconcile::Store;
 use freehold_runtime::{ExecSession, RuntimeError, logs::Patterns};
@@ -36,7 +36,14 @@ pub(crate) async fn register(store: &dyn Store, node: NodeId, doctor: &Doctor, n
     };
     let mut txn = Txn::new(Actor::Node(node.to_string()), "start", "agent");
     txn.observe::<NodeSpec>(node, &status);
-    store.commit(txn).await.context("cannot register the node").map(drop)
+    match store.commit(txn).await {
+        // What ran before must run again all the same.
+        Err(error @ CommitError::Full) => {
+            tracing::error!(%error, "the node starts as it was known last: make room");
+            Ok(())
+        }
+        done => done.context("cannot register the node").map(drop),
+    }
 }
 
 fn capacity() -> Result<Capacity> {

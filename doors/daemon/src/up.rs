@@ -85,7 +85,7 @@ pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) 
     let sqlite = Arc::new(SqliteStore::open(options.data.join("state.db"), clock.clone())?);
     // Before the token is made: it is shown once, so not by a start that comes to nothing.
     let listener = listen(options.listen).await?;
-    let _pid_file = PidFile::write(&options.data)?;
+    let _pid_file = given_room(PidFile::write(&options.data))?;
     let token_file = TokenFile::open(&options.data.join("token"))?;
 
     let tokens = Tokens::admin(&token_file.token);
@@ -96,7 +96,7 @@ pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) 
         new_token: token_file.is_new.then(|| token_file.token.reveal().to_owned()),
     };
     on_ready(&ready)?;
-    let noted = running(&ready)?.note(&options.data)?;
+    let noted = given_room(running(&ready)?.note(&options.data))?;
     tell_service_manager(&[sd_notify::NotifyState::Ready]);
     tracing::debug!(url = ready.url, "ready");
     let ended = stop.wait().await;
@@ -113,6 +113,21 @@ pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) 
     }
     sqlite.close().await;
     Ok(ended)
+}
+
+/// A full disk must not keep what ran before from running: what only says who runs can be missing.
+fn given_room<T>(written: Result<T>) -> Result<Option<T>> {
+    let is_full = |error: &anyhow::Error| {
+        let cause = error.downcast_ref::<std::io::Error>();
+        cause.is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
+    };
+    match written {
+        Err(error) if is_full(&error) => {
+            tracing::error!(error = format!("{error:#}"), "it starts all the same: make room");
+            Ok(None)
+        }
+        written => written.map(Some),
+    }
 }
 
 fn running(ready: &Ready) -> Result<Running> {

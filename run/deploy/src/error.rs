@@ -73,9 +73,19 @@ pub fn check_fresh(plan: &Plan, seen: Option<&Digest>) -> Result<(), PlanError> 
     }
 }
 
+/// What a caller is told when there is no room for what it wants done.
+pub fn disk_full() -> Problem {
+    let problem = Problem::new(Code::Unavailable, "the server's disk is full, so nothing was changed").hint(
+        "make room there, then try again; `freehold image gc` removes what no release needs, `freehold doctor` \
+         says where the data is",
+    );
+    Problem { retry: false, ..problem }
+}
+
 /// The problem of an applied plan whose transaction was refused.
 pub fn commit_problem(error: &CommitError) -> Problem {
     match error {
+        CommitError::Full => disk_full(),
         CommitError::Engine(why) => {
             Problem::new(Code::Unavailable, "the store failed; nothing was changed").detail(why.clone())
         }

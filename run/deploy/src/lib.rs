@@ -24,7 +24,7 @@ mod volumes;
 pub use apply::{Asking, apply};
 pub use cancel::{CancelError, cancel};
 pub use difference::{Where, diff_releases, drift};
-pub use error::{PlanError, check_fresh, commit_problem};
+pub use error::{PlanError, check_fresh, commit_problem, disk_full};
 pub use plan::{Request, blocked_by, plan_deploy, plan_remove, plan_renewal, plan_rollback};
 pub use rollout::RolloutReconciler;
 pub use teardown::TeardownReconciler;

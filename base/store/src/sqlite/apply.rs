@@ -5,7 +5,7 @@
 //! transaction may write the spec and the status of a resource it read once.
 
 use super::{
-    claims, engine,
+    claims, engine, failed,
     job::Prepared,
     log::{Head, Stamp},
     work::Work,
@@ -44,7 +44,7 @@ impl From<Refusal> for CommitError {
     fn from(refusal: Refusal) -> CommitError {
         match refusal {
             Refusal::Conflict(error) => error,
-            Refusal::Sqlite(error) => CommitError::Engine(engine(error)),
+            Refusal::Sqlite(error) => failed(error),
         }
     }
 }

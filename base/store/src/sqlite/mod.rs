@@ -20,6 +20,16 @@ mod writer;
 
 pub use store::SqliteStore;
 
+use freehold_model::CommitError;
+
+/// What a failed statement means to whoever commits.
+fn failed(error: rusqlite::Error) -> CommitError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => CommitError::Full,
+        _ => CommitError::Engine(engine(error)),
+    }
+}
+
 /// The engine's complaint as the text that the port's errors carry.
 fn engine(error: impl std::fmt::Display) -> String {
     format!("SQLite: {error}")

@@ -5,7 +5,7 @@
 
 use super::{
     apply::{Refusal, apply},
-    engine,
+    failed,
     job::{Job, Prepared},
     lock::Lock,
     log::Head,
@@ -90,13 +90,13 @@ impl Writer {
             failure = self.statement("COMMIT").err();
         }
         if let Some(error) = &failure {
-            tracing::error!(error, jobs = answers.len(), "a group of commits failed; none of it happened");
+            tracing::error!(%error, jobs = answers.len(), "a group of commits failed; none of it happened");
             self.undo();
             self.end = before;
         }
         let end = self.end.seq;
         self.head.send_if_modified(|head| std::mem::replace(head, end) != end);
-        answers.into_iter().for_each(|answer| answer.send(failure.as_deref()));
+        answers.into_iter().for_each(|answer| answer.send(failure.as_ref()));
         closing
     }
 
@@ -104,19 +104,19 @@ impl Writer {
     /// itself when the disk is full or fails; that goes to `failure`, and nothing more is attempted.
     fn attempt<T>(
         &mut self,
-        failure: &mut Option<String>,
+        failure: &mut Option<CommitError>,
         work: impl FnOnce(&mut Writer) -> Result<T, Refusal>,
     ) -> Result<T, CommitError> {
         if let Some(failure) = failure {
-            return Err(CommitError::Engine(failure.clone()));
+            return Err(failure.clone());
         }
         let result = match self.statement("SAVEPOINT job") {
             Ok(()) => work(self).map_err(CommitError::from),
-            Err(error) => Err(CommitError::Engine(error)),
+            Err(error) => Err(error),
         };
         let undone = self.db.is_autocommit();
         let ended = match &result {
-            Err(error) if undone => Err(error.to_string()),
+            Err(error) if undone => Err(error.clone()),
             Err(_) => self.statement("ROLLBACK TO job").and_then(|()| self.statement("RELEASE job")),
             Ok(_) => self.statement("RELEASE job"),
         };
@@ -136,9 +136,9 @@ impl Writer {
         Ok(())
     }
 
-    fn statement(&self, sql: &str) -> Result<(), String> {
+    fn statement(&self, sql: &str) -> Result<(), CommitError> {
         let run = || self.db.prepare_cached(sql)?.execute([]);
-        run().map(drop).map_err(engine)
+        run().map(drop).map_err(failed)
     }
 
     /// Leaves the transaction, if SQLite has not left it by itself.
@@ -146,22 +146,20 @@ impl Writer {
         if !self.db.is_autocommit()
             && let Err(error) = self.statement("ROLLBACK")
         {
-            tracing::error!(error, "a failed group of commits could not be rolled back");
+            tracing::error!(%error, "a failed group of commits could not be rolled back");
         }
     }
 }
 
 impl Answer {
     /// Tells the caller, who may have gone away. What the group could not make durable failed.
-    fn send(self, failure: Option<&str>) {
-        let text = failure.map(str::to_owned);
+    fn send(self, failure: Option<&CommitError>) {
+        let failure = failure.cloned();
         match self {
-            Answer::Commit(to, result) => {
-                let _ = to.send(text.map_or(result, |text| Err(CommitError::Engine(text))));
-            }
+            Answer::Commit(to, result) => drop(to.send(failure.map_or(result, Err))),
             Answer::Advance(to, result) => {
-                let result = result.map_err(|error| StoreError::Engine(error.to_string()));
-                let _ = to.send(text.map_or(result, |text| Err(StoreError::Engine(text))));
+                let result = failure.map_or(result, Err);
+                let _ = to.send(result.map_err(|error| StoreError::Engine(error.to_string())));
             }
         }
     }

@@ -12,6 +12,7 @@ mod endpoints;
 mod evidence;
 mod exec;
 mod formats;
+mod full;
 mod images;
 mod import;
 mod init;

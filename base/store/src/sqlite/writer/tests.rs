@@ -41,7 +41,7 @@ fn a_full_disk_fails_commits_and_passes_when_there_is_room() {
     limit_pages(&writer, 2);
     let answers = run(&mut writer, vec![put("big", 1 << 20), put("bigger", 2 << 20)]);
     for answer in answers {
-        assert!(matches!(answer, Err(CommitError::Engine(_))), "{answer:?}");
+        assert!(matches!(answer, Err(CommitError::Full)), "{answer:?}");
     }
     assert_eq!(*head.borrow(), 1);
 
