@@ -1,11 +1,18 @@
-//! Transactions and the event log on SQLite.
+//! Transactions and the event log on SQLite or PostgreSQL.
 //!
-//! [`SqliteStore`] is the backend of one machine. [`conformance`] says what every backend must do, and
+//! [`SqliteStore`] is the backend of one machine, [`PostgresStore`] that of several. [`conformance`] says what every backend must do, and
 //! runs against any [`freehold_reconcile::Store`].
 
+mod caused;
+mod chain;
 pub mod conformance;
 mod error;
+mod job;
+mod log;
+mod postgres;
+mod row;
 mod sqlite;
 
 pub use error::{ChainError, OpenError};
+pub use postgres::{PostgresError, PostgresOptions, PostgresStore};
 pub use sqlite::SqliteStore;

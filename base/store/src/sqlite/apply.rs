@@ -4,11 +4,10 @@
 //! generations that writes name are compared with what was stored *before* the transaction, so that one
 //! transaction may write the spec and the status of a resource it read once.
 
-use super::{
-    claims, engine, failed,
+use super::{claims, engine, failed, log, work::Work};
+use crate::{
     job::Prepared,
     log::{Head, Stamp},
-    work::Work,
 };
 use freehold_model::{CommitError, Committed};
 use freehold_reconcile::StoreError;
@@ -79,7 +78,7 @@ pub(super) fn apply(
     let mut end = head.clone();
     let stamp = Stamp { time: now, actor: &txn.actor, request: &txn.request };
     for event in caused.into_iter().chain(txn.events.iter().cloned()) {
-        end.append(db, &stamp, event)?;
+        log::insert(db, &end.append(&stamp, event))?;
     }
     *head = end;
     Ok(Committed { version: head.seq, replayed: None })

@@ -1,6 +1,7 @@
 //! Claims: taken and given back by one transaction. [`super::apply`] calls these after the writes.
 
-use super::{apply::Refusal, row::parse};
+use super::apply::Refusal;
+use crate::row::parse;
 use freehold_model::{AnyId, Claim, CommitError};
 use rusqlite::Connection;
 

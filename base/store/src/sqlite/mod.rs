@@ -1,13 +1,11 @@
 //! The store of one machine: one writer thread that commits in groups, and a pool of snapshots.
 //!
-//! A commit is turned into rows by its caller ([`row`], [`job`]), queued to the writer thread
+//! A commit is turned into rows by its caller ([`crate::row`], [`crate::job`]), queued to the writer thread
 //! ([`writer`]), applied in a savepoint ([`apply`]), and answered once the group it belongs to is on
 //! disk. Reads never wait for writes: each [`view`] is a read transaction on a connection of its own.
 
 mod apply;
-mod chain;
 mod claims;
-mod job;
 mod lock;
 mod log;
 mod pool;

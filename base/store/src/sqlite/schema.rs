@@ -1,7 +1,7 @@
 //! The database file: how a connection is set up, and which schema it must have.
 //!
 //! `PRAGMA user_version` counts the migrations that were applied. A migration that was ever released
-//! never changes; a new one is a new file under `migrations/` and a new row in [`MIGRATIONS`].
+//! never changes; a new one is a new file under `migrations/sqlite/` and a new row in [`MIGRATIONS`].
 
 use crate::OpenError;
 use rusqlite::{Connection, OpenFlags};
@@ -13,7 +13,7 @@ use std::{
 };
 
 /// Every migration, oldest first; the n-th leads to schema n.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_initial.sql")];
 
 /// Marks the file as ours (`PRAGMA application_id`): "frhd".
 const APPLICATION: i64 = 0x6672_6864;

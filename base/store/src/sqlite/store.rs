@@ -1,16 +1,10 @@
 //! The public face of the SQLite store.
 
-use super::{
-    chain,
+use super::{lock::Lock, pool::Pool, row::broken, schema, view::SqliteView, writer::Writer};
+use crate::{
+    ChainError, OpenError, chain,
     job::{Job, Prepared},
-    lock::Lock,
-    pool::Pool,
-    row::broken,
-    schema,
-    view::SqliteView,
-    writer::Writer,
 };
-use crate::{ChainError, OpenError};
 use freehold_model::{CommitError, Committed, Seq, Txn};
 use freehold_reconcile::{Clock, Store, StoreError, View};
 use std::{
@@ -73,7 +67,10 @@ impl SqliteStore {
     pub async fn verify_chain(&self) -> Result<Seq, ChainError> {
         let failed = |error: String| ChainError::Engine(error);
         let view = self.snapshot().await.map_err(|error| failed(error.to_string()))?;
-        let walk = tokio::task::spawn_blocking(move || chain::verify(&view));
+        let walk = tokio::task::spawn_blocking(move || {
+            let reached = view.greatest_version().map_err(|error| ChainError::Engine(error.to_string()))?;
+            chain::verify(&view, reached)
+        });
         walk.await.map_err(|error| failed(error.to_string()))?
     }
 

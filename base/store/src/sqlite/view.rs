@@ -3,8 +3,9 @@
 use super::{
     log,
     pool::Reader,
-    row::{self, broken, parent_text, parse},
+    row::{self, broken},
 };
+use crate::row::{COLUMNS, parent_text, parse};
 use freehold_model::{AnyId, AnyResource, Claim, Event, Page, Query, Seq};
 use freehold_reconcile::{StoreError, View};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
@@ -32,7 +33,7 @@ impl SqliteView {
 
 impl View for SqliteView {
     fn get(&self, id: AnyId) -> Result<Option<AnyResource>, StoreError> {
-        let sql = format!("SELECT {} FROM resources WHERE id = ?1", row::COLUMNS);
+        let sql = format!("SELECT {} FROM resources WHERE id = ?1", COLUMNS);
         let mut statement = self.db().prepare_cached(&sql).map_err(broken)?;
         let mut rows = statement.query([id.to_string()]).map_err(broken)?;
         rows.next().map_err(broken)?.map(row::decode).transpose()
@@ -80,14 +81,19 @@ impl View for SqliteView {
 
     fn events(&self, after: Seq, limit: usize, subject: Option<AnyId>) -> Result<Vec<Event>, StoreError> {
         let about = if subject.is_some() { "subject = ?3 AND" } else { "?3 IS NULL AND" };
-        let sql = format!("SELECT {} FROM events WHERE {about} seq > ?1 ORDER BY seq LIMIT ?2", log::COLUMNS);
+        let sql = format!(
+            "SELECT {} FROM events WHERE {about} seq > ?1 ORDER BY seq LIMIT ?2",
+            crate::log::COLUMNS
+        );
         self.read_events(&sql, after, limit, subject)
     }
 
     fn last_events(&self, limit: usize, subject: Option<AnyId>) -> Result<Vec<Event>, StoreError> {
         let about = if subject.is_some() { "subject = ?3 AND" } else { "?3 IS NULL AND" };
-        let sql =
-            format!("SELECT {} FROM events WHERE {about} seq > ?1 ORDER BY seq DESC LIMIT ?2", log::COLUMNS);
+        let sql = format!(
+            "SELECT {} FROM events WHERE {about} seq > ?1 ORDER BY seq DESC LIMIT ?2",
+            crate::log::COLUMNS
+        );
         self.read_events(&sql, 0, limit, subject)
     }
 
@@ -164,7 +170,7 @@ fn selection(query: &Query) -> (String, Vec<String>) {
         also("name", name.clone());
     }
     let id = if narrow { "+id" } else { "id" };
-    let columns = row::COLUMNS;
+    let columns = COLUMNS;
     let range = format!("{id} {beyond} ?1 AND {id} {until} ?2");
     let sql = format!("SELECT {columns} FROM resources WHERE {range}{conditions} ORDER BY {id} {order}");
     (sql, values)

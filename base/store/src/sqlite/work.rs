@@ -3,16 +3,15 @@
 //! [`super::apply`] calls these in order. Written rows get the version of the transaction's last event,
 //! which is guessed first (as if no write were idle) and mended at the end if the guess was wrong.
 
-use super::{
-    apply::Refusal,
-    claims,
+use super::{apply::Refusal, claims};
+use crate::{
+    caused::{Before, Caused, stale},
     job::Step,
     row::{Row, parent_text, parse, parse_parent, same_json},
 };
 use freehold_model::{AnyId, CommitError, NewEvent, Seq};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
-use serde_json::json;
 use std::collections::BTreeMap;
 
 /// One transaction under way.
@@ -24,22 +23,6 @@ pub(super) struct Work<'a> {
     /// What each touched resource was before the transaction.
     before: BTreeMap<AnyId, Before>,
     caused: Vec<Caused>,
-}
-
-/// Zeros if it did not exist.
-#[derive(Clone, Copy, Default)]
-struct Before {
-    version: u64,
-    generation: u64,
-}
-
-/// The event that a write causes, but for its version, which is known at the end.
-struct Caused {
-    id: AnyId,
-    verb: &'static str,
-    generation: u64,
-    /// Name and parent, where the resource itself cannot be asked before or after.
-    place: Option<(String, Option<AnyId>)>,
 }
 
 /// What a write needs to know of a stored row.
@@ -70,7 +53,7 @@ impl<'a> Work<'a> {
         let sql = "SELECT version FROM resources WHERE id = ?1";
         let found = self.db.prepare_cached(sql)?.query_row([id.to_string()], |row| row.get::<_, i64>(0));
         let found = found.optional()?.unwrap_or(0) as u64;
-        if found == version { Ok(()) } else { Err(stale(id, version, found)) }
+        if found == version { Ok(()) } else { Err(stale(id, version, found).into()) }
     }
 
     /// Does one write.
@@ -110,7 +93,7 @@ impl<'a> Work<'a> {
         )?;
         if written == 0 {
             return Err(match self.find(row.id)? {
-                Some(stored) => stale(row.id, 0, stored.version),
+                Some(stored) => stale(row.id, 0, stored.version).into(),
                 None => self.name_taken(row)?,
             });
         }
@@ -122,7 +105,7 @@ impl<'a> Work<'a> {
     fn replace(&mut self, row: &Row) -> Result<(), Refusal> {
         let (stored, before) = self.touch(row.id)?;
         if before.version != row.version {
-            return Err(stale(row.id, row.version, stored.version));
+            return Err(stale(row.id, row.version, stored.version).into());
         }
         let same_spec = same_json(&stored.spec, &row.spec);
         if same_spec && stored.equals_but_for_spec(row) {
@@ -176,7 +159,7 @@ impl<'a> Work<'a> {
     fn status(&mut self, id: AnyId, status: &str, seen: Option<u64>) -> Result<(), Refusal> {
         let (stored, before) = self.touch(id)?;
         if let Some(seen) = seen.filter(|seen| *seen != before.version) {
-            return Err(stale(id, seen, stored.version));
+            return Err(stale(id, seen, stored.version).into());
         }
         if same_json(&stored.status, status) {
             return Ok(());
@@ -280,23 +263,4 @@ impl Stored {
             && self.deleting == row.deleting
             && same_json(&self.status, &row.status)
     }
-}
-
-impl Caused {
-    fn event(self, version: Seq, reason: &str) -> NewEvent {
-        let mut data = json!({ "version": version, "generation": self.generation, "reason": reason });
-        if let Some((name, parent)) = self.place {
-            data["name"] = name.into();
-            data["parent"] = json!(parent);
-        }
-        NewEvent { subject: self.id, what: format!("{}.{}", self.id.kind.name(), self.verb), data }
-    }
-}
-
-fn stale(id: AnyId, expected: u64, found: u64) -> Refusal {
-    let text = |version| match version {
-        0 => "nothing".to_owned(),
-        version => format!("version {version}"),
-    };
-    CommitError::Stale { id, expected: text(expected), found: text(found) }.into()
 }

@@ -6,8 +6,11 @@
 use super::{
     apply::{Refusal, apply},
     failed,
-    job::{Job, Prepared},
     lock::Lock,
+    log,
+};
+use crate::{
+    job::{Job, Prepared},
     log::Head,
 };
 use freehold_model::{CommitError, Committed, Seq};
@@ -37,7 +40,7 @@ enum Answer {
 impl Writer {
     /// Starts from the end of the stored log.
     pub(super) fn new(db: Connection, clock: Arc<dyn Clock>, lock: Lock) -> rusqlite::Result<Writer> {
-        let end = Head::load(&db)?;
+        let end = log::head(&db)?;
         let head = watch::Sender::new(end.seq);
         Ok(Writer { db, end, clock, head, _lock: lock })
     }

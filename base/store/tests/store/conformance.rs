@@ -15,6 +15,16 @@ mod sqlite {
     freehold_store::conformance_tests!(fresh());
 }
 
+mod postgres {
+    use super::*;
+
+    async fn fresh() -> Arc<dyn Store> {
+        Arc::new(crate::postgres::TempPostgres::new().await)
+    }
+
+    freehold_store::conformance_tests!(fresh());
+}
+
 mod memory {
     use super::*;
     use freehold_reconcile::{MemoryStore, SystemClock};

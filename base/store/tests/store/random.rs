@@ -1,7 +1,7 @@
-//! Random transactions have the same answers and the same effects on SQLite as on the store in memory,
-//! down to the hashes of the events.
+//! Random transactions have the same answers and the same effects on every engine as on the store in
+//! memory, down to the hashes of the events: one by one, and many in one group.
 
-use crate::support;
+use crate::{postgres, support};
 use freehold_model::{AnyId, AnyResource, CommitError, Committed, Kind, Query, Txn, Write, txn::Idempotency};
 use freehold_reconcile::{Clock, MemoryStore, Store, View};
 use freehold_store::{
@@ -161,27 +161,86 @@ proptest! {
 
     #[test]
     fn sqlite_and_memory_agree(history in prop::collection::vec(prop::collection::vec(act(), 0..5), 1..40)) {
-        agree(&history)?;
+        sqlite_agrees(&history)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn postgres_and_memory_agree(history in prop::collection::vec(prop::collection::vec(act(), 0..5), 1..60)) {
+        postgres_agrees(&history)?;
+    }
+
+    #[test]
+    fn groups_of_postgres_and_memory_agree(
+        history in prop::collection::vec(prop::collection::vec(act(), 0..5), 20..120)
+    ) {
+        groups_agree(&history)?;
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn agree(history: &[Vec<Act>]) -> Result<(), TestCaseError> {
+async fn sqlite_agrees(history: &[Vec<Act>]) -> Result<(), TestCaseError> {
     let clock = Arc::new(Steps(AtomicI64::new(0)));
     let dir = tempfile::tempdir().expect("a folder");
     let sqlite = SqliteStore::open(dir.path().join("state.db"), clock.clone()).expect("a store");
     let memory = MemoryStore::new(clock.clone());
-    for acts in history {
-        clock.0.fetch_add(1, Ordering::Relaxed);
-        let txn = transaction(acts, &memory.view_now());
-        let (theirs, ours) = (memory.commit(txn.clone()).await, sqlite.commit(txn).await);
-        prop_assert_eq!(gist(ours), gist(theirs), "{:?}", acts);
-        let ours = everything(&*sqlite.view().await.expect("a view"));
-        prop_assert_eq!(ours, everything(&memory.view_now()), "{:?}", acts);
-    }
+    agree(history, &clock, &sqlite, &memory).await?;
     prop_assert_eq!(sqlite.verify_chain().await.expect("a chain"), memory.version());
     drop(sqlite);
     let again = support::open(dir.path()).expect("a store");
     prop_assert_eq!(everything(&*again.view().await.expect("a view")), everything(&memory.view_now()));
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn postgres_agrees(history: &[Vec<Act>]) -> Result<(), TestCaseError> {
+    let clock = Arc::new(Steps(AtomicI64::new(0)));
+    let database = postgres::Database::new().await;
+    let store = postgres::open_with(&database, clock.clone()).await;
+    let memory = MemoryStore::new(clock.clone());
+    agree(history, &clock, &store, &memory).await?;
+    prop_assert_eq!(store.verify_chain().await.expect("a chain"), memory.version());
+    Ok(())
+}
+
+/// Each transaction by itself, and everything that can be read after each.
+async fn agree(
+    history: &[Vec<Act>],
+    clock: &Steps,
+    store: &dyn Store,
+    memory: &MemoryStore,
+) -> Result<(), TestCaseError> {
+    for acts in history {
+        clock.0.fetch_add(1, Ordering::Relaxed);
+        let txn = transaction(acts, &memory.view_now());
+        let (theirs, ours) = (memory.commit(txn.clone()).await, store.commit(txn).await);
+        prop_assert_eq!(gist(ours), gist(theirs), "{:?}", acts);
+        let ours = everything(&*store.view().await.expect("a view"));
+        prop_assert_eq!(ours, everything(&memory.view_now()), "{:?}", acts);
+    }
+    Ok(())
+}
+
+/// All at once, in the order in which memory took them: they become a few groups.
+#[tokio::main(flavor = "current_thread")]
+async fn groups_agree(history: &[Vec<Act>]) -> Result<(), TestCaseError> {
+    let clock = Arc::new(Steps(AtomicI64::new(0)));
+    let database = postgres::Database::new().await;
+    let store = postgres::open_with(&database, clock.clone()).await;
+    let memory = MemoryStore::new(clock.clone());
+    let (mut txns, mut theirs) = (vec![], vec![]);
+    for acts in history {
+        let txn = transaction(acts, &memory.view_now());
+        theirs.push(gist(memory.commit(txn.clone()).await));
+        txns.push(txn);
+    }
+    let ours = futures::future::join_all(txns.into_iter().map(|txn| store.commit(txn))).await;
+    prop_assert_eq!(ours.into_iter().map(gist).collect::<Vec<_>>(), theirs);
+    let ours = everything(&*store.view().await.expect("a view"));
+    prop_assert_eq!(ours, everything(&memory.view_now()));
+    prop_assert_eq!(store.verify_chain().await.expect("a chain"), memory.version());
     Ok(())
 }

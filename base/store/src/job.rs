@@ -1,14 +1,14 @@
-//! What callers hand to the writer thread.
+//! What callers hand to the writer of an engine: transactions whose JSON is text already.
 
-use super::row::Row;
+use crate::row::Row;
 use freehold_model::{
     Actor, AnyId, Claim, CommitError, Committed, NewEvent, Seq, Txn, Write, txn::Idempotency,
 };
 use freehold_reconcile::StoreError;
 use tokio::sync::oneshot;
 
-/// One piece of work for the writer thread, with the place where its answer goes.
-pub(super) enum Job {
+/// One piece of work for the writer, with the place where its answer goes.
+pub(crate) enum Job {
     Commit(Box<Prepared>, oneshot::Sender<Result<Committed, CommitError>>),
     Advance(String, Seq, oneshot::Sender<Result<(), StoreError>>),
     /// Commit what came before, checkpoint and end.
@@ -16,7 +16,7 @@ pub(super) enum Job {
 }
 
 /// A [`Txn`] whose JSON is text already.
-pub(super) struct Prepared {
+pub(crate) struct Prepared {
     pub actor: Actor,
     pub reason: String,
     pub request: String,
@@ -29,7 +29,7 @@ pub(super) struct Prepared {
 }
 
 /// A [`Write`] whose JSON is text already.
-pub(super) enum Step {
+pub(crate) enum Step {
     Put(Row),
     Spec { id: AnyId, spec: String, generation: Option<u64> },
     Status { id: AnyId, status: String, version: Option<u64> },

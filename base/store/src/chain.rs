@@ -1,15 +1,15 @@
 //! Walks the event log and recomputes every hash, to find a cut or an edit.
 
-use super::view::SqliteView;
 use crate::ChainError;
 use freehold_model::{Event, Seq};
-use freehold_reconcile::{StoreError, View};
+use freehold_reconcile::View;
 
 /// Rows read at a time.
 const STRIDE: usize = 1000;
 
-/// Checks the log that `view` sees; answers how long it is.
-pub(super) fn verify(view: &SqliteView) -> Result<Seq, ChainError> {
+/// Checks the log that `view` sees; answers how long it is. It must be at least `reached` long, which is
+/// what something other than the log says.
+pub(crate) fn verify(view: &dyn View, reached: Seq) -> Result<Seq, ChainError> {
     let mut last = (0, Event::GENESIS.to_owned());
     loop {
         let events = match view.events(last.0, STRIDE, None) {
@@ -24,9 +24,8 @@ pub(super) fn verify(view: &SqliteView) -> Result<Seq, ChainError> {
         }
     }
     // A cut at the end leaves a chain that holds, and resources that are ahead of it.
-    let greatest = view.greatest_version().map_err(failed)?;
-    if greatest > last.0 {
-        let problem = format!("is missing, though resources were written up to version {greatest}");
+    if reached > last.0 {
+        let problem = format!("is missing, though resources were written up to version {reached}");
         return Err(ChainError::Broken { seq: last.0 + 1, problem });
     }
     Ok(last.0)
@@ -47,7 +46,7 @@ fn follow((seq, hash): Link, event: Event) -> Result<Link, ChainError> {
 }
 
 /// Some row after `last` cannot be decoded: finds which, one row at a time.
-fn unreadable(view: &SqliteView, mut last: Link) -> ChainError {
+fn unreadable(view: &dyn View, mut last: Link) -> ChainError {
     loop {
         match view.events(last.0, 1, None).map(|mut events| events.pop()) {
             Ok(Some(event)) => match follow(last, event) {
@@ -60,8 +59,4 @@ fn unreadable(view: &SqliteView, mut last: Link) -> ChainError {
             }
         }
     }
-}
-
-fn failed(error: StoreError) -> ChainError {
-    ChainError::Engine(error.to_string())
 }

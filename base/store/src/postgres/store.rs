@@ -1,0 +1,162 @@
+//! The public face of the PostgreSQL store.
+
+use super::{
+    connect::PostgresOptions, error::PostgresError, listen::listen, pool::Engine, pool::Pool, schema,
+    view::PostgresView, writer::Writer,
+};
+use crate::{
+    ChainError, chain,
+    job::{Job, Prepared},
+};
+use freehold_model::{CommitError, Committed, Seq, Txn};
+use freehold_reconcile::{Clock, Store, StoreError, View};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+    mpsc as blocking,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Callers beyond this many wait before they may queue.
+const QUEUE: usize = 1024;
+const CLOSED: &str = "the store is closed";
+
+/// Resources and events in one PostgreSQL database, which many processes may have open.
+///
+/// Dropping it commits what is queued, as [`PostgresStore::close`] does, and blocks meanwhile.
+pub struct PostgresStore {
+    queue: Option<mpsc::Sender<Job>>,
+    head: watch::Receiver<Seq>,
+    readers: Arc<Pool>,
+    closing: Arc<AtomicBool>,
+    listener: tokio::task::JoinHandle<()>,
+    /// Tells when the writer has ended.
+    ended: Mutex<blocking::Receiver<()>>,
+}
+
+impl PostgresStore {
+    /// Opens the database, making or migrating its tables. `clock` stamps events.
+    ///
+    /// # Errors
+    /// When it cannot be reached or used; nothing was changed then.
+    pub async fn open(
+        options: PostgresOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<PostgresStore, PostgresError> {
+        let place = options.place().to_owned();
+        let problem = |problem: String| PostgresError::Engine { place, problem };
+        let engine = Engine::start().map_err(|error| problem.clone()(error.to_string()))?;
+        let handle = engine.handle().clone();
+        let opened = handle.spawn(PostgresStore::assemble(options, clock, engine));
+        opened.await.map_err(|error| problem(error.to_string()))?
+    }
+
+    async fn assemble(
+        options: PostgresOptions,
+        clock: Arc<dyn Clock>,
+        engine: Engine,
+    ) -> Result<PostgresStore, PostgresError> {
+        let failed = |error: tokio_postgres::Error| PostgresError::of(options.place(), &error);
+        let (sender, head) = watch::channel(0);
+        let (sender, closing) = (Arc::new(sender), Arc::new(AtomicBool::new(false)));
+        let writer = Writer::open(options.clone(), clock, sender.clone(), closing.clone()).await?;
+        let session = writer.session().expect("open connects");
+        schema::open(session, options.place()).await?;
+        let sql = "DELETE FROM freehold.writers WHERE at < now() - interval '30 days'";
+        session.client.batch_execute(sql).await.map_err(failed)?;
+        let sql = "SELECT (SELECT seq FROM freehold.head), current_setting('max_connections')::bigint";
+        let row = session.client.query_one(sql, &[]).await.map_err(failed)?;
+        super::writer::advance(&sender, row.get::<_, i64>(0) as Seq);
+        // A quarter: other control planes want theirs.
+        let readers = (row.get::<_, i64>(1) / 4).clamp(4, 256) as usize;
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let (tell, ended) = blocking::channel();
+        tokio::spawn(async move {
+            writer.run(jobs).await;
+            let _ = tell.send(());
+        });
+        let listener = tokio::spawn(listen(options.clone(), sender));
+        let readers = Pool::new(options, engine, readers);
+        Ok(PostgresStore { queue: Some(queue), head, readers, closing, listener, ended: Mutex::new(ended) })
+    }
+
+    /// Commits what is queued and ends the connections. Every later commit and view fails. A second call
+    /// does nothing.
+    pub async fn close(&self) {
+        self.readers.close();
+        self.closing.store(true, Ordering::Relaxed);
+        self.listener.abort();
+        let (to, closed) = oneshot::channel();
+        if self.enqueue(Job::Close(to)).await {
+            let _ = closed.await;
+        }
+    }
+
+    /// Walks the event log from its beginning and checks that nothing was cut or edited; answers the
+    /// number of events.
+    ///
+    /// # Errors
+    /// The first row that is not as it was committed.
+    pub async fn verify_chain(&self) -> Result<Seq, ChainError> {
+        let failed = |error: StoreError| ChainError::Engine(error.to_string());
+        let view = self.snapshot().await.map_err(failed)?;
+        let walk = tokio::task::spawn_blocking(move || {
+            let reached = view.reached().map_err(failed)?;
+            chain::verify(&view, reached)
+        });
+        walk.await.map_err(|error| ChainError::Engine(error.to_string()))?
+    }
+
+    async fn snapshot(&self) -> Result<PostgresView, StoreError> {
+        let lent = self.readers.lend().await.map_err(StoreError::Engine)?;
+        let (reader, seq) = lent.ok_or_else(|| StoreError::Engine(CLOSED.into()))?;
+        Ok(PostgresView::new(reader, seq as Seq))
+    }
+
+    /// Whether the writer will see the job.
+    async fn enqueue(&self, job: Job) -> bool {
+        match &self.queue {
+            Some(queue) => queue.send(job).await.is_ok(),
+            None => false,
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Store for PostgresStore {
+    /// A caller that stops waiting does not stop the commit.
+    async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
+        let (to, answer) = oneshot::channel();
+        self.enqueue(Job::Commit(Box::new(Prepared::from(txn)), to)).await;
+        answer.await.unwrap_or_else(|_| Err(CommitError::Engine(CLOSED.into())))
+    }
+
+    async fn view(&self) -> Result<Box<dyn View + Send>, StoreError> {
+        Ok(Box::new(self.snapshot().await?))
+    }
+
+    fn head(&self) -> watch::Receiver<Seq> {
+        self.head.clone()
+    }
+
+    async fn cursor(&self, name: &str) -> Result<Seq, StoreError> {
+        self.snapshot().await?.cursor(name)
+    }
+
+    async fn advance(&self, name: &str, seq: Seq) -> Result<(), StoreError> {
+        let (to, answer) = oneshot::channel();
+        self.enqueue(Job::Advance(name.to_owned(), seq, to)).await;
+        answer.await.unwrap_or_else(|_| Err(StoreError::Engine(CLOSED.into())))
+    }
+}
+
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        self.readers.close();
+        self.closing.store(true, Ordering::Relaxed);
+        self.listener.abort();
+        drop(self.queue.take());
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _ = ended.recv();
+    }
+}
