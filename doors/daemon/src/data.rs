@@ -103,7 +103,7 @@ fn write(data: &Path, format: &Format) -> Result<()> {
 }
 
 /// Writes JSON so that a reader sees all of it or what was there before, even after a power cut.
-fn replace(path: &Path, value: &impl Serialize) -> Result<()> {
+pub(crate) fn replace(path: &Path, value: &impl Serialize) -> Result<()> {
     let new = path.with_extension("new");
     let written = fs::File::create(&new).and_then(|mut file| {
         serde_json::to_writer(&mut file, value)?;

@@ -10,7 +10,9 @@ mod data;
 mod edge;
 mod node;
 mod serve;
+mod state;
 mod up;
 
 pub use data::{Format, Running};
+pub use freehold_store::{PostgresError, PostgresOptions};
 pub use up::{Ended, Options, Ready, run};

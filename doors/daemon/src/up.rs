@@ -5,6 +5,7 @@ use crate::{
     control::LocalControl,
     data::{self, Running},
     edge, node, serve,
+    state::State,
 };
 use anyhow::{Context, Result};
 use freehold_agent::{Agent, AgentConfig, NameServers};
@@ -17,7 +18,7 @@ use freehold_model::NodeId;
 use freehold_reconcile::{Clock, Reconciler, Store, SystemClock};
 use freehold_runtime::{LocalRuntime, RuntimeConfig, doctor};
 use freehold_secrets::{Vault, forbid_core_dumps};
-use freehold_store::SqliteStore;
+use freehold_store::PostgresOptions;
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
@@ -41,6 +42,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Options {
     /// Where all state is kept; made if it does not exist.
     pub data: PathBuf,
+    /// The database that holds resources and events; SQLite in `data` if none is named.
+    pub store: Option<PostgresOptions>,
     /// Where the API and the registry are served.
     pub listen: SocketAddr,
     /// The addresses on which endpoints listen; all of the machine's if empty.
@@ -82,14 +85,14 @@ pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     allow_many_files();
     data::prepare(&options.data)?;
-    let sqlite = Arc::new(SqliteStore::open(options.data.join("state.db"), clock.clone())?);
+    let state = State::open(&options.data, options.store.clone(), clock.clone()).await?;
     // Before the token is made: it is shown once, so not by a start that comes to nothing.
     let listener = listen(options.listen).await?;
     let _pid_file = given_room(PidFile::write(&options.data))?;
     let token_file = TokenFile::open(&options.data.join("token"))?;
 
     let tokens = Tokens::admin(&token_file.token);
-    let house = House::start(&options, listener, sqlite.clone(), clock, tokens).await?;
+    let house = House::start(&options, listener, state.store(), clock, tokens).await?;
     let ready = Ready {
         url: format!("http://{}", reachable(house.address)),
         token_file: options.data.join("token"),
@@ -111,7 +114,7 @@ pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) 
         () = house.stop(stop_apps) => {}
         _ = stop.wait() => anyhow::bail!("stopped at once by a second signal; instances go on running"),
     }
-    sqlite.close().await;
+    state.close().await;
     Ok(ended)
 }
 

@@ -17,7 +17,7 @@ const MIGRATING: i64 = 0x6672_6864_0001;
 /// PostgreSQL 15, as `server_version_num` has it.
 const OLDEST: i32 = 150_000;
 
-/// Checks the database behind `session`, makes or migrates its tables, and answers the schema found.
+/// Checks the database behind `session`, and makes or migrates its tables.
 pub(super) async fn open(session: &Session, place: &str) -> Result<(), PostgresError> {
     let failed = |error: Error| PostgresError::of(place, &error);
     check_server(session, place).await?;
@@ -60,9 +60,12 @@ async fn migrate(session: &Session, place: &str) -> Result<(), PostgresError> {
     };
     if done == 0 {
         let sql = "CREATE SCHEMA freehold;
-                   CREATE TABLE freehold.meta (one boolean PRIMARY KEY DEFAULT true CHECK (one), schema bigint NOT NULL);
-                   INSERT INTO freehold.meta (schema) VALUES (0);";
+                   CREATE TABLE freehold.meta (one boolean PRIMARY KEY DEFAULT true CHECK (one),
+                       schema bigint NOT NULL, installation text NOT NULL)";
         client.batch_execute(sql).await.map_err(failed)?;
+        let sql = "INSERT INTO freehold.meta (schema, installation) VALUES (0, $1)";
+        let installation = ulid::Ulid::new().to_string().to_lowercase();
+        client.execute(sql, &[&installation]).await.map_err(failed)?;
     }
     for (index, sql) in MIGRATIONS.iter().enumerate().skip(done) {
         client.batch_execute(sql).await.map_err(failed)?;

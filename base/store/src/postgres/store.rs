@@ -28,6 +28,7 @@ pub struct PostgresStore {
     queue: Option<mpsc::Sender<Job>>,
     head: watch::Receiver<Seq>,
     readers: Arc<Pool>,
+    installation: String,
     closing: Arc<AtomicBool>,
     listener: tokio::task::JoinHandle<()>,
     /// Tells when the writer has ended.
@@ -64,11 +65,13 @@ impl PostgresStore {
         schema::open(session, options.place()).await?;
         let sql = "DELETE FROM freehold.writers WHERE at < now() - interval '30 days'";
         session.client.batch_execute(sql).await.map_err(failed)?;
-        let sql = "SELECT (SELECT seq FROM freehold.head), current_setting('max_connections')::bigint";
+        let sql = "SELECT (SELECT seq FROM freehold.head), current_setting('max_connections')::bigint,
+                          (SELECT installation FROM freehold.meta)";
         let row = session.client.query_one(sql, &[]).await.map_err(failed)?;
         super::writer::advance(&sender, row.get::<_, i64>(0) as Seq);
         // A quarter: other control planes want theirs.
         let readers = (row.get::<_, i64>(1) / 4).clamp(4, 256) as usize;
+        let installation = row.get(2);
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (tell, ended) = blocking::channel();
         tokio::spawn(async move {
@@ -77,7 +80,20 @@ impl PostgresStore {
         });
         let listener = tokio::spawn(listen(options.clone(), sender));
         let readers = Pool::new(options, engine, readers);
-        Ok(PostgresStore { queue: Some(queue), head, readers, closing, listener, ended: Mutex::new(ended) })
+        Ok(PostgresStore {
+            queue: Some(queue),
+            head,
+            readers,
+            installation,
+            closing,
+            listener,
+            ended: Mutex::new(ended),
+        })
+    }
+
+    /// Whose state it is: made along with the tables, and never changed.
+    pub fn installation(&self) -> &str {
+        &self.installation
     }
 
     /// Commits what is queued and ends the connections. Every later commit and view fails. A second call

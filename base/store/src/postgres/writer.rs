@@ -244,8 +244,8 @@ impl Writer {
             if start.elapsed() > Duration::from_secs(3) {
                 let sql = "SELECT a.application_name, coalesce(host(a.client_addr), 'this machine')
                            FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-                           WHERE l.locktype = 'advisory' AND l.granted
-                             AND (l.classid::bigint << 32 | l.objid::bigint) = $1";
+                           WHERE l.locktype = 'advisory' AND l.granted AND a.datname = current_database()
+                             AND (l.classid::bigint << 32 | l.objid::bigint) = $1 LIMIT 1";
                 let row = session.client.query_opt(sql, &[&SOLE]).await.map_err(failed)?;
                 let words = |row: tokio_postgres::Row| {
                     format!("`{}` on {}", row.get::<_, String>(0), row.get::<_, String>(1))

@@ -9,7 +9,7 @@ use crate::{
     failure::{Failure, Outcome},
     output::{Out, Paint},
 };
-use freehold_daemon::{Ended, Options, Ready};
+use freehold_daemon::{Ended, Options, PostgresOptions, Ready};
 use std::{
     env,
     io::IsTerminal,
@@ -27,11 +27,16 @@ running without it, and are taken over again by the next start, unless --stop-ap
 
 Examples:
   freehold up
+  freehold up --store postgres:///freehold?host=/run/postgresql
   freehold up --data /srv/freehold --listen 0.0.0.0:7117 --endpoints-on 192.168.1.5")]
 pub(crate) struct Args {
     /// Where all state is kept [default: /var/lib/freehold, or within your home if you are not root].
     #[arg(long, value_name = "DIR", env = "FREEHOLD_DATA")]
     data: Option<PathBuf>,
+    /// A PostgreSQL database for resources and events, as postgres://USER@HOST/DATABASE, or
+    /// postgres:///DATABASE?host=/run/postgresql for a socket [default: SQLite within the data folder].
+    #[arg(long, value_name = "URL", env = "FREEHOLD_STORE", hide_env_values = true)]
+    store: Option<StoreUrl>,
     /// Where the API and the image registry are served.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7117")]
     listen: SocketAddr,
@@ -46,10 +51,38 @@ pub(crate) struct Args {
     stop_apps: bool,
 }
 
+/// May hold a password: it is neither shown nor compared.
+#[derive(Clone)]
+struct StoreUrl(String);
+
+impl From<String> for StoreUrl {
+    fn from(url: String) -> StoreUrl {
+        StoreUrl(url)
+    }
+}
+
+impl std::fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StoreUrl(..)")
+    }
+}
+
+impl StoreUrl {
+    fn options(&self) -> Outcome<PostgresOptions> {
+        PostgresOptions::parse(&self.0).map_err(|error| {
+            Failure::usage(
+                error.to_string(),
+                "Keep a password out of the command line: put the URL into FREEHOLD_STORE.",
+            )
+        })
+    }
+}
+
 pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
     write_log();
     let options = Options {
         data: data_folder(args.data)?,
+        store: args.store.as_ref().map(StoreUrl::options).transpose()?,
         listen: args.listen,
         endpoints_on: args.endpoints_on,
         name_servers: args.dns,

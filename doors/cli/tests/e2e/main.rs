@@ -21,6 +21,7 @@ mod logs;
 mod nginx;
 mod outside;
 mod planted;
+mod postgres;
 mod queue;
 mod secrets;
 mod tour;

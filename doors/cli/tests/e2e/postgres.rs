@@ -1,0 +1,185 @@
+//! The state on PostgreSQL: deploy, redeploy, roll back, restarts on either side, and what is refused.
+
+use crate::world::{World, eventually, wait_for, workspace};
+use std::{path::PathBuf, process::Command, time::Duration};
+
+/// The secret part of the URL of [`Database::guarded`].
+const PASSWORD: &str = "open-sesame-1795";
+
+/// A database of the test run's server, dropped along with this.
+struct Database {
+    socket: PathBuf,
+    name: String,
+}
+
+impl Database {
+    fn new() -> Database {
+        let script = workspace().join("scripts/test-postgres.sh");
+        let runner = std::os::unix::process::parent_id().to_string();
+        let output = Command::new(script).args(["shared", &runner]).output().expect("bash runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let socket = PathBuf::from(String::from_utf8(output.stdout).expect("a path").trim());
+        let database = Database { socket, name: format!("e{}", ulid::Ulid::new()).to_lowercase() };
+        database.sql("postgres", &format!("CREATE DATABASE {}", database.name));
+        database
+    }
+
+    /// As its superuser, without a password.
+    fn url(&self) -> String {
+        format!("postgres:///{}?user=freehold&host={}", self.name, self.socket.display())
+    }
+
+    /// As an owner with a password.
+    fn guarded(&self) -> String {
+        let (role, password) = ("guarded", PASSWORD);
+        self.sql(
+            "postgres",
+            &format!(
+                "DO $$ BEGIN CREATE ROLE {role} LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+                 ALTER ROLE {role} PASSWORD '{password}'; ALTER DATABASE {} OWNER TO {role}",
+                self.name
+            ),
+        );
+        self.url().replace("user=freehold", &format!("user={role}&password={password}"))
+    }
+
+    fn sql(&self, database: &str, sql: &str) -> String {
+        let mut psql = Command::new("psql");
+        psql.args(["-qtA", "-v", "ON_ERROR_STOP=1", "-h"]).arg(&self.socket);
+        let output = psql.args(["-U", "freehold", "-d", database, "-c", sql]).output().expect("psql runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        let _ = Command::new("psql")
+            .args(["-q", "-U", "freehold", "-d", "postgres", "-c", &sql, "-h"])
+            .arg(&self.socket)
+            .output();
+    }
+}
+
+fn manifest(round: u64) -> String {
+    format!(
+        r#"
+schema = 1
+app = "kept"
+
+[process.web]
+image = "busy:1"
+env = {{ ROUND = "{round}" }}
+count = 2
+memory = "32MiB"
+stop_timeout = "1s"
+check = {{ http = "/", port = 8080, every = "200ms", timeout = "1s", grace = "10s" }}
+
+[[endpoint]]
+process = "web"
+listen = 8000
+target = 8080
+"#
+    )
+}
+
+/// The round that an instance was started for, from the environment of its process.
+fn round(world: &World) -> String {
+    let environ = std::fs::read(format!("/proc/{}/environ", world.pid_of("kept", "web"))).unwrap_or_default();
+    let environ = String::from_utf8_lossy(&environ).into_owned();
+    environ.split('\0').find_map(|pair| pair.strip_prefix("ROUND=")).unwrap_or("none").to_owned()
+}
+
+/// Deploy, redeploy, roll back; the database's connections are cut in the middle, Freehold is killed, and
+/// both go on. The password is nowhere to be read.
+#[test]
+fn an_installation_lives_on_postgres() {
+    let Some(mut world) = World::new() else { return };
+    let database = Database::new();
+    let url = database.guarded();
+    world.up(&["--store", &url]);
+    world.push_busybox("busy:1");
+    for round_of in 1..=2 {
+        let file = world.write("freehold.toml", &manifest(round_of));
+        world.freehold(&["deploy", "-f", &file]).ok();
+        assert_eq!(world.get("http://127.0.0.1:8000/"), "hello\n");
+        assert_eq!(round(&world), round_of.to_string());
+    }
+    let before = world.json(&["receipt", "list", "-a", "kept"]);
+    assert_eq!(before.as_array().map(Vec::len), Some(2), "{before:#}");
+
+    let cut = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{}'",
+        database.name
+    );
+    assert_ne!(database.sql("postgres", &cut), "0", "Freehold was connected");
+    world.freehold(&["rollback", "-a", "kept", "-y"]).ok();
+    assert_eq!(round(&world), "1");
+
+    world.kill();
+    world.up(&["--store", &url]);
+    assert_eq!(world.json(&["receipt", "list", "-a", "kept"]).as_array().map(Vec::len), Some(3));
+    assert_eq!(world.get("http://127.0.0.1:8000/"), "hello\n");
+    wait_for("two of everything", || world.traces(), |traces| traces.shims.len() == 2);
+    assert!(!world.data().join("state.db").exists(), "nothing is kept in SQLite");
+    let events =
+        database.sql(&database.name, "SELECT count(*) = max(seq) AND count(*) > 20 FROM freehold.events");
+    assert_eq!(events, "t", "the log is in the database, without gaps");
+
+    world.freehold(&["app", "delete", "kept", "-y"]).ok();
+    wait_for("every trace to vanish", || world.traces(), |traces| traces.is_empty());
+    assert_eq!(world.terminate(), Some(0));
+    let mut said = world.up_log();
+    for file in ["store.json", "format.json"] {
+        said += &std::fs::read_to_string(world.data().join(file)).expect(file);
+    }
+    assert!(!said.contains(PASSWORD), "{said}");
+}
+
+/// A data directory stays with its store, and what cannot be used says why and what to do.
+#[test]
+fn a_store_that_cannot_be_used_is_refused_with_the_way_out() {
+    let Some(mut world) = World::new() else { return };
+    let (database, other) = (Database::new(), Database::new());
+    let secret = database.guarded();
+    refused(&world, &secret.replace("postgres:", "mysql:"), &["postgres://"]);
+    refused(&world, &secret.replace("guarded", "nobody"), &["refuses this user", "pg_hba.conf"]);
+    refused(&world, &secret.replace(&database.name, "absent"), &["`absent`", "createdb"]);
+    refused(
+        &world,
+        "postgres:///x?user=u&password=open-sesame-1795&host=/nowhere",
+        &["/nowhere", "start PostgreSQL"],
+    );
+    other.sql(&other.name, "CREATE TABLE photos (id int)");
+    refused(&world, &other.url(), &["public.photos", "another program"]);
+    assert!(!world.data().join("store.json").exists(), "nothing was begun");
+
+    world.up(&["--store", &database.url()]);
+    let mut second = World::new().expect("a machine");
+    second.up_without_waiting(&["--store", &database.url()]);
+    let told = || second.up_log().contains("in use by another Freehold");
+    assert!(eventually(Duration::from_secs(30), told), "{}", second.up_log());
+    assert_eq!(world.terminate(), Some(0));
+
+    refused(&world, "", &["--store", &database.name]);
+    other.sql(&other.name, "DROP TABLE photos");
+    refused(&world, &other.url(), &["another Freehold", &database.name]);
+    database.sql(&database.name, "UPDATE freehold.meta SET schema = 99");
+    refused(&world, &database.url(), &["schema 99", "newer"]);
+}
+
+/// `freehold up` ends at once and says `words`, but not the password.
+fn refused(world: &World, url: &str, words: &[&str]) {
+    let data = world.data();
+    let mut args = vec!["up", "--listen", "127.0.0.1:7411", "--data", data.to_str().expect("text")];
+    if !url.is_empty() {
+        args.extend(["--store", url]);
+    }
+    let ended = world.freehold(&args);
+    assert_ne!(ended.code, 0, "{ended:?}");
+    for word in words {
+        assert!(ended.err.contains(word), "`{word}` is not in {}", ended.err);
+    }
+    assert!(!ended.err.contains(PASSWORD), "{}", ended.err);
+}
