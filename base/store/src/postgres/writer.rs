@@ -25,6 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_postgres::error::SqlState;
 
 /// A group is never larger: it bounds how long the first of it waits for the last.
 const GROUP: usize = 256;
@@ -57,7 +58,7 @@ struct Decided {
 /// Why an attempt at a group came to nothing.
 enum Failure {
     /// It did not happen, and would not at the next attempt either.
-    Failed(String),
+    Failed(CommitError),
     /// The server is away, or has just gone.
     Away(String),
 }
@@ -127,35 +128,37 @@ impl Writer {
                 commits.into_iter().zip(answers).for_each(|(to, answer)| drop(to.send(answer)));
                 advances.into_iter().for_each(|to| drop(to.send(Ok(()))));
             }
-            Err(text) => {
-                tracing::error!(error = text, jobs = txns.len() + cursors.len(), "a group of commits failed");
-                let commit = || Err(CommitError::Engine(text.clone()));
-                commits.into_iter().for_each(|to| drop(to.send(commit())));
-                advances.into_iter().for_each(|to| drop(to.send(Err(StoreError::Engine(text.clone())))));
+            Err(error) => {
+                tracing::error!(%error, jobs = txns.len() + cursors.len(), "a group of commits failed");
+                commits.into_iter().for_each(|to| drop(to.send(Err(error.clone()))));
+                let advance = || Err(StoreError::Engine(error.to_string()));
+                advances.into_iter().for_each(|to| drop(to.send(advance())));
             }
         }
     }
 
     /// Tries until it is known what became of the group, or it is known not to have happened and the
     /// server stays away.
-    async fn settle(&mut self, txns: &[Prepared], cursors: &[(String, Seq)]) -> Result<Decided, String> {
+    async fn settle(&mut self, txns: &[Prepared], cursors: &[(String, Seq)]) -> Result<Decided, CommitError> {
         self.number += 1;
         let (start, mut pause, mut doubt) = (Instant::now(), PAUSES.0, None);
         loop {
             let text = match self.attempt(txns, cursors, &mut doubt).await {
                 Ok(decided) => return Ok(decided),
-                Err(Failure::Failed(text)) if doubt.is_none() => {
+                Err(Failure::Failed(error)) if doubt.is_none() => {
                     self.session = None;
-                    return Err(text);
+                    return Err(error);
                 }
-                Err(Failure::Failed(text) | Failure::Away(text)) => text,
+                Err(Failure::Failed(error)) => error.to_string(),
+                Err(Failure::Away(text)) => text,
             };
             self.session = None;
             let late = start.elapsed() > PATIENCE;
             match &doubt {
-                None if late => return Err(text),
+                None if late => return Err(CommitError::Engine(text)),
                 Some(_) if late && self.closing.load(Ordering::Relaxed) => {
-                    return Err(format!("{text}; whether the last commits happened is not known"));
+                    let text = format!("{text}; whether the last commits happened is not known");
+                    return Err(CommitError::Engine(text));
                 }
                 _ => {}
             }
@@ -202,7 +205,7 @@ impl Writer {
                 *doubt = Some(decided);
                 Err(Failure::Away(super::engine(&error)))
             }
-            Err(error) => Err(Failure::Failed(super::engine(&error))),
+            Err(error) => Err(Failure::Failed(failed(&error))),
         }
     }
 
@@ -258,6 +261,14 @@ impl Writer {
     }
 }
 
+/// What a refused statement means to whoever commits.
+fn failed(error: &tokio_postgres::Error) -> CommitError {
+    match error.code() {
+        Some(&SqlState::DISK_FULL) => CommitError::Full,
+        _ => CommitError::Engine(super::engine(error)),
+    }
+}
+
 /// Moves the head on, never back.
 pub(super) fn advance(head: &watch::Sender<Seq>, seq: Seq) {
     head.send_if_modified(|head| {
@@ -273,8 +284,8 @@ impl From<Trouble> for Failure {
             Trouble::Engine(error) if is_lost(&error) => {
                 Failure::Away(format!("PostgreSQL cannot be reached: {}", say(&error)))
             }
-            Trouble::Engine(error) => Failure::Failed(super::engine(&error)),
-            Trouble::Stored(error) => Failure::Failed(error.to_string()),
+            Trouble::Engine(error) => Failure::Failed(failed(&error)),
+            Trouble::Stored(error) => Failure::Failed(CommitError::Engine(error.to_string())),
         }
     }
 }
