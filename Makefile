@@ -49,8 +49,8 @@ needs-test:
 	@scripts/needs.sh "to test the Go template of freehold init" golang-go
 	@scripts/needs.sh "to test (images from ordinary tools, a small root file system, a client, a name server, to look at the packet filter)" \
 	    skopeo umoci mmdebstrap busybox-static curl jq iproute2 procps util-linux dnsmasq-base bind9-dnsutils nftables
-	@scripts/needs.sh "to test (HAProxy stands before endpoints)" haproxy
 	@scripts/needs.sh "to test the store on PostgreSQL (a server of the tests' own, on a socket in /tmp)" postgresql
+	@scripts/needs.sh "to test (HAProxy stands before endpoints, wrk loads them)" haproxy wrk
 	@scripts/needs.sh "to hold the server to its OpenAPI document (schemathesis)" python3-venv
 
 needs-bench:

@@ -1,6 +1,8 @@
 //! An image that Freehold did not make, through its whole life: nginx from distribution packages,
 //! packed with umoci, pushed with skopeo, deployed, reached, scaled, redeployed, rolled back, removed.
 
+mod load;
+
 use crate::world::{World, nginx_layout, wait_for};
 
 fn manifest(tag: u32, count: u32) -> String {
