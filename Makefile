@@ -51,6 +51,7 @@ needs-test:
 	    skopeo umoci mmdebstrap busybox-static curl jq iproute2 procps util-linux dnsmasq-base bind9-dnsutils nftables
 	@scripts/needs.sh "to test the store on PostgreSQL (a server of the tests' own, on a socket in /tmp)" postgresql
 	@scripts/needs.sh "to test (HAProxy stands before endpoints, wrk loads them)" haproxy wrk
+	@scripts/needs.sh "to test Freehold without root (newuidmap gives an ordinary user ids)" uidmap
 	@scripts/needs.sh "to hold the server to its OpenAPI document (schemathesis)" python3-venv
 
 needs-bench:

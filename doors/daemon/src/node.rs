@@ -9,7 +9,7 @@ use freehold_model::{
     NodeStatus, Problem, Txn, api::Doctor, drill::EgressTry, exec::ExecRequest, logs::LogQuery,
 };
 use freehold_reconcile::Store;
-use freehold_runtime::{ExecSession, RuntimeError, logs::Patterns};
+use freehold_runtime::{ExecSession, RuntimeError, logs::Patterns, rootless};
 use futures::{StreamExt, stream::BoxStream};
 use jiff::Timestamp;
 use std::{fs, sync::Arc};
@@ -23,16 +23,22 @@ pub(crate) async fn register(store: &dyn Store, node: NodeId, doctor: &Doctor, n
         drivers: doctor.drivers.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
         started: Some(now),
-        conditions: vec![Condition {
-            kind: "Ready".into(),
-            state: works,
-            reason: if works { "DriversWork" } else { "NoDriver" }.into(),
-            message: match missing {
-                Some(finding) if !works => format!("{}: {}", finding.name, finding.found),
-                _ => "takes instances".into(),
-            },
-            since: now,
-        }],
+        conditions: [
+            Some(Condition {
+                kind: "Ready".into(),
+                state: works,
+                reason: if works { "DriversWork" } else { "NoDriver" }.into(),
+                message: match missing {
+                    Some(finding) if !works => format!("{}: {}", finding.name, finding.found),
+                    _ => "takes instances".into(),
+                },
+                since: now,
+            }),
+            no_egress(now),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     };
     let mut txn = Txn::new(Actor::Node(node.to_string()), "start", "agent");
     txn.observe::<NodeSpec>(node, &status);
@@ -43,6 +49,25 @@ pub(crate) async fn register(store: &dyn Store, node: NodeId, doctor: &Doctor, n
             Ok(())
         }
         done => done.context("cannot register the node").map(drop),
+    }
+}
+
+/// Said where nothing outside can be reached, for those who plan.
+fn no_egress(now: Timestamp) -> Option<Condition> {
+    rootless::is_rootless().then(|| Condition {
+        kind: NodeStatus::EGRESS.into(),
+        state: false,
+        reason: "Rootless".into(),
+        message: rootless::EGRESS.into(),
+        since: now,
+    })
+}
+
+/// Once at every start, so that nobody trusts in what is not there.
+pub(crate) fn say_what_root_would_have() {
+    tracing::warn!("running without root: {}; {}", rootless::LIMITS, rootless::EGRESS);
+    if let Some(lack) = rootless::lack() {
+        tracing::warn!("images with other users than root do not run: {lack}");
     }
 }
 

@@ -11,12 +11,12 @@ use anyhow::{Context, Result};
 use freehold_agent::{Agent, AgentConfig, NameServers};
 use freehold_api::ApiState;
 use freehold_deploy::{RolloutReconciler, TeardownReconciler, address};
-use freehold_edge::{Edge, EdgeConfig};
+use freehold_edge::{Edge, EdgeConfig, Reach};
 use freehold_identity::{TokenFile, Tokens};
 use freehold_image::ImageStore;
 use freehold_model::NodeId;
 use freehold_reconcile::{Clock, Reconciler, Store, SystemClock};
-use freehold_runtime::{LocalRuntime, RuntimeConfig, doctor};
+use freehold_runtime::{LocalRuntime, RuntimeConfig, doctor, rootless};
 use freehold_secrets::{Vault, forbid_core_dumps};
 use freehold_store::PostgresOptions;
 use std::{
@@ -85,6 +85,10 @@ pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     allow_many_files();
     data::prepare(&options.data)?;
+    rootless::note(&options.data)?;
+    if rootless::is_rootless() {
+        node::say_what_root_would_have();
+    }
     let state = State::open(&options.data, options.store.clone(), clock.clone()).await?;
     // Before the token is made: it is shown once, so not by a start that comes to nothing.
     let listener = listen(options.listen).await?;
@@ -181,7 +185,9 @@ impl House {
         let config = EdgeConfig {
             listen_on: options.endpoints_on.clone(),
             access_log: Some(options.data.join("access")),
-            own_addresses: true,
+            // Their route is the machine's, which is root's.
+            own_addresses: !rootless::is_rootless(),
+            reach: if rootless::is_rootless() { Reach::by(rootless::socket) } else { Reach::default() },
         };
         let edge = Edge::start(store.clone(), config, shutdown.clone());
         let mut tasks = JoinSet::new();

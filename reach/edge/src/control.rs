@@ -10,6 +10,7 @@ use crate::{
     own::{self, Network, Prefix},
     ports::Ports,
     proxy::{self, Connections},
+    reach::Reach,
     relay::Pipes,
     routing::Routing,
     status,
@@ -46,6 +47,8 @@ pub struct EdgeConfig {
     pub access_log: Option<PathBuf>,
     /// Whether each endpoint has an IPv6 address of its own, if the machine allows it.
     pub own_addresses: bool,
+    /// How instances are reached.
+    pub reach: Reach,
 }
 
 /// The running proxy.
@@ -70,6 +73,7 @@ impl Edge {
             access,
             own_ports: OwnPorts::default(),
             drained: Arc::clone(&drained),
+            reach: config.reach,
         };
         let workers = Workers::start();
         let ports = Ports::new(config.listen_on, workers.handles().to_vec(), hall);

@@ -1,7 +1,7 @@
 //! What whoever carries an endpoint's traffic needs to know of it. One for each endpoint, as long as the
 //! endpoint exists; what can be changed by a deploy is read anew for each connection.
 
-use crate::{access::Access, pool::Pool, proxy::Connections, relay::Pipes};
+use crate::{access::Access, pool::Pool, proxy::Connections, reach::Reach, relay::Pipes};
 use freehold_model::{EndpointId, EndpointSpec, Network, manifest::ProxyProtocol, traffic::EndpointTraffic};
 use std::{
     collections::BTreeSet,
@@ -18,6 +18,7 @@ pub(crate) struct Door {
     pub(crate) pipes: Pipes,
     pub(crate) access: Access,
     pub(crate) own_ports: OwnPorts,
+    pub(crate) reach: Reach,
     settings: Mutex<Settings>,
 }
 
@@ -42,6 +43,7 @@ pub(crate) struct Hall {
     pub(crate) access: Access,
     pub(crate) own_ports: OwnPorts,
     pub(crate) drained: Arc<Notify>,
+    pub(crate) reach: Reach,
 }
 
 impl Settings {
@@ -66,6 +68,7 @@ impl Door {
             pipes: hall.pipes.clone(),
             access: hall.access.clone(),
             own_ports: hall.own_ports.clone(),
+            reach: hall.reach.clone(),
             settings: Mutex::new(settings),
         })
     }
@@ -103,6 +106,7 @@ impl Door {
             access,
             own_ports: OwnPorts::default(),
             drained: Arc::default(),
+            reach: Reach::default(),
         };
         let settings = Settings {
             idle: Duration::from_secs(3600),

@@ -229,7 +229,7 @@ async fn connect(door: &Door, greeting: &[u8]) -> Option<(Lease, TcpStream)> {
 async fn try_each(door: &Door, greeting: &[u8]) -> Option<(Lease, TcpStream)> {
     let mut tried = vec![];
     while let Some(lease) = door.pool.lease(&tried) {
-        match timeout(CONNECT, greet(lease.backend.address, greeting)).await {
+        match timeout(CONNECT, greet(door, lease.backend.address, greeting)).await {
             Ok(Ok(stream)) => {
                 lease.succeeded();
                 return Some((lease, stream));
@@ -242,8 +242,8 @@ async fn try_each(door: &Door, greeting: &[u8]) -> Option<(Lease, TcpStream)> {
     None
 }
 
-async fn greet(address: SocketAddr, greeting: &[u8]) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(address).await?;
+async fn greet(door: &Door, address: SocketAddr, greeting: &[u8]) -> io::Result<TcpStream> {
+    let mut stream = door.reach.tcp(address).await?;
     tune(&stream);
     let _ = sockopt::set_socket_recv_buffer_size(&stream, WINDOW);
     if !greeting.is_empty() {

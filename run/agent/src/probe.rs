@@ -7,7 +7,7 @@ use freehold_model::{
     exec::ExecRequest,
     manifest::{Check, Probe},
 };
-use freehold_runtime::{ExecOutput, ExecSession, Handle};
+use freehold_runtime::{ExecOutput, ExecSession, Handle, rootless};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -79,7 +79,7 @@ async fn try_once(check: &Check, handle: &Arc<dyn Handle>) -> Result<(), String>
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
-    TcpStream::connect(address)
+    rootless::connect(address)
         .await
         .map_err(|error| format!("connecting to port {}: {error}", address.port()))
 }

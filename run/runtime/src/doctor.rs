@@ -4,6 +4,7 @@
 //! it is seen or kept. Called by `GET /v1/doctor`; takes some milliseconds.
 
 mod data;
+mod ordinary;
 mod probe;
 
 use crate::cgroup::{Hierarchy, hierarchies};
@@ -16,6 +17,9 @@ use std::{fs, io, path::Path};
 
 /// Tries everything; `data` is the data directory, whose file system must carry overlays.
 pub fn examine(data: &Path) -> Doctor {
+    if crate::rootless::is_rootless() {
+        return ordinary::examine(data);
+    }
     let process = [rights(), namespace("mount namespaces", CloneFlags::CLONE_NEWNS), overlay(data)];
     let container = [
         namespace("pid namespaces", CloneFlags::CLONE_NEWPID),
@@ -35,6 +39,15 @@ pub fn examine(data: &Path) -> Doctor {
     }
     let useful = [data::private(data), forwarding(), user_namespaces(), seccomp(), open_files(), kernel()];
     Doctor { drivers, findings: process.into_iter().chain(container).chain(useful).collect() }
+}
+
+/// What an ordinary user's machine lacks, when [`crate::rootless::enter`] said so.
+pub fn refused(error: &crate::rootless::RootlessError) -> Doctor {
+    let text = error.to_string();
+    let (found, remedy) =
+        text.split_once('\n').unwrap_or((&text, "start Freehold as root: `sudo freehold up`"));
+    let found = Err(io::Error::other(found.to_owned()));
+    Doctor { drivers: vec![], findings: vec![finding("rights", found, remedy)] }
 }
 
 fn finding(name: &str, found: io::Result<String>, remedy: &str) -> Finding {
@@ -144,10 +157,11 @@ fn forwarding() -> Finding {
 fn user_namespaces() -> Finding {
     let allowed = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
     let found = match allowed.trim().parse::<u64>() {
-        Ok(n) if n > 0 => Ok(format!("up to {n}; not used yet")),
-        _ => Err(io::Error::other("none are allowed; not used yet")),
+        Ok(n) if n > 0 => Ok(format!("up to {n}; an ordinary user's Freehold lives in one")),
+        _ => Err(io::Error::other("none are allowed")),
     };
-    let remedy = "nothing needs them yet; allow them with `sudo sysctl -w user.max_user_namespaces=15000`";
+    let remedy =
+        "only root can run Freehold; allow them with `sudo sysctl -w user.max_user_namespaces=15000`";
     let allow = "echo 15000 > /proc/sys/user/max_user_namespaces";
     mended_by(allow, finding("user namespaces", found, remedy))
 }
@@ -179,15 +193,19 @@ fn open_files() -> Finding {
 }
 
 fn kernel() -> Finding {
+    // setns(2) takes a pidfd from 5.8 on, which `exec` uses.
+    kernel_from((5, 8), "`freehold exec` does not work before Linux 5.8: upgrade the system's kernel")
+}
+
+fn kernel_from(needed: (u32, u32), remedy: &str) -> Finding {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
-    // setns(2) takes a pidfd from 5.8 on, which `exec` uses.
     let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    let found = if version >= (5, 8) {
+    let found = if version >= needed {
         Ok(format!("Linux {release}"))
     } else {
         Err(io::Error::other(format!("Linux {release}")))
     };
-    finding("kernel", found, "`freehold exec` does not work before Linux 5.8: upgrade the system's kernel")
+    finding("kernel", found, remedy)
 }

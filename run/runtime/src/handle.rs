@@ -3,7 +3,7 @@
 use crate::{
     ExecSession, Handle, Launch, RunState, RuntimeError,
     cgroup::{self, Cgroup},
-    exec,
+    exec, first,
     launch::InstanceDir,
     liveness::{ShimProcess, end_forks},
     local,
@@ -122,7 +122,8 @@ impl Handle for ShimHandle {
             return Ok(Arc::clone(network));
         }
         let pid = self.pid().await?;
-        let entered = tokio::task::spawn_blocking(move || InstanceNetwork::of(instance, pid)).await;
+        let dir = self.dir.clone();
+        let entered = tokio::task::spawn_blocking(move || InstanceNetwork::of(&dir, instance, pid)).await;
         let network = entered.map_err(io::Error::other).and_then(|entered| entered);
         let network = Arc::new(network.map_err(|source| RuntimeError::Shim { instance, source })?);
         Ok(Arc::clone(kept.insert(network)))
@@ -210,7 +211,7 @@ pub(crate) fn end_of_lost(dir: &InstanceDir, instance: InstanceId, started: bool
     if let Ok(end) = InstanceDir::read(&dir.end()) {
         return end;
     }
-    if let Err(error) = Cgroup::of(instance).kill(PATIENCE) {
+    if let Err(error) = first::kill(dir, instance, PATIENCE) {
         tracing::error!(%instance, %error, "cannot kill what a lost shim left");
     }
     let said = fs::read_to_string(dir.shim_log()).unwrap_or_default();

@@ -107,6 +107,9 @@ pub(crate) struct Job {
     /// Whether the shim holds secrets, which an exec helper asks it for.
     #[serde(default)]
     pub(crate) has_secrets: bool,
+    /// Whether an ordinary user runs it, in a user namespace.
+    #[serde(default)]
+    pub(crate) rootless: bool,
 }
 
 /// The directory of one instance, by the names of what is in it.
@@ -130,6 +133,11 @@ impl InstanceDir {
     /// How the last run ended; written once, when nothing of it is left.
     pub(crate) fn end(&self) -> PathBuf {
         self.0.join("exit.json")
+    }
+
+    /// The first process of a container without root.
+    pub(crate) fn first(&self) -> PathBuf {
+        self.0.join("first.json")
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

@@ -8,6 +8,7 @@
 
 mod cgroup;
 mod error;
+mod first;
 mod handle;
 mod launch;
 mod liveness;
@@ -25,6 +26,7 @@ pub mod doctor;
 pub mod exec;
 pub mod logs;
 pub mod network;
+pub mod rootless;
 pub mod shim;
 pub mod volume;
 

@@ -27,12 +27,7 @@ impl ShimProcess {
     /// The shim of an instance, if one lives: its forks are not leaders of a session, or, where they are to
     /// become the first process of a container, not in this namespace of processes.
     pub(crate) fn find(dir: &InstanceDir) -> Option<ShimProcess> {
-        let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-        let here = namespace("self");
-        let is_shim =
-            |pid: Pid| getsid(Some(pid)) == Ok(pid) && namespace(&pid.as_raw_nonzero().to_string()) == here;
-        let (_, process) = all(dir).into_iter().find(|(pid, _)| is_shim(*pid))?;
-        Some(ShimProcess(process))
+        shim(dir).map(|(_, process)| ShimProcess(process))
     }
 
     /// Until it has ended.
@@ -41,6 +36,19 @@ impl ShimProcess {
         let watched = unsafe { AsyncFd::register_with_interest(self.0, Interest::READABLE)? };
         watched.readable().await.map(drop)
     }
+}
+
+/// The number of the shim of an instance, if one lives.
+pub(crate) fn shim_of(dir: &InstanceDir) -> Option<Pid> {
+    shim(dir).map(|(pid, _)| pid)
+}
+
+fn shim(dir: &InstanceDir) -> Option<(Pid, OwnedFd)> {
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let here = namespace("self");
+    let is_shim =
+        |pid: Pid| getsid(Some(pid)) == Ok(pid) && namespace(&pid.as_raw_nonzero().to_string()) == here;
+    all(dir).into_iter().find(|(pid, _)| is_shim(*pid))
 }
 
 /// Ends the shim of an instance and every fork of it that has not become something else yet.

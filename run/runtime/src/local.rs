@@ -3,13 +3,14 @@
 use crate::{
     Handle, Launch, LogLimits, Runtime, RuntimeError, Secrets,
     cgroup::Cgroup,
+    first,
     handle::{ShimHandle, end_of_lost},
     launch::{InstanceDir, Job},
     liveness::ShimProcess,
     netlink::Netlink,
     network::{self, Neighbourhood},
     program::Program,
-    shim,
+    rootless, shim,
 };
 use async_trait::async_trait;
 use freehold_model::InstanceId;
@@ -94,7 +95,12 @@ impl LocalRuntime {
 impl Runtime for LocalRuntime {
     async fn start_with(&self, launch: &Launch, secrets: &Secrets) -> Result<Arc<dyn Handle>, RuntimeError> {
         let (dir, shim) = (self.dir(launch.instance), Arc::clone(&self.shim));
-        let job = Job { launch: launch.clone(), logs: self.logs, has_secrets: !secrets.is_empty() };
+        let job = Job {
+            launch: launch.clone(),
+            logs: self.logs,
+            has_secrets: !secrets.is_empty(),
+            rootless: rootless::is_rootless(),
+        };
         let secrets = secrets.clone();
         let connected = blocking(move || start_shim(&dir, &shim, &job, &secrets)).await?;
         self.live(launch.clone(), connected)
@@ -125,14 +131,11 @@ impl Runtime for LocalRuntime {
 
     async fn settle(&self, wanted: Option<&Neighbourhood>) -> Result<(), RuntimeError> {
         let (memory, wanted) = (self.instances_dir.join("forwarding.json"), wanted.cloned());
-        blocking(move || {
-            let done = match &wanted {
-                Some(wanted) => network::settle(wanted, &memory),
-                None => network::leave(&memory),
-            };
-            done.map_err(RuntimeError::Network)
-        })
-        .await
+        let settle = move || match &wanted {
+            Some(wanted) => network::settle(wanted, &memory),
+            None => network::leave(&memory),
+        };
+        blocking(move || rootless::inside(settle).map_err(RuntimeError::Network)).await
     }
 
     async fn remove(&self, instance: InstanceId) -> Result<(), RuntimeError> {
@@ -324,9 +327,11 @@ fn remove(dir: &InstanceDir, instance: InstanceId) -> Result<(), RuntimeError> {
 /// Removes what an earlier run left. The caller holds the lock.
 fn clean(dir: &InstanceDir, instance: InstanceId) -> Result<(), RuntimeError> {
     let cleanup = |source| RuntimeError::Cleanup { instance, source };
-    let group = Cgroup::of(instance);
-    group.kill(PATIENCE).and_then(|()| group.remove(PATIENCE)).map_err(cleanup)?;
-    Netlink::open().and_then(|netlink| netlink.delete_link(&shim::link_name(instance))).map_err(cleanup)?;
+    first::kill(dir, instance, PATIENCE)
+        .and_then(|()| Cgroup::of(instance).remove(PATIENCE))
+        .map_err(cleanup)?;
+    let unlink = move || Netlink::open()?.delete_link(&shim::link_name(instance));
+    rootless::inside(unlink).map_err(cleanup)?;
     for entry in fs::read_dir(&dir.0).map_err(RuntimeError::file("list", &dir.0))?.flatten() {
         let path = entry.path();
         // The lock goes last, with the directory: who finds it gone finds nothing else either.

@@ -46,6 +46,10 @@ impl Program {
     /// environment: that is not the instance's business, and may hold tokens.
     pub(crate) fn command(&self, more: &[String], dir: &Path) -> Command {
         let mut command = Command::new(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
+        if let Some(house) = crate::rootless::namespace() {
+            // SAFETY: setns(2) is async-signal-safe. The descriptor stays open as long as the program runs.
+            unsafe { command.pre_exec(move || crate::rootless::join(house)) };
+        }
         command.arg0(&self.name).args(&self.arguments).args(more).arg(dir).env_clear();
         command
     }

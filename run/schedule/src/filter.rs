@@ -22,6 +22,8 @@ pub enum Refusal {
         /// What the node has.
         total: Millicores,
     },
+    /// It wants to reach something outside, and nothing there can; why.
+    Closed(String),
     /// Not enough memory is left.
     Memory {
         /// What is wanted.
@@ -44,6 +46,8 @@ pub(crate) fn refusal(node: &Candidate, request: &Request) -> Option<Refusal> {
         Some(Refusal::NotReady)
     } else if !node.drivers.contains(&request.driver) {
         Some(Refusal::Driver(request.driver))
+    } else if let Some(why) = node.closed.as_ref().filter(|_| request.egress) {
+        Some(Refusal::Closed(why.clone()))
     } else if request.cpu > node.capacity.cpu {
         Some(Refusal::Cpu { wanted: request.cpu, total: node.capacity.cpu })
     } else if request.memory > free {
@@ -63,6 +67,12 @@ impl fmt::Display for Refusal {
                 f.write_str("cannot run containers (`freehold doctor` there says why)")
             }
             Refusal::Driver(Driver::Process) => f.write_str("does not run processes without isolation"),
+            Refusal::Closed(why) => {
+                write!(
+                    f,
+                    "opens no egress ({why}): remove `egress` from the manifest, or run Freehold as root"
+                )
+            }
             Refusal::Cpu { wanted, total } => write!(f, "has {total} of processor, {wanted} are wanted"),
             Refusal::Memory { wanted, free, total } => {
                 write!(f, "has {free} of {total} memory left, {wanted} are wanted")

@@ -18,6 +18,8 @@ use std::fmt;
 pub struct Request {
     /// How it is isolated.
     pub driver: Driver,
+    /// Whether it reaches something outside.
+    pub egress: bool,
     /// At most this much processor time.
     pub cpu: Millicores,
     /// At most this much memory.

@@ -14,6 +14,8 @@ pub struct Candidate {
     pub cordoned: bool,
     /// The drivers that work on it.
     pub drivers: Vec<Driver>,
+    /// Why its instances reach nothing outside, if they do not.
+    pub closed: Option<String>,
     /// What it has.
     pub capacity: Capacity,
     /// What its instances may use together.
@@ -43,6 +45,7 @@ impl Candidate {
             name: node.name.clone(),
             cordoned: node.spec.cordoned,
             drivers: node.status.drivers.clone(),
+            closed: node.status.closed().map(str::to_owned),
             capacity: node.status.capacity,
             used: Capacity::default(),
             instances: 0,
@@ -71,6 +74,7 @@ impl Request {
 
 impl From<&freehold_model::Template> for Request {
     fn from(template: &freehold_model::Template) -> Request {
-        Request { driver: template.driver, cpu: template.cpu, memory: template.memory, pin: None }
+        let egress = !template.egress.is_empty();
+        Request { driver: template.driver, egress, cpu: template.cpu, memory: template.memory, pin: None }
     }
 }

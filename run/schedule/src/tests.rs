@@ -10,6 +10,7 @@ fn node(n: u64, memory: u64, used: u64) -> Candidate {
         name: format!("n{n}"),
         cordoned: false,
         drivers: vec![Driver::Container],
+        closed: None,
         capacity: Capacity { cpu: Millicores(2000), memory: Bytes(memory * MIB) },
         used: Capacity { cpu: Millicores(0), memory: Bytes(used * MIB) },
         instances: 0,
@@ -17,7 +18,13 @@ fn node(n: u64, memory: u64, used: u64) -> Candidate {
 }
 
 fn request(memory: u64) -> Request {
-    Request { driver: Driver::Container, cpu: Millicores(500), memory: Bytes(memory * MIB), pin: None }
+    Request {
+        driver: Driver::Container,
+        egress: false,
+        cpu: Millicores(500),
+        memory: Bytes(memory * MIB),
+        pin: None,
+    }
 }
 
 #[test]
@@ -59,6 +66,17 @@ fn each_refusal_says_why_with_figures() {
          node n5 has 250m of processor, 500m are wanted"
     );
     assert_eq!(place(&[], &request(1)).unwrap_err().to_string(), "there is no node");
+}
+
+#[test]
+fn egress_goes_where_there_is_a_way_out() {
+    let closed = |n| Candidate { closed: Some("no root".into()), ..node(n, 1000, 0) };
+    let nodes = [closed(1), node(2, 400, 0)];
+    let reaching = Request { egress: true, ..request(100) };
+    assert_eq!(place(&nodes, &request(100)).unwrap().name, "n1");
+    assert_eq!(place(&nodes, &reaching).unwrap().name, "n2");
+    let error = place(&nodes[..1], &reaching).unwrap_err().to_string();
+    assert!(error.contains("no root") && error.contains("remove `egress`"), "{error}");
 }
 
 #[test]

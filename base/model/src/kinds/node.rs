@@ -33,6 +33,17 @@ pub struct NodeStatus {
     pub conditions: Vec<Condition>,
 }
 
+impl NodeStatus {
+    /// The condition of a node whose instances cannot reach anything outside: false, with the reason.
+    pub const EGRESS: &str = "Egress";
+
+    /// Why instances on it cannot reach anything outside, if they cannot.
+    pub fn closed(&self) -> Option<&str> {
+        let closed = |condition: &&Condition| condition.kind == Self::EGRESS && !condition.state;
+        self.conditions.iter().find(closed).map(|condition| condition.message.as_str())
+    }
+}
+
 /// What a node has to give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Capacity {

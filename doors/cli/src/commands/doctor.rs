@@ -8,6 +8,7 @@ use crate::{
     session::Session,
 };
 use freehold_model::{api::Doctor, manifest::Driver};
+use freehold_runtime::{doctor, rootless};
 use std::{
     io,
     path::PathBuf,
@@ -48,12 +49,16 @@ pub(crate) async fn run(session: &Session) -> Outcome {
 pub(crate) fn run_here(args: Args, globals: &Globals) -> Outcome {
     let out = Out::new(globals.json);
     let data = up::data_folder(args.data)?;
-    let doctor = freehold_runtime::doctor::examine(&data);
+    // As `freehold up` would: an ordinary user has what there is in a namespace of that user's own.
+    let doctor = match rootless::enter(&data) {
+        Ok(()) => doctor::examine(&data),
+        Err(error) => doctor::refused(&error),
+    };
     if !args.fix {
         return out.show(&doctor, |doctor| render(doctor, out.paint));
     }
     let failed = mend(&doctor)?;
-    let doctor = freehold_runtime::doctor::examine(&data);
+    let doctor = doctor::examine(&data);
     out.show(&doctor, |doctor| render(doctor, out.paint))?;
     match failed {
         0 => Ok(()),
@@ -64,7 +69,7 @@ pub(crate) fn run_here(args: Args, globals: &Globals) -> Outcome {
 /// Runs the commands of every finding that has some; answers how many failed.
 fn mend(doctor: &Doctor) -> Outcome<usize> {
     let sick = || doctor.findings.iter().filter(|finding| !finding.fix.is_empty());
-    if sick().next().is_some() && !rustix::process::geteuid().is_root() {
+    if sick().next().is_some() && !rootless::is_started_by_root() {
         let commands: Vec<_> = sick().flat_map(|it| &it.fix).map(|it| format!("  {it}")).collect();
         let title = "mending this machine takes root";
         return Err(Failure::usage(title, format!("As root, run\n{}", commands.join("\n"))));

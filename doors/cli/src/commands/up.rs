@@ -10,6 +10,7 @@ use crate::{
     output::{Out, Paint},
 };
 use freehold_daemon::{Ended, Options, PostgresOptions, Ready};
+use freehold_runtime::rootless;
 use std::{
     env,
     io::IsTerminal,
@@ -90,6 +91,8 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
     };
     // Asked now: once the file is replaced, the kernel calls it deleted.
     let program = env::current_exe().map_err(|error| Failure::local("find this program's file", error))?;
+    // Without root: before there is any thread.
+    rootless::enter(&options.data).map_err(|error| Failure::local("start without root", error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -122,7 +125,7 @@ pub(crate) fn data_folder(given: Option<PathBuf>) -> Outcome<PathBuf> {
     if let Some(folder) = given {
         return std::path::absolute(&folder).map_err(|error| Failure::local("find the data folder", error));
     }
-    if rustix::process::geteuid().is_root() {
+    if rootless::is_started_by_root() {
         return Ok(PathBuf::from("/var/lib/freehold"));
     }
     let folder = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

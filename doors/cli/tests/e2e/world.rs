@@ -1,6 +1,7 @@
 //! A machine for one test: network namespace, data directory, and the commands run in them.
 
 use crate::{
+    ordinary::User,
     planted::{self, Planted},
     traces::end_everything_under,
 };
@@ -23,6 +24,7 @@ pub(crate) struct World {
     dir: tempfile::TempDir,
     netns: String,
     up: Option<Child>,
+    user: Option<User>,
     pub(crate) planted: Planted,
 }
 
@@ -53,9 +55,20 @@ impl World {
         }
         let netns = format!("fh-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         assert_ran(Command::new("ip").args(["netns", "add", &netns]));
-        let world = World { dir: tempfile::tempdir().unwrap(), netns, up: None, planted: Planted::new() };
+        let world =
+            World { dir: tempfile::tempdir().unwrap(), netns, up: None, user: None, planted: Planted::new() };
         assert_ran(world.command("ip").args(["link", "set", "lo", "up"]));
         Some(world)
+    }
+
+    /// From here on every command is this user's.
+    pub(crate) fn become_user(&mut self, user: User) {
+        self.user = Some(user);
+    }
+
+    /// What runs of the user whose commands these are.
+    pub(crate) fn processes_of_user(&self) -> Vec<String> {
+        self.user.as_ref().map(User::processes).unwrap_or_default()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -128,8 +141,16 @@ impl World {
 
     /// A command inside the machine's network, with the machine's client context.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        self.command_of(self.user.as_ref(), program)
+    }
+
+    fn command_of(&self, user: Option<&User>, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{}", self.netns)).arg("--").arg(program.as_ref());
+        command.arg(format!("--net=/run/netns/{}", self.netns)).arg("--");
+        if let Some(user) = user {
+            user.lead(&mut command);
+        }
+        command.arg(program.as_ref());
         command.env("FREEHOLD_HOME", self.path("home")).env("NO_COLOR", "1");
         command.env(planted::VARIABLE, self.planted.in_environment());
         command.env_remove("FREEHOLD_URL").env_remove("FREEHOLD_TOKEN");
@@ -178,7 +199,8 @@ impl World {
     pub(crate) fn skopeo_push(&self, layout: &Path, tag: &str, name: &str) {
         let (from, to) = (format!("oci:{}:{tag}", layout.display()), format!("docker://{API}/{name}"));
         let credentials = format!("--dest-creds=admin:{}", self.token());
-        Ended::of(self.command("skopeo").args([
+        // What skopeo reads of this machine is root's, whoever runs Freehold.
+        Ended::of(self.command_of(None, "skopeo").args([
             "copy",
             "--quiet",
             "--insecure-policy",

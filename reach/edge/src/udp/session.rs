@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use std::{
     cell::RefCell,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -68,15 +67,7 @@ impl Session {
     /// A session at the instance of `lease`, if there are files for it.
     pub(super) fn open(endpoint: &Endpoint, lease: Lease, key: Key) -> Option<Arc<Session>> {
         let room = endpoint.door.connections.room_now()?;
-        let any: IpAddr = match lease.backend.address.is_ipv4() {
-            true => Ipv4Addr::UNSPECIFIED.into(),
-            false => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let upstream = std::net::UdpSocket::bind((any, 0)).and_then(|socket| {
-            socket.connect(lease.backend.address)?;
-            socket.set_nonblocking(true)?;
-            UdpSocket::from_std(socket)
-        });
+        let upstream = endpoint.door.reach.udp(lease.backend.address);
         let upstream =
             upstream.inspect_err(|error| tracing::debug!(%error, "no socket for a session")).ok()?;
         lease.succeeded();

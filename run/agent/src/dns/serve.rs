@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{agent::Shared, logs, residents::Resident};
 use freehold_model::InstanceId;
+use freehold_runtime::rootless;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 use std::{
     io,
@@ -72,7 +73,7 @@ impl Resolver {
 
 fn open(kind: SocketType, address: Ipv4Addr, port: u16) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::INET, kind, flags, None)?;
+    let socket = rootless::inside(move || socket_with(AddressFamily::INET, kind, flags, None))?;
     sockopt::set_ip_freebind(&socket, true)?;
     bind(&socket, &SocketAddrV4::new(address, port))?;
     Ok(socket)

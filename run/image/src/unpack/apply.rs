@@ -261,7 +261,8 @@ impl Attributes {
     /// bit and the capabilities away.
     fn apply(&self, fd: &OwnedFd, owns: bool) -> Result<(), Refused> {
         if owns {
-            rustix::fs::fchown(fd, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))?;
+            let given = rustix::fs::fchown(fd, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
+            given.map_err(|error| self.not_given(error))?;
         }
         for (name, value) in &self.extended {
             match rustix::fs::fsetxattr(fd, name.as_str(), value, XattrFlags::empty()) {
@@ -278,15 +279,24 @@ impl Attributes {
     fn apply_to_name(&self, parent: &OwnedFd, name: &OsStr, owns: bool) -> Result<(), Refused> {
         let nofollow = AtFlags::SYMLINK_NOFOLLOW;
         if owns {
-            rustix::fs::chownat(
+            let given = rustix::fs::chownat(
                 parent,
                 name,
                 Some(Uid::from_raw(self.uid)),
                 Some(Gid::from_raw(self.gid)),
                 nofollow,
-            )?;
+            );
+            given.map_err(|error| self.not_given(error))?;
         }
         Ok(rustix::fs::utimensat(parent, name, &self.times(), nofollow)?)
+    }
+
+    /// A user that does not exist in the user namespace of this process is an invalid argument (chown(2)).
+    fn not_given(&self, error: Errno) -> Refused {
+        match error {
+            Errno::INVAL => Refused::Owner { uid: self.uid, gid: self.gid },
+            error => error.into(),
+        }
     }
 
     fn times(&self) -> Timestamps {

@@ -53,6 +53,12 @@ pub(crate) enum Refused {
     Unsafe(&'static str),
     #[error("it needs more room than is free on the disk")]
     NoRoom,
+    /// In a user namespace there are not all users.
+    #[error(
+        "it belongs to {uid}:{gid}, and Freehold without root has no such user or group: \
+         `freehold doctor` says which lines in /etc/subuid and /etc/subgid it needs; or run it as root"
+    )]
+    Owner { uid: u32, gid: u32 },
     #[error(transparent)]
     Io(#[from] io::Error),
 }

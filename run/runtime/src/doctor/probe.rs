@@ -38,8 +38,9 @@ fn try_overlay(probe: &Path) -> io::Result<()> {
     fs::write(probe.join("lower/file"), "x")?;
     // A new mount namespace comes with a working directory of the thread's own.
     nix::unistd::chdir(probe)?;
-    let options = Some("lowerdir=lower,upperdir=upper,workdir=work");
-    mount(Some("overlay"), "merged", Some("overlay"), MsFlags::empty(), options)?;
+    let attributes = if crate::rootless::is_rootless() { ",userxattr" } else { "" };
+    let options = format!("lowerdir=lower,upperdir=upper,workdir=work{attributes}");
+    mount(Some("overlay"), "merged", Some("overlay"), MsFlags::empty(), Some(options.as_str()))?;
     fs::write("merged/file", "y")?;
     Ok(nix::mount::umount("merged")?)
 }

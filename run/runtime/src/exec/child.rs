@@ -2,8 +2,7 @@
 
 use super::{enter::Entry, frame::Start, secrets};
 use crate::{
-    Launch, Secrets,
-    cgroup::Cgroup,
+    Launch, Secrets, first,
     launch::{InstanceDir, Job},
     user,
 };
@@ -74,15 +73,17 @@ fn try_spawn(
     start: &Start,
     agent: impl AsFd,
 ) -> io::Result<(Child, Option<(i32, String)>)> {
-    let Job { launch, has_secrets, .. } = InstanceDir::read(&dir.job())?;
+    let Job { launch, has_secrets, rootless, .. } = InstanceDir::read(&dir.job())?;
+    crate::rootless::assume(rootless);
     let secrets = if has_secrets { secrets::of(dir)? } else { Secrets::none() };
-    let first = open_first(start.pid, &launch)?;
+    let first = open_first(dir, start.pid, &launch)?;
     let root = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
         .open(format!("/proc/{}/root", start.pid))?;
     let wanted = start.request.user.as_deref().or(launch.user.as_deref());
-    let user = user::look_up(&root, wanted).map_err(io::Error::other)?;
+    let mut user = user::look_up(&root, wanted).map_err(io::Error::other)?;
+    crate::rootless::fit(&mut user).map_err(io::Error::other)?;
     let (streams, inner) = match start.request.tty {
         Some(size) => terminal(&root, size, user.uid)?,
         None => pipes()?,
@@ -126,10 +127,10 @@ fn try_spawn(
 }
 
 /// A number of a process may have been given to another since: the control group tells.
-fn open_first(pid: i32, launch: &Launch) -> io::Result<OwnedFd> {
+fn open_first(dir: &InstanceDir, pid: i32, launch: &Launch) -> io::Result<OwnedFd> {
     let gone = || io::Error::new(io::ErrorKind::NotFound, "it does not run any more");
     let first = pidfd_open(rustix::process::Pid::from_raw(pid).ok_or_else(gone)?, PidfdFlags::empty())?;
-    if launch.driver == Driver::Container && !Cgroup::contains(launch.instance, pid) {
+    if launch.driver == Driver::Container && !first::belongs(dir, launch.instance, pid) {
         return Err(gone());
     }
     Ok(first)

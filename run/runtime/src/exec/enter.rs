@@ -4,7 +4,7 @@
 use crate::{
     Launch, Secrets,
     cgroup::Cgroup,
-    seccomp,
+    rootless, seccomp,
     shim::{
         no_core_files,
         spec::{self, CAPABILITIES},
@@ -109,7 +109,10 @@ impl Entry<'_> {
     /// What is inheritable would stay, and be had again with the next file that has capabilities.
     fn become_user(&self) -> io::Result<()> {
         let groups: Vec<Gid> = self.user.groups.iter().copied().map(Gid::from_raw).collect();
-        setgroups(&groups)?;
+        // Where there is root alone there are no other groups, and no right to say so.
+        if !groups.is_empty() || !rootless::is_rootless() {
+            setgroups(&groups)?;
+        }
         setgid(Gid::from_raw(self.user.gid))?;
         setuid(Uid::from_raw(self.user.uid))?;
         match self.launch.driver {

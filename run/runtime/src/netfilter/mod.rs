@@ -15,6 +15,7 @@ pub(crate) use expression::{
 
 use attribute::{Attributes, nested};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use rustix::net::sockopt;
 use std::{io, os::fd::AsRawFd};
 
 /// A conversation with the packet filter of one network namespace.
@@ -29,8 +30,10 @@ impl Netfilter {
         let mut socket = Socket::new(NETLINK_NETFILTER)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        // A thousand rules are one message.
-        rustix::net::sockopt::set_socket_send_buffer_size_force(&socket, 16 << 20)?;
+        // A thousand rules are one message. Without root as much as everybody may have: some hundreds.
+        if sockopt::set_socket_send_buffer_size_force(&socket, 16 << 20).is_err() {
+            sockopt::set_socket_send_buffer_size(&socket, 16 << 20)?;
+        }
         Ok(Netfilter { socket })
     }
 

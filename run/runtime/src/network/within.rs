@@ -6,7 +6,8 @@ use super::{
     instance::{HOSTS, SERVICES},
 };
 use crate::{
-    cgroup::Cgroup,
+    first,
+    launch::InstanceDir,
     netfilter::{Batch, Element, Family, Netfilter, service},
 };
 use freehold_model::{InstanceId, manifest::Protocol};
@@ -54,10 +55,10 @@ pub enum Attempt {
 
 impl InstanceNetwork {
     /// The network of the instance whose first process is `pid`.
-    pub(crate) fn of(instance: InstanceId, pid: i32) -> io::Result<InstanceNetwork> {
+    pub(crate) fn of(dir: &InstanceDir, instance: InstanceId, pid: i32) -> io::Result<InstanceNetwork> {
         let namespace = File::open(format!("/proc/{pid}/ns/net"))?;
         // Asked after the file was opened: the number may be another process's by now.
-        if !Cgroup::contains(instance, pid) {
+        if !first::belongs(dir, instance, pid) {
             return Err(io::ErrorKind::NotFound.into());
         }
         let filter = inside(&namespace, Netfilter::open)?;

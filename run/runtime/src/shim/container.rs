@@ -4,7 +4,9 @@
 use super::{Running, StartError, network, spec};
 use crate::{
     Secrets,
+    first::First,
     launch::{InstanceDir, Launch},
+    rootless::{self, cover_cgroups},
     user::{self, User},
 };
 use libcontainer::{
@@ -38,6 +40,9 @@ pub(super) fn start(dir: &InstanceDir, launch: &Launch, secrets: Secrets) -> Res
     let user = user_of(&root, launch)?;
     let config = spec::container(&root, launch, &user).to_string();
     fs::write(dir.0.join("config.json"), config).map_err(StartError::because("cannot write config.json"))?;
+    if rootless::is_rootless() {
+        cover_cgroups().map_err(StartError::because("cannot do without control groups"))?;
+    }
     let (stdout, inner_stdout) = pipe()?;
     let (stderr, inner_stderr) = pipe()?;
     let state = dir.0.join(STATE);
@@ -57,6 +62,9 @@ pub(super) fn start(dir: &InstanceDir, launch: &Launch, secrets: Secrets) -> Res
     let pid = container.pid().map(|pid| pid.as_raw()).ok_or_else(|| {
         StartError::because("cannot create the container")("its first process is gone already")
     })?;
+    if rootless::is_rootless() {
+        First::note(dir, pid).map_err(StartError::because("cannot note the first process"))?;
+    }
     network::connect(launch, pid)?;
     container.start().map_err(|error| StartError::because("cannot start the container")(causes(&error)))?;
     Ok(Running { pid, stdout, stderr })
@@ -65,7 +73,10 @@ pub(super) fn start(dir: &InstanceDir, launch: &Launch, secrets: Secrets) -> Res
 /// The user of the instance, looked up in its own root.
 pub(super) fn user_of(root: &Path, launch: &Launch) -> Result<User, StartError> {
     let root = File::open(root).map_err(StartError::because("cannot open the instance's root"))?;
-    user::look_up(root, launch.user.as_deref()).map_err(StartError::because("cannot set the user"))
+    let mut user =
+        user::look_up(root, launch.user.as_deref()).map_err(StartError::because("cannot set the user"))?;
+    rootless::fit(&mut user).map_err(StartError::because("cannot set the user"))?;
+    Ok(user)
 }
 
 /// A pipe whose reading end never blocks, large enough that bursts do not stop the writer.

@@ -21,7 +21,9 @@ pub(crate) use network::link_name;
 use crate::{
     Secrets,
     cgroup::Cgroup,
+    first,
     launch::{InstanceDir, Job, Launch},
+    rootless,
     wire::{End, Report},
 };
 use control::Control;
@@ -135,6 +137,7 @@ fn run(dir: &InstanceDir, memory: Option<OwnedFd>) -> io::Result<()> {
     let (listener, _lock) = detach()?;
     std::env::set_current_dir(&dir.0)?;
     let job: Job = InstanceDir::read(&dir.job())?;
+    rootless::assume(job.rootless);
     let secrets = match &memory {
         Some(memory) => {
             no_core_files()?;
@@ -206,7 +209,7 @@ pub(crate) fn no_core_files() -> io::Result<()> {
 fn tear_down(dir: &InstanceDir, launch: &Launch) {
     let group = Cgroup::of(launch.instance);
     let steps = [
-        group.kill(PATIENCE).and_then(|()| group.remove(PATIENCE)),
+        first::kill(dir, launch.instance, PATIENCE).and_then(|()| group.remove(PATIENCE)),
         network::disconnect(launch),
         std::fs::remove_dir_all(dir.0.join(container::STATE)),
     ];

@@ -10,6 +10,7 @@ use crate::{
     Secrets,
     cgroup::Cgroup,
     launch::{InstanceDir, Launch},
+    rootless,
     user::User,
 };
 use nix::{
@@ -25,6 +26,11 @@ use std::{
 };
 
 pub(super) fn start(dir: &InstanceDir, launch: &Launch, secrets: Secrets) -> Result<Running, StartError> {
+    if rootless::is_rootless() {
+        return Err(StartError::because("cannot run a process without isolation")(
+            "only root may; write `driver = \"container\"` in the manifest, or run Freehold as root",
+        ));
+    }
     let root = dir.root();
     let user = user_of(&root, launch)?;
     for name in ["proc", "dev", "sys"] {

@@ -5,10 +5,11 @@
 use super::{StartError, spec};
 use crate::{
     launch::{InstanceDir, Launch},
-    user, volume,
+    rootless, user, volume,
 };
 use freehold_model::manifest::Driver;
 use nix::{
+    errno::Errno,
     mount::{MsFlags, mount as mount_syscall},
     sched::{CloneFlags, unshare},
 };
@@ -52,7 +53,9 @@ fn overlay(dir: &InstanceDir, layers: &[PathBuf]) -> io::Result<()> {
         symlink(layer, dir.0.join("l").join(n.to_string()))?;
     }
     let lower: Vec<String> = (0..layers.len()).rev().map(|n| format!("l/{n}")).collect();
-    let options = format!("lowerdir={},upperdir=layer/upper,workdir=layer/work", lower.join(":"));
+    // What is deleted is noted in attributes, of which an ordinary user has only those of files (Linux 5.11).
+    let attributes = if rootless::is_rootless() { ",userxattr" } else { "" };
+    let options = format!("lowerdir={},upperdir=layer/upper,workdir=layer/work{attributes}", lower.join(":"));
     // Devices are in the instance's own /dev: one that an image brings along is only a file.
     let flags = MsFlags::MS_NODEV;
     // An instance's files die with it: `volatile` spares the sync at unmounting (Linux 5.10).
@@ -66,8 +69,9 @@ fn volumes(root: &File, launch: &Launch) -> Result<(), StartError> {
     if launch.volumes.is_empty() {
         return Ok(());
     }
-    let user =
+    let mut user =
         user::look_up(root, launch.user.as_deref()).map_err(StartError::because("cannot set the user"))?;
+    rootless::fit(&mut user).map_err(StartError::because("cannot set the user"))?;
     // The outer before the inner, so that neither hides the other.
     let mut volumes: Vec<_> = launch.volumes.iter().collect();
     volumes.sort_by_key(|volume| volume.path.split('/').filter(|part| !part.is_empty()).count());
@@ -87,7 +91,12 @@ fn restrict(root: &File, path: &str) -> io::Result<()> {
     let place = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&mounted));
     let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     let none = None::<&str>;
-    Ok(mount_syscall(none, place.as_str(), none, flags, none)?)
+    let set = |flags| mount_syscall(none, place.as_str(), none, flags, none);
+    match set(flags) {
+        // An ordinary user may not lift what the mount below forbids.
+        Err(Errno::EPERM) if rootless::is_rootless() => Ok(set(flags | MsFlags::MS_NOEXEC)?),
+        result => Ok(result?),
+    }
 }
 
 fn write_names(root: &File, launch: &Launch) -> io::Result<()> {

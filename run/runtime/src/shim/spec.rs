@@ -4,7 +4,7 @@
 use crate::{
     cgroup::{self, CPU_PERIOD},
     launch::Launch,
-    seccomp,
+    rootless, seccomp,
     user::User,
 };
 use nix::sys::resource::{Resource, getrlimit};
@@ -48,6 +48,7 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 
 /// The whole configuration.
 pub(super) fn container(root: &Path, launch: &Launch, user: &User) -> Value {
+    let rootless = rootless::is_rootless();
     let namespaces = ["pid", "mount", "uts", "ipc", "network", "cgroup"].map(|kind| json!({ "type": kind }));
     json!({
         "ociVersion": "1.0.2",
@@ -58,7 +59,8 @@ pub(super) fn container(root: &Path, launch: &Launch, user: &User) -> Value {
         "linux": {
             "namespaces": namespaces,
             "cgroupsPath": cgroup::path_of(launch.instance),
-            "resources": resources(launch),
+            // Nobody keeps limits that cannot be set; what is not named is not tried.
+            "resources": (!rootless).then(|| resources(launch)),
             "maskedPaths": MASKED,
             "readonlyPaths": READ_ONLY,
             "seccomp": seccomp::profile(),
@@ -106,19 +108,26 @@ pub(crate) fn open_files() -> (u64, u64) {
 
 fn mounts() -> Value {
     let mount = |kind: &str, to: &str, options: &[&str]| json!({ "type": kind, "source": kind, "destination": to, "options": options });
-    json!([
+    let mut terminals = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    if rootless::has_group(5) {
+        terminals.push("gid=5");
+    }
+    let mut mounts = json!([
         mount("proc", "/proc", &["nosuid", "noexec", "nodev"]),
         mount("tmpfs", "/dev", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount(
-            "devpts",
-            "/dev/pts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
-        ),
+        mount("devpts", "/dev/pts", &terminals),
         mount("tmpfs", "/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
         mount("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]),
         mount("sysfs", "/sys", &["nosuid", "noexec", "nodev", "ro"]),
         mount("cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
-    ])
+    ]);
+    if rootless::is_rootless()
+        && let Some(all) = mounts.as_array_mut()
+    {
+        // An ordinary user's instance has no groups to show.
+        all.retain(|mount| mount["type"] != "cgroup");
+    }
+    mounts
 }
 
 fn resources(launch: &Launch) -> Value {
