@@ -4,7 +4,9 @@
 # shared: prints the folder of the unix socket of the one server of this test run, starting it if it is not
 #         there yet; it ends, and its folder goes, when process PID (whoever runs the tests) does.
 # own:    makes a server in FOLDER for a test that will kill it, starts it, prints the same.
+# kill:   kills every process of the server of FOLDER at once, as a power cut would.
 # again:  starts the server of FOLDER once more.
+# stop:   ends it.
 #
 # No port is opened. As root it runs as another user, since initdb refuses root.
 set -euo pipefail
@@ -23,7 +25,7 @@ if [ "$(id -u)" -eq 0 ]; then
 fi
 
 # What a server of a test may do without: flushing. A killed process loses nothing by that.
-options="-c listen_addresses= -c max_connections=480 -c shared_buffers=64MB -c unix_socket_permissions=0777"
+options="-c recovery_init_sync_method=syncfs -c listen_addresses= -c max_connections=480 -c shared_buffers=64MB -c unix_socket_permissions=0777"
 
 start() { # FOLDER OPTIONS
     "${as[@]}" "$bin/pg_ctl" -D "$1/data" -s -w -t 60 -l "$1/log" -o "-k $1 $2" start </dev/null >/dev/null 2>&1 9>&- ||
@@ -60,6 +62,19 @@ own)
     make "$2"
     start "$2" "$options"
     echo "$2"
+    ;;
+kill)
+    pid=$(head -1 "$2/data/postmaster.pid")
+    # It must not start others in their place.
+    kill -STOP "$pid"
+    read -ra children < "/proc/$pid/task/$pid/children" || true
+    kill -9 "${children[@]}" "$pid" 2>/dev/null || true
+    for process in "$pid" "${children[@]}"; do
+        while grep -qs '^State:[[:space:]]*[^Z]' "/proc/$process/status"; do sleep 0.01; done
+    done
+    ;;
+stop)
+    "${as[@]}" "$bin/pg_ctl" -D "$2/data" -m immediate -s stop </dev/null >/dev/null 2>&1 || true
     ;;
 again)
     start "$2" "$options"

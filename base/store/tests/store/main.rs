@@ -3,8 +3,10 @@
 mod chain;
 mod conformance;
 mod crash;
+mod doubt;
 mod files;
 mod postgres;
+mod power;
 mod random;
 mod shared;
 mod support;

@@ -31,6 +31,11 @@ impl Database {
         database
     }
 
+    /// The folder of the server's socket.
+    pub(crate) fn socket(&self) -> &std::path::Path {
+        &self.socket
+    }
+
     /// Its URL.
     pub(crate) fn url(&self) -> String {
         url(&self.socket, &self.name)

@@ -276,3 +276,28 @@ async fn two_that_start_at_once_make_one_schema() {
         store.expect("a store");
     }
 }
+
+/// `pg_dump` and `pg_restore`, as docs/operating.md has it.
+#[tokio::test]
+async fn a_dump_restores_whole() {
+    let subject = TempPostgres::new().await;
+    let new = app("web", None);
+    let mut change = writes([Write::Put(new.clone())]);
+    change.claim("port", 80, new.id);
+    subject.commit(change).await.expect("a commit");
+    let restored = Database::new().await;
+    let (from, to) = (&subject.database, &restored);
+    let line = "set -o pipefail; pg_dump --format=custom \"$1\" | pg_restore --dbname \"$2\" --exit-on-error";
+    let output = std::process::Command::new("bash")
+        .args(["-c", line, "dump", &from.url(), &to.url()])
+        .output()
+        .expect("bash runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let store = restored.open().await.expect("a store");
+    assert_eq!(store.verify_chain().await.expect("a chain"), 1);
+    let held = store.view().await.expect("a view").claim("port", "80").expect("a read");
+    assert_eq!(held, Some(new.id));
+    assert_eq!(store.installation(), subject.store.installation(), "it is the same installation");
+    let next = store.commit(writes([Write::Delete { id: new.id }])).await.expect("a commit");
+    assert_eq!(next.version, 2);
+}
