@@ -1,7 +1,7 @@
 //! A machine whose Freehold an ordinary user starts. The user exists for the test's own commands alone:
 //! each sees user databases of the test's own, in a mount namespace of its own.
 
-use crate::world::{FREEHOLD, World};
+use crate::world::{Ended, FREEHOLD, World};
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
@@ -30,9 +30,10 @@ impl World {
         let passwd = fs::read_to_string("/etc/passwd").unwrap();
         world.write("subuid", &given);
         world.write("passwd", &format!("{passwd}tester:x:{uid}:{uid}::/nonexistent:/bin/sh\n"));
-        // A build directory may be hidden from others than its owner.
+        // The user's own: a build directory may be hidden, and only its owner replaces a program.
         let program = world.path("freehold");
-        fs::hard_link(FREEHOLD, &program).or_else(|_| fs::copy(FREEHOLD, &program).map(drop)).unwrap();
+        fs::copy(FREEHOLD, &program).unwrap();
+        chown(&program, Some(uid), Some(uid)).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let dir = dir.display();
         let script = world.write(
@@ -49,6 +50,15 @@ impl World {
         );
         world.become_user(User { uid, ids, script });
         Some(world)
+    }
+
+    /// What root is told who starts Freehold over the user's data.
+    pub(crate) fn up_as_root(&self) -> Ended {
+        Ended::of(
+            self.command_of(None, FREEHOLD)
+                .args(["up", "--listen", "127.0.0.1:7412", "--data"])
+                .arg(self.data()),
+        )
     }
 
     /// Starts `freehold up` as the user, and waits until it is ready.

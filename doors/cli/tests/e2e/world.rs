@@ -144,7 +144,7 @@ impl World {
         self.command_of(self.user.as_ref(), program)
     }
 
-    fn command_of(&self, user: Option<&User>, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub(crate) fn command_of(&self, user: Option<&User>, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{}", self.netns)).arg("--");
         if let Some(user) = user {

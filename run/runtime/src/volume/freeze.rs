@@ -1,7 +1,7 @@
 //! Freezes an instance while its volume is copied, so that the copy is of one moment: what the data would
 //! be after a power cut, and no worse.
 
-use crate::cgroup;
+use crate::{cgroup, rootless};
 use freehold_model::InstanceId;
 use std::{
     fs, io,
@@ -23,6 +23,11 @@ impl Frozen {
     /// # Errors
     /// When the node has no freezer, or the instance does not stand still in time.
     pub fn freeze(instance: InstanceId) -> io::Result<Frozen> {
+        if rootless::is_rootless() {
+            return Err(io::Error::other(
+                "without root an instance cannot be frozen while its volume is copied: deploy it with `count = 0`, and try again",
+            ));
+        }
         let path = cgroup::path_of(instance);
         let path = path.strip_prefix("/").unwrap_or(&path);
         for hierarchy in cgroup::hierarchies() {
