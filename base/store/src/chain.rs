@@ -1,7 +1,7 @@
 //! Walks the event log and recomputes every hash, to find a cut or an edit.
 
 use crate::ChainError;
-use freehold_model::{Event, Seq};
+use freehold_model::{Broken, Link, Seq};
 use freehold_reconcile::View;
 
 /// Rows read at a time.
@@ -10,9 +10,9 @@ const STRIDE: usize = 1000;
 /// Checks the log that `view` sees; answers how long it is. It must be at least `reached` long, which is
 /// what something other than the log says.
 pub(crate) fn verify(view: &dyn View, reached: Seq) -> Result<Seq, ChainError> {
-    let mut last = (0, Event::GENESIS.to_owned());
+    let mut last = Link::genesis();
     loop {
-        let events = match view.events(last.0, STRIDE, None) {
+        let events = match view.events(last.seq, STRIDE, None) {
             Ok(events) => events,
             Err(_) => return Err(unreadable(view, last)),
         };
@@ -20,42 +20,35 @@ pub(crate) fn verify(view: &dyn View, reached: Seq) -> Result<Seq, ChainError> {
             break;
         }
         for event in events {
-            last = follow(last, event)?;
+            last = last.follow(&event).map_err(broken)?;
         }
     }
     // A cut at the end leaves a chain that holds, and resources that are ahead of it.
-    if reached > last.0 {
+    if reached > last.seq {
         let problem = format!("is missing, though resources were written up to version {reached}");
-        return Err(ChainError::Broken { seq: last.0 + 1, problem });
+        return Err(ChainError::Broken { seq: last.seq + 1, problem });
     }
-    Ok(last.0)
+    Ok(last.seq)
 }
 
-type Link = (Seq, String);
-
-/// The link after `last`, if `event` is what follows it.
-fn follow((seq, hash): Link, event: Event) -> Result<Link, ChainError> {
-    let broken = |problem: &str| ChainError::Broken { seq: seq + 1, problem: problem.to_owned() };
-    if event.seq != seq + 1 {
-        return Err(broken("is missing"));
-    }
-    if event.chain(&hash) != event.hash {
-        return Err(broken("does not carry the hash of its content and of the row before it"));
-    }
-    Ok((event.seq, event.hash))
+fn broken(Broken { seq, problem }: Broken) -> ChainError {
+    ChainError::Broken { seq, problem }
 }
 
 /// Some row after `last` cannot be decoded: finds which, one row at a time.
 fn unreadable(view: &dyn View, mut last: Link) -> ChainError {
     loop {
-        match view.events(last.0, 1, None).map(|mut events| events.pop()) {
-            Ok(Some(event)) => match follow(last, event) {
+        match view.events(last.seq, 1, None).map(|mut events| events.pop()) {
+            Ok(Some(event)) => match last.follow(&event) {
                 Ok(link) => last = link,
-                Err(error) => return error,
+                Err(error) => return broken(error),
             },
             Ok(None) => return ChainError::Engine("a row could be read only at the second try".into()),
             Err(error) => {
-                return ChainError::Broken { seq: last.0 + 1, problem: format!("cannot be read ({error})") };
+                return ChainError::Broken {
+                    seq: last.seq + 1,
+                    problem: format!("cannot be read ({error})"),
+                };
             }
         }
     }

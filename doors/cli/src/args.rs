@@ -2,8 +2,8 @@
 
 use crate::{
     commands::{
-        cancel, completions, deploy, describe, diff, doctor, drill, endpoint, events, exec, image, import,
-        init, key, logs, noun, plan, receipt, rollback, secret, status, up, upgrade, volume,
+        audit, cancel, completions, deploy, describe, diff, doctor, drill, endpoint, events, exec, image,
+        import, init, key, logs, noun, plan, receipt, rollback, secret, status, up, upgrade, volume,
     },
     failure::Outcome,
     output::Out,
@@ -84,6 +84,9 @@ pub(crate) enum Command {
     Describe(describe::Args),
     /// Shows what happened.
     Events(events::Args),
+    /// Exports the event log, and proves that nothing was cut out of it or changed.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Shows what instances print.
     Logs(logs::Args),
     /// Runs a command inside an instance.

@@ -1,5 +1,6 @@
 //! The commands, one file each. Every file holds the flags of its command and what it does.
 
+pub(crate) mod audit;
 pub(crate) mod cancel;
 pub(crate) mod completions;
 pub(crate) mod deploy;
@@ -49,6 +50,7 @@ pub(crate) fn run(command: Command, globals: Globals) -> Outcome<ExitCode> {
         Command::Completions(args) => completions::run(args).map(done),
         Command::Init(args) => init::run(args, &globals).map(done),
         Command::Import(command) => import::run(command, &globals),
+        Command::Audit(command) if command.is_local() => audit::run_here(command, &globals).map(done),
         Command::Doctor(args) if args.is_local() => doctor::run_here(args, &globals).map(done),
         command => {
             let session = Session::open(globals)?;
@@ -78,6 +80,7 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Status(args) => status::run(args, session).await,
         Command::Describe(args) => describe::run(args, session).await,
         Command::Events(args) => events::run(args, session).await,
+        Command::Audit(command) => audit::run(command, session).await,
         Command::Logs(args) => logs::run(args, session).await,
         Command::Receipt(args) => receipt::run(args, session).await,
         Command::Image(command) => image::run(command, session).await,

@@ -1,7 +1,7 @@
 //! What people look at before and after: diffs, drift, receipts found again and exported, and rollbacks
 //! that go further back each time.
 
-use crate::world::World;
+use crate::world::{FREEHOLD, World};
 use serde_json::Value;
 
 fn manifest(round: u32) -> String {
@@ -72,4 +72,29 @@ fn what_differs_and_what_was_done_can_be_seen() {
         assert!(line["receipt"]["status"]["instances"][0]["image"].is_string(), "{line}");
     }
     assert_eq!(lines[4]["manifest"]["deploy"]["timeout"], "90s", "the first one is the last line");
+}
+
+#[test]
+fn the_log_proves_itself_to_its_reader() {
+    let Some(world) = World::start() else { return };
+    world.push_busybox("shop:1");
+    let file = world.write("freehold.toml", &manifest(1));
+    world.freehold(&["deploy", "-f", &file]).ok();
+    let early = world.json(&["audit", "verify"])["anchor"].as_str().unwrap().to_owned();
+    world.freehold(&["app", "delete", "shop", "-y"]).ok();
+    world.freehold(&["audit", "verify", "--anchor", &early]).ok().says("hold together");
+
+    world.sh(&format!("{FREEHOLD} audit export > all.jsonl")).ok();
+    let all = world.path("all.jsonl").display().to_string();
+    world.freehold(&["audit", "verify", &all, "--anchor", &early]).ok();
+    world.sh("sed -i '7s/\"request\":\"[^\"]*\"/\"request\":\"another\"/' all.jsonl").ok();
+    world.freehold(&["audit", "verify", &all]).exits(1).says("event 7 does not carry");
+    world.sh("sed -i '$d' all.jsonl; echo junk >> all.jsonl").ok();
+    world.freehold(&["audit", "verify", &all]).exits(1);
+
+    let (seq, _) = early.split_once(':').unwrap();
+    world.sh(&format!("{FREEHOLD} audit export --after {seq} > rest.jsonl")).ok();
+    let rest = world.path("rest.jsonl").display().to_string();
+    world.freehold(&["audit", "verify", &rest]).exits(2).says("what came before is not known");
+    world.freehold(&["audit", "verify", &rest, "--anchor", &early]).ok();
 }

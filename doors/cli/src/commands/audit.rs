@@ -1,0 +1,286 @@
+//! `freehold audit`: the event log as evidence. Every row carries the hash of the row before it; here that
+//! is computed again by the reader, who need not believe the server.
+
+use crate::{
+    args::Globals,
+    failure::{Failure, Outcome},
+    output::Out,
+    session::Session,
+};
+use freehold_client::EventQuery;
+use freehold_model::{Broken, Code, Event, Link, Problem, Seq};
+use serde::Serialize;
+use std::{
+    fs::File,
+    io::{self, BufRead as _, BufReader, BufWriter, Write as _},
+    path::{Path, PathBuf},
+};
+
+/// Events asked for at a time.
+const PAGE: usize = 1000;
+/// An event is small; a longer line is something else.
+const LONGEST: u64 = 4 << 20;
+
+/// The subcommands of `audit`.
+#[derive(Debug, clap::Subcommand)]
+#[command(after_help = "Examples:
+  freehold audit export > audit.jsonl              every event, one line of JSON each
+  freehold audit export --after 5000 >> audit.jsonl
+  freehold audit verify                            the server's log, computed again here
+  freehold audit verify audit.jsonl                an export, without any server
+  freehold audit verify --anchor 5000:3f…          and that it still is what it was at event 5000")]
+pub(crate) enum Command {
+    /// Prints events with their hashes, the oldest first, one line of JSON each.
+    Export {
+        /// Only what came after this event.
+        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        after: Seq,
+    },
+    /// Checks that nothing was cut out of the log or changed in it.
+    Verify(VerifyArgs),
+}
+
+/// Flags of `audit verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// An export, instead of the server's log.
+    file: Option<PathBuf>,
+    /// What an earlier `audit verify` said of the log: nothing up to there may have changed since.
+    #[arg(long, value_name = "SEQ:HASH")]
+    anchor: Option<Link>,
+}
+
+impl Command {
+    /// Whether it asks no server.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self, Command::Verify(VerifyArgs { file: Some(_), .. }))
+    }
+}
+
+/// What a log that holds together says of itself.
+#[derive(Debug, Serialize)]
+struct Verified {
+    /// The first event looked at.
+    first: Seq,
+    /// How many.
+    events: u64,
+    /// The last of them: what proves this log later.
+    anchor: String,
+}
+
+/// A walk along the log.
+struct Walk {
+    anchor: Option<Link>,
+    first: Option<Seq>,
+    last: Link,
+}
+
+impl Walk {
+    fn new(anchor: Option<Link>) -> Walk {
+        Walk { anchor, first: None, last: Link::genesis() }
+    }
+
+    fn step(&mut self, event: &Event) -> Result<(), Failure> {
+        if self.first.is_none() {
+            self.first = Some(event.seq);
+            if event.seq > 1 {
+                self.last = self.start_before(event.seq)?;
+            }
+        }
+        self.last = self.last.follow(event).map_err(|error| broken(&error))?;
+        match &self.anchor {
+            Some(anchor) if anchor.seq == self.last.seq && *anchor != self.last => {
+                let problem = "is not the one that the anchor was taken from".into();
+                Err(broken(&Broken { seq: anchor.seq, problem }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The link before an export's first event, which only its reader can know.
+    fn start_before(&self, first: Seq) -> Result<Link, Failure> {
+        let known = self.anchor.as_ref().filter(|anchor| anchor.seq == first - 1);
+        known.cloned().ok_or_else(|| {
+            let before = first - 1;
+            Failure::usage(
+                format!("it begins with event {first}, and what came before is not known"),
+                format!(
+                    "Give the anchor of event {before}, `--anchor {before}:HASH`, or an export of everything."
+                ),
+            )
+        })
+    }
+
+    fn end(self) -> Outcome<Verified> {
+        if let Some(anchor) = &self.anchor
+            && anchor.seq > self.last.seq
+        {
+            let problem = "is missing, though an anchor was taken from a longer log".into();
+            return Err(broken(&Broken { seq: self.last.seq + 1, problem }));
+        }
+        let first = self.first.unwrap_or(1);
+        let events = (self.last.seq + 1).saturating_sub(first);
+        Ok(Verified { first, events, anchor: self.last.to_string() })
+    }
+}
+
+fn broken(error: &Broken) -> Failure {
+    let problem = Problem::new(Code::Internal, format!("the log was cut or changed: {error}"));
+    Failure::Problem(
+        problem.hint("Compare it with a backup or an export before trusting anything from there on."),
+    )
+}
+
+pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
+    match command {
+        Command::Export { after } => export(after, session).await,
+        Command::Verify(args) => {
+            let mut walk = Walk::new(args.anchor);
+            let mut after = 0;
+            while let Some(last) = page(after, session, |event| walk.step(event)).await? {
+                after = last;
+            }
+            tell(&walk.end()?, session.out)
+        }
+    }
+}
+
+/// Verifies an export.
+pub(crate) fn run_here(command: Command, globals: &Globals) -> Outcome {
+    let Command::Verify(VerifyArgs { file: Some(file), anchor }) = command else {
+        return Err(Failure::usage("no file is named", "Name an export."));
+    };
+    let mut walk = Walk::new(anchor);
+    read(&file, |event| walk.step(event))?;
+    tell(&walk.end()?, Out::new(globals.json))
+}
+
+async fn export(mut after: Seq, session: &Session) -> Outcome {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut write = |event: &Event| -> Outcome {
+        serde_json::to_writer(&mut out, event).map_err(io::Error::from)?;
+        Ok(out.write_all(b"\n")?)
+    };
+    while let Some(last) = page(after, session, &mut write).await? {
+        after = last;
+    }
+    Ok(out.flush()?)
+}
+
+/// Hands on the events after `after`; answers with the last one's place, or `None` if there was none.
+async fn page(
+    after: Seq,
+    session: &Session,
+    mut each: impl FnMut(&Event) -> Outcome,
+) -> Outcome<Option<Seq>> {
+    let query = EventQuery { after: Some(after), limit: Some(PAGE), ..EventQuery::default() };
+    let events = session.client.events(&query).await?;
+    events.iter().try_for_each(&mut each)?;
+    Ok(events.last().map(|event| event.seq))
+}
+
+fn read(file: &Path, mut each: impl FnMut(&Event) -> Outcome) -> Outcome {
+    let wrong = |error: io::Error| Failure::local(format!("read {}", file.display()), error);
+    let mut lines = BufReader::new(File::open(file).map_err(wrong)?);
+    for n in 1_u64.. {
+        let mut line = vec![];
+        let length = io::Read::take(&mut lines, LONGEST).read_until(b'\n', &mut line).map_err(wrong)?;
+        if length == 0 {
+            break;
+        }
+        let event = serde_json::from_slice(&line).map_err(|error| {
+            let title = format!("{}, line {n}, is no event: {error}", file.display());
+            Failure::usage(title, "`freehold audit export` writes such files.")
+        })?;
+        each(&event)?;
+    }
+    Ok(())
+}
+
+fn tell(verified: &Verified, out: Out) -> Outcome {
+    out.show(verified, |verified| {
+        let Verified { first, events, anchor } = verified;
+        format!(
+            "{} {events} events, from {first} on, hold together.\nanchor {anchor}\n{}",
+            out.paint.good("✓"),
+            out.paint.dim(
+                "Kept elsewhere, it proves later that nothing up to here was cut or changed: `--anchor SEQ:HASH`."
+            )
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use freehold_model::{Actor, AnyId, Kind};
+
+    fn log(length: u64) -> Vec<Event> {
+        let mut last = Link::genesis();
+        let event = |seq| {
+            let subject = AnyId { kind: Kind::App, ulid: ulid::Ulid::from_parts(1, 1) };
+            let mut event = Event {
+                seq,
+                time: jiff::Timestamp::UNIX_EPOCH,
+                actor: Actor::User("ada".into()),
+                request: "req".into(),
+                subject,
+                what: "app.changed".into(),
+                data: serde_json::json!({ "n": seq }),
+                hash: String::new(),
+            };
+            event.hash = event.chain(&last.hash);
+            last = Link::of(&event);
+            event
+        };
+        (1..=length).map(event).collect()
+    }
+
+    fn walked(events: &[Event], anchor: Option<&str>) -> Result<String, String> {
+        let mut walk = Walk::new(anchor.map(|text| text.parse().unwrap()));
+        let said = |failure: Failure| match failure {
+            Failure::Problem(problem) => problem.title,
+            other => panic!("{other:?}"),
+        };
+        events.iter().try_for_each(|event| walk.step(event)).map_err(said)?;
+        walk.end().map(|verified| verified.anchor).map_err(said)
+    }
+
+    #[test]
+    fn what_was_cut_or_changed_is_found_at_its_place() {
+        let whole = log(5);
+        let anchor = walked(&whole, None).unwrap();
+        assert!(anchor.starts_with("5:"));
+        assert_eq!(walked(&whole, Some(&anchor)).unwrap(), anchor);
+
+        let mut edited = log(5);
+        edited[2].data = serde_json::json!({ "n": 4 });
+        assert!(walked(&edited, None).unwrap_err().contains("event 3 does not carry"));
+        let mut cut = log(5);
+        cut.remove(1);
+        assert!(walked(&cut, None).unwrap_err().contains("event 2 is missing"));
+        assert!(walked(&whole[..4], Some(&anchor)).unwrap_err().contains("event 5 is missing"));
+    }
+
+    #[test]
+    fn a_log_written_anew_is_not_the_one_that_the_anchor_knows() {
+        let mut other = log(5);
+        let mut last = Link::genesis();
+        for event in &mut other {
+            event.actor = Actor::User("eve".into());
+            event.hash = event.chain(&last.hash);
+            last = Link::of(event);
+        }
+        let anchor = Link::of(&log(3)[2]).to_string();
+        assert!(walked(&other, None).is_ok());
+        assert!(walked(&other, Some(&anchor)).unwrap_err().contains("event 3 is not the one"));
+    }
+
+    #[test]
+    fn a_later_part_needs_the_anchor_before_it() {
+        let whole = log(5);
+        assert!(walked(&whole[2..], None).unwrap_err().contains("begins with event 3"));
+        let before = Link::of(&whole[1]).to_string();
+        assert_eq!(walked(&whole[2..], Some(&before)).unwrap(), Link::of(&whole[4]).to_string());
+    }
+}
