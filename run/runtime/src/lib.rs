@@ -26,6 +26,7 @@ pub mod doctor;
 pub mod exec;
 pub mod logs;
 pub mod network;
+pub mod quota;
 pub mod rootless;
 pub mod shim;
 pub mod volume;

@@ -10,7 +10,7 @@ use crate::{
     netlink::Netlink,
     network::{self, Neighbourhood},
     program::Program,
-    rootless, shim,
+    quota, rootless, shim,
 };
 use async_trait::async_trait;
 use freehold_model::InstanceId;
@@ -339,7 +339,7 @@ fn clean(dir: &InstanceDir, instance: InstanceId) -> Result<(), RuntimeError> {
             continue;
         }
         let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let removed = if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        let removed = if is_dir { quota::remove(&path) } else { fs::remove_file(&path) };
         removed.map_err(RuntimeError::file("remove", path))?;
     }
     Ok(())

@@ -7,6 +7,7 @@
 mod broken;
 mod cli;
 mod crash;
+mod disks;
 mod egress;
 mod endpoints;
 mod evidence;

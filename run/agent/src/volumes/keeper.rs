@@ -5,7 +5,7 @@
 
 use super::{Volumes, task};
 use crate::control::Control;
-use freehold_model::{Bytes, Condition, TaskState, TaskStatus, Volume, VolumeId, VolumeStatus};
+use freehold_model::{Bytes, Condition, Keeping, TaskState, TaskStatus, Volume, VolumeId, VolumeStatus};
 use freehold_reconcile::Clock;
 use jiff::Timestamp;
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
@@ -30,8 +30,13 @@ pub(crate) struct Keeper {
     busy: BTreeMap<VolumeId, Option<VolumeId>>,
     measured: BTreeMap<VolumeId, Measured>,
     troubles: BTreeMap<VolumeId, String>,
+    /// To which size the file system keeps it; or why it cannot.
+    kept: BTreeMap<VolumeId, Kept>,
     work: JoinSet<(VolumeId, Outcome)>,
 }
+
+/// To which size a volume is kept by its file system; or why it is not.
+type Kept = Result<Bytes, String>;
 
 struct Measured {
     used: Bytes,
@@ -40,7 +45,7 @@ struct Measured {
 
 enum Outcome {
     Done,
-    Measured(io::Result<Bytes>, Duration),
+    Measured { used: io::Result<Bytes>, took: Duration, kept: Kept },
     Failed(String),
 }
 
@@ -53,6 +58,7 @@ impl Keeper {
             busy: BTreeMap::new(),
             measured: BTreeMap::new(),
             troubles: BTreeMap::new(),
+            kept: BTreeMap::new(),
             work: JoinSet::new(),
         }
     }
@@ -82,16 +88,23 @@ impl Keeper {
             self.busy.remove(&source);
         }
         match outcome {
-            Outcome::Done => drop(self.troubles.remove(&id)),
+            Outcome::Done => {
+                self.troubles.remove(&id);
+                // A restore puts another folder in its place.
+                self.kept.remove(&id);
+                self.measured.remove(&id);
+            }
             Outcome::Failed(why) => {
                 tracing::warn!(volume = %id, why, "a volume is not as wanted");
                 self.troubles.insert(id, why);
             }
-            Outcome::Measured(Ok(used), took) => {
+            Outcome::Measured { used: Ok(used), took, kept } => {
+                self.kept.insert(id, kept);
                 let again = Instant::now() + MEASURE.max(took * 50);
                 self.measured.insert(id, Measured { used, again });
             }
-            Outcome::Measured(Err(error), _) => {
+            Outcome::Measured { used: Err(error), kept, .. } => {
+                self.kept.insert(id, kept);
                 tracing::warn!(volume = %id, %error, "a volume cannot be measured");
                 self.measured.insert(id, Measured { used: Bytes(0), again: Instant::now() + MEASURE });
             }
@@ -142,13 +155,16 @@ impl Keeper {
             let source = volume.spec.source.clone().map(|source| {
                 (self.volumes.store(source.volume), source.snapshot, self.volumes.holder(source.volume))
             });
+            let size = volume.spec.size;
             self.spawn(id, async move {
                 let made = blocking(move || match source {
-                    None => store.make(None),
-                    Some((from, Some(snapshot), _)) => store.make(Some(&from.snapshot_data(&snapshot)?)),
+                    None => store.make(None, size),
+                    Some((from, Some(snapshot), _)) => {
+                        store.make(Some(&from.snapshot_data(&snapshot)?), size)
+                    }
                     Some((from, None, writer)) => {
                         let _frozen = writer.map(freehold_runtime::volume::Frozen::freeze).transpose()?;
-                        store.make(Some(&from.data()))
+                        store.make(Some(&from.data()), size)
                     }
                 });
                 match made.await {
@@ -161,18 +177,33 @@ impl Keeper {
                 self.busy.insert(from, None);
             }
         } else if let Some(wanted) = volume.spec.task.clone().filter(|it| is_news(&store, &it.id)) {
-            let volumes = Arc::clone(&self.volumes);
+            let (volumes, size) = (Arc::clone(&self.volumes), volume.spec.size);
             self.spawn(id, async move {
-                task::perform(&volumes, id, &wanted).await;
+                task::perform(&volumes, id, &wanted, size).await;
                 Outcome::Done
             });
-        } else if self.measured.get(&id).is_none_or(|last| last.again <= Instant::now()) {
+        } else if self.is_due(volume) {
+            let (size, known) = (volume.spec.size, self.kept.remove(&id));
             self.spawn(id, async move {
+                let limited = store.clone();
+                let kept = match known {
+                    Some(Ok(known)) if known == size => Ok(known),
+                    _ => blocking(move || Ok(limited.limit(size)))
+                        .await
+                        .unwrap_or_else(|it| Err(it.to_string()))
+                        .map(|()| size),
+                };
                 let begin = Instant::now();
                 let used = blocking(move || store.used()).await;
-                Outcome::Measured(used, begin.elapsed())
+                Outcome::Measured { used, took: begin.elapsed(), kept }
             });
         }
+    }
+
+    /// Whether it is to be measured, or limited anew.
+    fn is_due(&self, volume: &Volume) -> bool {
+        let resized = matches!(self.kept.get(&volume.id), Some(Ok(size)) if *size != volume.spec.size);
+        resized || self.measured.get(&volume.id).is_none_or(|last| last.again <= Instant::now())
     }
 
     fn spawn(&mut self, id: VolumeId, work: impl Future<Output = Outcome> + Send + 'static) {
@@ -228,6 +259,12 @@ impl Keeper {
             let reason = if over { "OverSize" } else { "Within" };
             conditions.push(Fact { kind: "WithinSize", state: !over, reason, message });
         }
+        let (keeping, keeping_reason) = match self.kept.get(&volume.id) {
+            Some(Ok(_)) => (Keeping::Enforced, None),
+            Some(Err(why)) => (Keeping::Watched, Some(why.clone())),
+            // Being looked at.
+            None => (volume.status.keeping, volume.status.keeping_reason.clone()),
+        };
         let since = |fact: &Fact| {
             let old = condition(&volume.status, fact.kind).filter(|old| old.state == fact.state);
             old.map_or(now, |old| old.since)
@@ -235,8 +272,8 @@ impl Keeper {
         VolumeStatus {
             ready,
             used,
-            keeping: Default::default(),
-            keeping_reason: Some("the node's file system gives folders no limits of their own".into()),
+            keeping,
+            keeping_reason,
             snapshots: if ready { store.snapshots() } else { vec![] },
             task: self.task(volume),
             conditions: conditions.iter().map(|fact| fact.since(since(fact))).collect(),

@@ -4,7 +4,10 @@
 //! dot in front, removed by the next who makes one), brought to the disk, and renamed.
 
 use freehold_model::{Bytes, Name, Snapshot, TaskStatus, VolumeId};
-use freehold_runtime::volume::{copy_tree, data, initialised, measure};
+use freehold_runtime::{
+    quota::{self, remove},
+    volume::{copy_tree, data, initialised, measure},
+};
 use jiff::Timestamp;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::{
@@ -39,17 +42,21 @@ impl Store {
         data(&self.dir)
     }
 
-    /// Makes it, empty, or with what is in `source`.
-    pub(super) fn make(&self, source: Option<&Path>) -> io::Result<()> {
+    /// Makes it for `size`, empty, or with what is in `source`.
+    pub(super) fn make(&self, source: Option<&Path>, size: Bytes) -> io::Result<()> {
         let draft =
             self.root.join(format!(".{}", self.dir.file_name().unwrap_or_default().to_string_lossy()));
         remove(&draft)?;
         private(&draft)?;
-        fs::create_dir(data(&draft))?;
-        if let Some(source) = source {
-            copy_tree(source, &data(&draft))?;
-            File::create(initialised(&draft))?;
+        match source {
+            None => quota::make_dir(&data(&draft))?,
+            Some(source) => {
+                copy(source, &data(&draft))?;
+                File::create(initialised(&draft))?;
+            }
         }
+        // Where that is not enforced, the size is watched, and the keeper says why.
+        let _ = quota::limit(&data(&draft), size);
         settle(&draft, &self.dir)
     }
 
@@ -66,6 +73,11 @@ impl Store {
 
     pub(super) fn used(&self) -> io::Result<Bytes> {
         measure(&self.data()).map(Bytes)
+    }
+
+    /// Has the file system keep it to `size`; if it cannot, why.
+    pub(super) fn limit(&self, size: Bytes) -> Result<(), String> {
+        quota::limit(&self.data(), size)
     }
 
     /// The data of a snapshot that is there.
@@ -92,8 +104,8 @@ impl Store {
         }
         let draft = self.dir.join("snapshots/.new");
         remove(&draft)?;
-        fs::create_dir_all(draft.join("data"))?;
-        copy_tree(&self.data(), &draft.join("data"))?;
+        fs::create_dir_all(&draft)?;
+        copy(&self.data(), &draft.join("data"))?;
         let size = measure(&draft.join("data")).map(Bytes)?;
         let snapshot = Snapshot { name: name.clone(), taken: now, size };
         fs::write(draft.join("snapshot.json"), serde_json::to_vec(&snapshot)?)?;
@@ -116,13 +128,13 @@ impl Store {
         }
     }
 
-    /// Copies a snapshot beside the data, on the disk.
-    pub(super) fn draft_restore(&self, name: &Name) -> io::Result<()> {
+    /// Copies a snapshot beside the data, on the disk, for `size`.
+    pub(super) fn draft_restore(&self, name: &Name, size: Bytes) -> io::Result<()> {
         let draft = self.dir.join(".restore");
         remove(&draft)?;
         let source = self.snapshot_data(name)?;
-        fs::create_dir(&draft)?;
-        copy_tree(&source, &draft)?;
+        copy(&source, &draft)?;
+        let _ = quota::limit(&draft, size);
         rustix::fs::syncfs(File::open(&draft)?)?;
         Ok(())
     }
@@ -174,11 +186,13 @@ fn settle(draft: &Path, name: &Path) -> io::Result<()> {
     File::open(name.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+/// Makes `to` a folder with what is in `from`: at once, where the file system can.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if quota::snapshot(from, to)? {
+        return Ok(());
     }
+    quota::make_dir(to)?;
+    copy_tree(from, to)
 }
 
 #[cfg(test)]
@@ -191,7 +205,7 @@ mod tests {
 
     fn store(root: &Path) -> Store {
         let store = Store::new(root, VolumeId(ulid::Ulid::from_parts(1, 1)));
-        store.make(None).unwrap();
+        store.make(None, Bytes(1 << 30)).unwrap();
         store
     }
 
@@ -231,13 +245,15 @@ mod tests {
         store.keep_snapshot(&draft, &name("a")).unwrap();
         write(&store, "two");
         for _ in 0..2 {
-            store.draft_restore(&name("a")).unwrap();
+            store.draft_restore(&name("a"), Bytes(1 << 30)).unwrap();
             store.swap_restored().unwrap();
             assert_eq!(read(&store), "one");
         }
         store.forget_replaced().unwrap();
         assert_eq!(read(&store), "one");
-        assert!(store.draft_restore(&name("b")).unwrap_err().to_string().contains("there are: a"));
+        assert!(
+            store.draft_restore(&name("b"), Bytes(1 << 30)).unwrap_err().to_string().contains("there are: a")
+        );
     }
 
     #[test]
@@ -246,7 +262,7 @@ mod tests {
         let store = store(root.path());
         write(&store, "one");
         let clone = Store::new(root.path(), VolumeId(ulid::Ulid::from_parts(2, 2)));
-        clone.make(Some(&store.data())).unwrap();
+        clone.make(Some(&store.data()), Bytes(1 << 30)).unwrap();
         write(&clone, "two");
         assert_eq!((read(&store), read(&clone)), ("one".into(), "two".into()));
         assert!(initialised(clone.dir()).exists(), "an image must not replace what was cloned");

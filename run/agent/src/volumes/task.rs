@@ -5,17 +5,17 @@
 //! disk before anybody may write to the volume again.
 
 use super::{Volumes, store::Store};
-use freehold_model::{Name, TaskState, TaskStatus, VolumeAction, VolumeId, VolumeTask};
+use freehold_model::{Bytes, Name, TaskState, TaskStatus, VolumeAction, VolumeId, VolumeTask};
 use freehold_runtime::volume::Frozen;
 use jiff::Timestamp;
 use std::{io, sync::Arc, time::Instant};
 
 /// Does `task` and notes how it ended.
-pub(super) async fn perform(volumes: &Arc<Volumes>, id: VolumeId, task: &VolumeTask) {
+pub(super) async fn perform(volumes: &Arc<Volumes>, id: VolumeId, task: &VolumeTask, size: Bytes) {
     let store = volumes.store(id);
     let done = match &task.action {
         VolumeAction::Snapshot(name) => snapshot(volumes, id, name.clone(), task.asked).await,
-        VolumeAction::Restore(name) => return restore(volumes, id, name.clone(), task).await,
+        VolumeAction::Restore(name) => return restore(volumes, id, name.clone(), task, size).await,
         VolumeAction::Drop(name) => {
             let (store, name) = (store.clone(), name.clone());
             blocking(move || store.drop_snapshot(&name)).await.map(|()| "removed".into())
@@ -58,10 +58,10 @@ async fn snapshot(volumes: &Arc<Volumes>, id: VolumeId, name: Name, asked: Times
     .await
 }
 
-async fn restore(volumes: &Arc<Volumes>, id: VolumeId, name: Name, task: &VolumeTask) {
+async fn restore(volumes: &Arc<Volumes>, id: VolumeId, name: Name, task: &VolumeTask, size: Bytes) {
     let store = volumes.store(id);
     let drafting = store.clone();
-    if let Err(error) = blocking(move || drafting.draft_restore(&name)).await {
+    if let Err(error) = blocking(move || drafting.draft_restore(&name, size)).await {
         return note(&store, task, Err(error)).await;
     }
     let hold = volumes.hold(id).await;

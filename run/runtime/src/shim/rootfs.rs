@@ -5,7 +5,7 @@
 use super::{StartError, spec};
 use crate::{
     launch::{InstanceDir, Launch},
-    rootless, user, volume,
+    quota, rootless, user, volume,
 };
 use freehold_model::manifest::Driver;
 use nix::{
@@ -24,6 +24,7 @@ use std::{
 /// Mounts the root at `<dir>/merged` and writes the files that tell the instance its own names.
 pub(super) fn mount(dir: &InstanceDir, launch: &Launch) -> Result<(), StartError> {
     private_mounts().map_err(StartError::because("cannot make a mount namespace"))?;
+    layer(dir, launch).map_err(StartError::because("cannot make its writable layer"))?;
     overlay(dir, &launch.layers).map_err(StartError::because("cannot mount the image"))?;
     let root = File::open(dir.root()).map_err(StartError::because("cannot open the instance's root"))?;
     make_dir(&root, spec::workdir(launch))
@@ -37,6 +38,15 @@ fn private_mounts() -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     let none = None::<&str>;
     Ok(mount_syscall(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)?)
+}
+
+/// What the instance writes is in one folder, which the file system keeps to its size if it can.
+fn layer(dir: &InstanceDir, launch: &Launch) -> io::Result<()> {
+    quota::make_dir(&dir.layer())?;
+    if launch.disk.0 > 0 && quota::limit(&dir.layer(), launch.disk).is_ok() {
+        File::create(dir.enforced())?;
+    }
+    Ok(())
 }
 
 /// mount(2) takes at most a page of options, less than forty paths of layers. So every layer gets a

@@ -29,10 +29,16 @@ pub(crate) fn mount(volume: &VolumeMount, place: &OwnedFd, user: &User) -> io::R
     Ok(())
 }
 
-/// Nobody has written to it yet, so what a start that was cut short left there goes.
+/// Nobody has written to it yet, so what a start that was cut short left there goes. The folder itself stays:
+/// it may be one whose size is enforced.
 fn initialise(dir: &Path, data: &Path, place: &OwnedFd, user: &User) -> io::Result<()> {
-    fs::remove_dir_all(data)?;
-    fs::create_dir(data)?;
+    for entry in fs::read_dir(data)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => fs::remove_dir_all(entry.path())?,
+            false => fs::remove_file(entry.path())?,
+        }
+    }
     let inner = openat(CWD, data, DIRECTORY, Mode::empty())?;
     // An empty folder of root's says nothing about who shall write there; any other does.
     if is_empty(place)? && fstat(place)?.st_uid == 0 {

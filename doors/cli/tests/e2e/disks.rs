@@ -1,0 +1,131 @@
+//! Sizes that the file system enforces: a node whose data is on a real btrfs, on a loop device.
+
+use crate::world::{World, wait_for};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// A file system of its own at the data directory of a machine.
+struct Disk {
+    place: PathBuf,
+}
+
+impl Disk {
+    /// `None`, said aloud, where there is no such file system.
+    fn btrfs(place: &Path) -> Option<Disk> {
+        fs::create_dir_all(place).unwrap();
+        let image = place.with_extension("img");
+        fs::File::create(&image).unwrap().set_len(1 << 30).unwrap();
+        let made = Command::new("mkfs.btrfs").arg("-q").arg(&image).output();
+        let mount =
+            || Command::new("mount").args(["-o", "loop"]).args([image.as_path(), place]).output().unwrap();
+        if !made.is_ok_and(|made| made.status.success()) || !mount().status.success() {
+            eprintln!("SKIPPED: no btrfs can be made (Debian: btrfs-progs) or mounted here");
+            return None;
+        }
+        Some(Disk { place: place.to_owned() })
+    }
+
+    fn run(&self, words: &[&str]) -> String {
+        let output = Command::new("btrfs").args(words).arg(&self.place).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.place).status();
+        let _ = self.place.parent().map(fs::remove_dir_all);
+    }
+}
+
+/// The machine goes before its disk.
+struct Machine {
+    world: World,
+    disk: Disk,
+}
+
+impl Machine {
+    fn start() -> Option<Machine> {
+        let world = World::new()?;
+        let disk = Disk::btrfs(&world.data())?;
+        let mut machine = Machine { world, disk };
+        machine.world.up(&[]);
+        machine.world.push_busybox_with("btrfs", "store:1");
+        Some(machine)
+    }
+
+    fn deploy(&self, size: &str) {
+        let text = format!(
+            "schema = 1\napp = \"shop\"\n[process.store]\nimage = \"store:1\"\ndisk = \"20MiB\"\n\
+             command = [\"/bin/sleep\", \"10000\"]\nstop_timeout = \"100ms\"\n\
+             [[volume]]\nname = \"data\"\nprocess = \"store\"\npath = \"/data\"\nsize = \"{size}\"\n"
+        );
+        let file = self.world.write("freehold.toml", &text);
+        self.world.freehold(&["deploy", "-f", &file]).ok();
+    }
+
+    fn inside(&self, script: &str) -> crate::world::Ended {
+        self.world.freehold(&["exec", "-a", "shop", "--", "sh", "-c", script])
+    }
+
+    /// Waits until the volume's description has `text`.
+    fn described(&self, text: &str) {
+        let describe = || self.world.freehold(&["volume", "describe", "shop/prod/data"]).ok().out;
+        wait_for(text, describe, |said| said.contains(text));
+    }
+}
+
+fn write(mib: u32, file: &str) -> String {
+    format!("busybox dd if=/dev/urandom of={file} bs=1M count={mib}")
+}
+
+#[test]
+fn on_btrfs_sizes_are_enforced_once_quotas_are_on() {
+    let Some(machine) = Machine::start() else { return };
+    let (world, disk) = (&machine.world, &machine.disk);
+    machine.deploy("16MiB");
+    machine.described("quotas are off on this btrfs; where they are wanted: `btrfs quota enable MOUNTPOINT`");
+    world.freehold(&["volume", "list"]).ok().says("16MiB watched");
+
+    disk.run(&["quota", "enable"]);
+    machine.described("keeping: enforced");
+    world.freehold(&["volume", "list"]).ok().says("16MiB enforced");
+    let full = "Disk quota exceeded";
+    assert_ne!(machine.inside(&write(30, "/data/big")).says(full).code, 0);
+
+    // What is in a subvolume of its own would count to no limit.
+    machine.inside("btrfs subvolume create /data/more").says("Operation not permitted");
+
+    // A snapshot and a restore take no copy, and what was restored is kept to its size, too.
+    machine.inside("rm /data/big; echo one > /data/note").ok();
+    world.freehold(&["volume", "snapshot", "shop/prod/data", "a"]).ok();
+    machine.inside("echo two > /data/note").ok();
+    world.freehold(&["volume", "restore", "shop/prod/data", "a", "--yes"]).ok();
+    let read = || machine.inside("cat /data/note").out;
+    wait_for("what was restored", read, |said| said == "one\n");
+    machine.inside(&write(30, "/data/big")).says(full);
+    let subvolumes = disk.run(&["subvolume", "list"]);
+    assert!(subvolumes.contains("snapshots/a/data"), "it was copied: {subvolumes}");
+
+    // Another size is another limit, without a restart.
+    let before = world.instances("shop")[0]["id"].clone();
+    machine.inside("rm /data/big").ok();
+    machine.deploy("64MiB");
+    wait_for("the new limit", || machine.inside(&write(30, "/data/big")), |it| it.code == 0);
+    assert_eq!(world.instances("shop")[0]["id"], before);
+
+    // The same outside of the volume, for an instance that was started with quotas on.
+    world.freehold(&["deploy", "-f", "freehold.toml", "--restart"]).ok();
+    machine.inside(&write(30, "/junk")).says(full);
+    let id = world.instances("shop")[0]["id"].as_str().unwrap().to_owned();
+    world.freehold(&["describe", &id]).ok().says("keeping: enforced").says("limit: 20MiB");
+    assert_eq!(world.instances("shop")[0]["restarts"], 0);
+
+    world.freehold(&["app", "delete", "shop", "-y"]).ok();
+    world.freehold(&["volume", "delete", "shop/prod/data", "--yes"]).ok();
+    wait_for("everything to go", || disk.run(&["subvolume", "list"]), String::is_empty);
+}
