@@ -26,7 +26,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::net::TcpListener;
 
@@ -170,10 +170,8 @@ async fn waiting_ends_at_its_deadline_without_a_verdict() {
     let route = format!("/v1/receipts/{}", ReceiptId(Default::default()));
     let client = serve(Router::new().route(&route, get(answer))).await;
     let wait = Wait::for_verdict(Duration::from_millis(200)).polling(Duration::from_millis(20));
-    let begun = Instant::now();
     let ended = client.wait_receipt(ReceiptId(Default::default()), wait, |_| ()).await.unwrap();
     assert_eq!(ended.status.verdict, None);
-    assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test]

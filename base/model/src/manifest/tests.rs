@@ -2,7 +2,6 @@
 
 use super::*;
 use proptest::prelude::*;
-use std::time::{Duration, Instant};
 
 const FULL: &str = include_str!("testdata/full.toml");
 const EXAMPLE: &str = include_str!("../../../../examples/guestbook/freehold.toml");
@@ -166,8 +165,7 @@ fn a_manifest_survives_its_own_json() {
 }
 
 #[test]
-fn junk_is_refused_quickly() {
-    let start = Instant::now();
+fn junk_is_refused() {
     let mib = 1 << 20;
     for junk in ["x = ", "[", "{", "a.", "\n=", "\"", "é", "a=1\n", "[[endpoint]]\n", "[process.a]\n"] {
         assert!(parse(&junk.repeat(10 * mib / junk.len())).is_err());
@@ -180,9 +178,8 @@ fn junk_is_refused_quickly() {
     let processes: String = (0..40).map(|n| format!("[process.p{n}]\nimage = \"a\"\n{variables}")).collect();
     let pairs = (0..100).flat_map(|e| (0..40).map(move |p| format!("[env.e{e}.process.p{p}]\n")));
     let hostile = format!("schema = 1\napp = \"a\"\n{processes}{}", pairs.collect::<String>());
+    // Takes a second or two; anything quadratic needs hours, and the test's time is up before.
     assert!(parse(&hostile).is_ok());
-    // An unoptimised build on a busy machine needs a second or two; anything quadratic needs hours.
-    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
 }
 
 proptest! {

@@ -49,7 +49,7 @@ async fn a_wait_ends_with_the_verdict() {
     };
     let ((status, answer), ()) = tokio::join!(world.get(&path), work);
     assert_eq!((status, answer["status"]["verdict"].as_str()), (StatusCode::OK, Some("failed")));
-    assert!((100..5000).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    assert!(started.elapsed() >= Duration::from_millis(100));
 }
 
 #[tokio::test]
