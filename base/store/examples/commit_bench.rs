@@ -1,11 +1,12 @@
-//! Measures durable commits: `commit_bench <dir> <writers> <seconds>`.
+//! Measures durable commits: `commit_bench <dir or postgres://…> <writers> <seconds>`.
 //!
 //! Each writer creates resources with a 1 KiB value, one per transaction, one after the other. Prints
-//! one JSON object on stdout. The database it makes in `<dir>` is removed first and left behind.
+//! one JSON object on stdout. The database it makes in `<dir>` is removed first and left behind; one in
+//! PostgreSQL is used as it is.
 
 use freehold_model::{Actor, AnyId, AnyResource, Kind, Txn, Write};
 use freehold_reconcile::{Store, SystemClock};
-use freehold_store::SqliteStore;
+use freehold_store::{PostgresOptions, PostgresStore, SqliteStore};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,10 +21,20 @@ const VALUE: usize = 1024;
 async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [dir, writers, seconds] = arguments.as_slice() else {
-        return Err("usage: commit_bench <dir> <writers> <seconds>".into());
+        return Err("usage: commit_bench <dir or postgres://…> <writers> <seconds>".into());
     };
     let (writers, seconds): (usize, f64) = (writers.parse()?, seconds.parse()?);
+    if dir.starts_with("postgres://") {
+        let store = PostgresStore::open(PostgresOptions::parse(dir)?, Arc::new(SystemClock)).await?;
+        return measure(Arc::new(store), writers, seconds).await;
+    }
     let store = Arc::new(SqliteStore::open(fresh(Path::new(dir))?, Arc::new(SystemClock))?);
+    measure(store.clone(), writers, seconds).await?;
+    store.close().await;
+    Ok(())
+}
+
+async fn measure(store: Arc<dyn Store>, writers: usize, seconds: f64) -> Result<(), Failure> {
     let start = Instant::now();
     let end = start + Duration::from_secs_f64(seconds);
     let tasks: Vec<_> = (0..writers).map(|_| tokio::spawn(write_until(Arc::clone(&store), end))).collect();
@@ -32,7 +43,6 @@ async fn main() -> Result<(), Failure> {
         latencies.extend(task.await??);
     }
     let elapsed = start.elapsed();
-    store.close().await;
     println!("{}", report(writers, &mut latencies, elapsed));
     Ok(())
 }
@@ -49,7 +59,7 @@ fn fresh(dir: &Path) -> Result<PathBuf, Failure> {
     Ok(dir.join("bench.db"))
 }
 
-async fn write_until(store: Arc<SqliteStore>, end: Instant) -> Result<Vec<Duration>, Failure> {
+async fn write_until(store: Arc<dyn Store>, end: Instant) -> Result<Vec<Duration>, Failure> {
     let mut latencies = vec![];
     while Instant::now() < end {
         let start = Instant::now();

@@ -1,6 +1,7 @@
 //! Commits whose answer never came: the connection breaks right after COMMIT was sent, or right before.
 //!
-//! A relay stands between the store and the server, and cuts at exactly that moment. Each transaction
+//! A relay stands between the store and the server, and cuts at exactly that moment, or at the k-th message
+//! for every k. Each transaction
 //! takes a name, so one that happened twice would be refused, and one that was lost would be missing.
 
 use crate::postgres::Database;
@@ -35,6 +36,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 struct Scissors {
     before: AtomicUsize,
     after: AtomicUsize,
+    /// The connection on which the message comes that counts this down to nothing is cut before it.
+    message: AtomicUsize,
 }
 
 fn take(count: &AtomicUsize) -> bool {
@@ -64,6 +67,11 @@ async fn pass(client: UnixStream, server: UnixStream, cut: Arc<Scissors>) {
     while let Ok(read) = from.read(&mut bytes).await {
         let said = &bytes[..read];
         let commits = said.windows(COMMIT.len()).any(|window| window == COMMIT);
+        if let Some(whole) = cut_at(said, &cut.message) {
+            // What comes before it does reach the server.
+            let _ = asks.write_all(&said[..whole]).await;
+            break;
+        }
         if read == 0 || commits && take(&cut.before) {
             break;
         }
@@ -78,6 +86,19 @@ async fn pass(client: UnixStream, server: UnixStream, cut: Arc<Scissors>) {
         }
     }
     back.abort();
+}
+
+/// Counts the messages in `said` down; answers where the one begins that came to nothing.
+fn cut_at(said: &[u8], left: &AtomicUsize) -> Option<usize> {
+    let mut start = 0;
+    // A type and a length; the store's messages are small, and a read holds whole ones.
+    while let Some(length) = said.get(start + 1..start + 5).filter(|_| left.load(Ordering::Relaxed) > 0) {
+        if left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            return Some(start);
+        }
+        start += 1 + u32::from_be_bytes(length.try_into().expect("four bytes")) as usize;
+    }
+    None
 }
 
 /// Passes answers on. Once muted it swallows them instead, until COMMIT was answered: a server whose
@@ -149,4 +170,25 @@ async fn a_commit_that_was_not_sent_happens_once() {
         all_happen_once(&subject, round).await;
         assert!(subject.scissors.before.swap(0, Ordering::Relaxed) < 2, "nothing was cut");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_before_any_message_loses_and_doubles_nothing() {
+    let subject = behind_a_relay().await;
+    let mut cuts = 0;
+    for k in 1.. {
+        subject.scissors.message.store(k, Ordering::Relaxed);
+        let new = app(&format!("a{k}"), None);
+        let commit = subject.store.commit(writes([Write::Put(new.clone())]));
+        let committed = tokio::time::timeout(DEADLINE, commit).await.expect("in time").expect("it happens");
+        let left = subject.scissors.message.swap(0, Ordering::Relaxed);
+        assert_eq!((committed.version, committed.replayed), (k as u64, None), "k = {k}");
+        if left > 0 {
+            break;
+        }
+        cuts += 1;
+    }
+    assert!(cuts > 20, "only {cuts} cuts");
+    let again = subject.database.open().await.expect("a store");
+    assert_eq!(again.verify_chain().await.expect("a chain"), cuts + 1);
 }

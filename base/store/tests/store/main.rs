@@ -4,6 +4,7 @@ mod chain;
 mod conformance;
 mod crash;
 mod doubt;
+mod faults;
 mod files;
 mod postgres;
 mod power;

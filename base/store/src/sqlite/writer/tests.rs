@@ -74,3 +74,81 @@ fn a_failed_group_fails_for_everybody_in_it() {
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     assert_eq!(*writer.head().borrow(), 2);
 }
+
+/// SQLite fails at the k-th step of its virtual machine, for every k that a group takes: each transaction
+/// happened as a whole or not at all, as its answer says, and the log holds.
+#[test]
+fn a_failure_at_any_step_loses_and_halves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let lock = Lock::take(&path).unwrap();
+    let mut writer = Writer::new(schema::open_writer(&path).unwrap(), Arc::new(SystemClock), lock).unwrap();
+    assert!(run(&mut writer, vec![put("taken", 10)])[0].is_ok());
+    let mut failed = 0;
+    for k in 1.. {
+        let names = [
+            vec![format!("a{k}")],
+            vec![format!("b{k}"), format!("c{k}")],
+            vec!["taken".into()],
+            vec![format!("d{k}")],
+        ];
+        let (jobs, happened) = (names.iter().map(|names| claiming(names)).collect(), fail_at(&mut writer, k));
+        let answers = run(&mut writer, jobs);
+        writer.db.progress_handler(0, None::<fn() -> bool>).unwrap();
+        for (names, answer) in names.iter().zip(&answers) {
+            let count = |sql| names.iter().filter(|name| exists(&writer, sql, name)).count();
+            let (apps, claims) = (
+                count("SELECT 1 FROM resources WHERE name = ?1"),
+                count("SELECT 1 FROM claims WHERE key = ?1"),
+            );
+            match answer {
+                Ok(_) => assert_eq!((apps, claims), (names.len(), names.len()), "k = {k}"),
+                Err(_) if names[0] == "taken" => assert_eq!((apps, claims), (1, 0), "k = {k}"),
+                Err(_) => assert_eq!((apps, claims), (0, 0), "k = {k}: {answer:?}"),
+            }
+        }
+        let stored = log::head(&writer.db).unwrap();
+        assert_eq!((stored.seq, &stored), (*writer.head().borrow(), &writer.end), "k = {k}");
+        if !happened.load(std::sync::atomic::Ordering::Relaxed) {
+            assert!(
+                answers.iter().filter(|answer| answer.is_ok()).count() == 3 && failed > 100,
+                "{failed} {answers:?}"
+            );
+            break;
+        }
+        failed += 1;
+    }
+    drop(writer);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store = crate::SqliteStore::open(&path, Arc::new(SystemClock)).unwrap();
+    runtime.block_on(store.verify_chain()).unwrap();
+}
+
+/// One transaction: an app of each name, and a claim of the same key for each.
+fn claiming(names: &[String]) -> (Job, Answered) {
+    let mut txn = writes([]);
+    for name in names {
+        let new = app(name, None);
+        txn.claim("key", name, new.id).writes.push(Write::Put(new));
+    }
+    let (to, answer) = oneshot::channel();
+    (Job::Commit(Box::new(txn.into()), to), answer)
+}
+
+/// Interrupts the k-th step from here; says whether it came to that.
+fn fail_at(writer: &mut Writer, k: usize) -> Arc<std::sync::atomic::AtomicBool> {
+    let happened = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (tell, mut steps) = (Arc::clone(&happened), 0);
+    let fails = move || {
+        steps += 1;
+        let now = steps == k;
+        tell.fetch_or(now, std::sync::atomic::Ordering::Relaxed);
+        now
+    };
+    writer.db.progress_handler(1, Some(fails)).unwrap();
+    happened
+}
+
+fn exists(writer: &Writer, sql: &str, name: &str) -> bool {
+    writer.db.prepare_cached(sql).unwrap().exists([name]).unwrap()
+}
