@@ -56,5 +56,5 @@ needs-test:
 	@scripts/needs.sh "to hold the server to its OpenAPI document (schemathesis)" python3-venv
 
 needs-bench:
-	@scripts/needs.sh "to compare (podman, etcd, HAProxy, skopeo and umoci are the peers; a registry serves both)" \
-	    podman runc etcd-server haproxy docker-registry skopeo umoci mmdebstrap busybox-static curl jq
+	@scripts/needs.sh "to compare (podman, etcd, HAProxy, skopeo, umoci and pgbench are the peers; a registry serves both)" \
+	    postgresql podman runc etcd-server haproxy docker-registry skopeo umoci mmdebstrap busybox-static curl jq

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use std::process::Command;
 
 const ROUNDS: usize = 3;
-const SECONDS: u64 = 5;
+pub(crate) const SECONDS: u64 = 5;
 
 /// What one run of either side measured.
 #[derive(Deserialize)]
@@ -48,7 +48,7 @@ fn freehold(writers: usize) -> Result<Measured> {
     serde_json::from_str(&shell::run(&mut command)?).context("commit_bench's answer")
 }
 
-fn row(writers: usize, who: &str, runs: &[Measured]) -> Vec<String> {
+pub(crate) fn row(writers: usize, who: &str, runs: &[Measured]) -> Vec<String> {
     let of = |field: fn(&Measured) -> f64| median(runs.iter().map(field).collect());
     vec![
         writers.to_string(),

@@ -7,6 +7,7 @@ mod etcd;
 mod exec;
 mod logs;
 mod memory;
+mod postgres;
 mod proxy;
 mod pull;
 mod report;
@@ -22,7 +23,8 @@ use std::fs;
 /// Runs the comparisons that are named, or every one; needs root and what `make bench` installs. Of the page
 /// before, what was not measured is kept.
 pub(crate) fn run(names: &[String]) -> Result<()> {
-    const NAMES: [&str; 8] = ["commits", "memory", "deploy", "exec", "logs", "pull", "start", "proxy"];
+    const NAMES: [&str; 9] =
+        ["commits", "postgres", "memory", "deploy", "exec", "logs", "pull", "start", "proxy"];
     for name in names {
         ensure!(NAMES.contains(&name.as_str()), "there is no bench `{name}`, only {}", NAMES.join(", "));
     }
@@ -30,14 +32,18 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     let (root, _) = workspace::read()?;
     std::env::set_current_dir(&root)?;
     ensure!(
-        (names == ["proxy"] || fs::exists("target/release/freehold")?)
-            && (!wanted("commits") || fs::exists("target/release/examples/commit_bench")?)
+        (names == ["proxy"] || names == ["postgres"] || fs::exists("target/release/freehold")?)
+            && (!(wanted("commits") || wanted("postgres"))
+                || fs::exists("target/release/examples/commit_bench")?)
             && (!wanted("start") || fs::exists("target/release/examples/grow_store")?),
         "run `make bench`, which builds what is measured"
     );
     let mut report = report::Report::default();
     if wanted("commits") {
         commits::measure(&mut report).context("commits")?;
+    }
+    if wanted("postgres") {
+        postgres::measure(&mut report).context("PostgreSQL")?;
     }
     if ["memory", "deploy", "exec", "logs"].into_iter().any(wanted) {
         beside_a_server(&mut report, wanted)?;
