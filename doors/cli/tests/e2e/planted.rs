@@ -6,7 +6,7 @@
 //! with its log, journals, instances with what they wrote, logs, core files) and the arguments of every
 //! process. A value is looked for as it is, in base64 and in hexadecimal.
 
-use crate::world::{Ended, World};
+use crate::world::{Ended, World, wait_for};
 use std::{
     fs,
     io::Write,
@@ -149,7 +149,9 @@ fn a_leak_is_found_however_it_is_written_down() {
         fs::remove_file(file).unwrap();
     }
     let mut sleeper = Command::new("sleep").args(["30"]).arg0_of(&value).spawn().unwrap();
-    let found = processes_with(folder.path(), &planted.needles());
+    // Its arguments are to be seen a moment after it has started.
+    let look = || processes_with(folder.path(), &planted.needles());
+    let found = wait_for("the arguments", look, |found| !found.is_empty());
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
     assert_eq!(found.len(), 1, "{found:?}");
