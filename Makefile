@@ -6,7 +6,7 @@ export FREEHOLD_DATA ?= $(CURDIR)/target/freehold
 RELEASE := target/release/freehold
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test check bench deb fmt needs-build needs-test needs-bench
+.PHONY: help up down test fuzz check bench deb fmt needs-build needs-test needs-fuzz needs-bench
 
 help: ## Lists these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,13 +18,17 @@ up: needs-build ## Builds and starts Freehold in the background and deploys exam
 down: ## Stops what `make up` started, apps included; data is kept
 	@scripts/down.sh
 
-test: needs-build needs-test ## Runs every test: units, properties, simulation, end to end
+test: needs-build needs-test needs-fuzz ## Runs every test: units, properties, simulation, end to end
 	@scripts/test-images.sh
 	@scripts/test-images-stacks.sh
 	@scripts/test.sh
 
+fuzz: needs-build needs-fuzz ## Fuzzes one target of fuzz/ for longer: make fuzz TARGET=layer SECONDS=600
+	@scripts/fuzz.sh $(TARGET) $(SECONDS)
+
 check: needs-build ## Checks format, lints, arrows between crates, licences
 	$(CARGO) fmt --all --check
+	rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) xtask arrows
 	@scripts/deny.sh
@@ -54,6 +58,9 @@ needs-test:
 	@scripts/needs.sh "to test Freehold without root (newuidmap gives an ordinary user ids)" uidmap
 	@scripts/needs.sh "to test sizes that a file system enforces (a btrfs is made on a loop device)" btrfs-progs
 	@scripts/needs.sh "to hold the server to its OpenAPI document (schemathesis)" python3-venv
+
+needs-fuzz:
+	@scripts/needs.sh "to fuzz (libFuzzer is C++)" g++
 
 needs-bench:
 	@scripts/needs.sh "to compare (podman, etcd, HAProxy, skopeo, umoci and pgbench are the peers; a registry serves both)" \

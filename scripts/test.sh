@@ -15,5 +15,8 @@ else
     cargo test --quiet --workspace --lib --bins --tests --examples --no-fail-fast
 fi
 
+echo "fuzzing what reads strangers' bytes (libFuzzer; scripts/fuzz.sh)"
+scripts/fuzz.sh
+
 echo "holding the server to its OpenAPI document (schemathesis)"
 scripts/contract.sh target/release/freehold
