@@ -23,6 +23,7 @@ pub(crate) async fn register(store: &dyn Store, node: NodeId, doctor: &Doctor, n
         drivers: doctor.drivers.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
         started: Some(now),
+        lowest_port: rootless::lowest_port(),
         conditions: [
             Some(Condition {
                 kind: "Ready".into(),

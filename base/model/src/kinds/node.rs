@@ -29,6 +29,8 @@ pub struct NodeStatus {
     /// When its agent last started.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub started: Option<Timestamp>,
+    /// Its endpoints can listen from this port on; 0: on any.
+    pub lowest_port: u16,
     /// Ready, and what else is known.
     pub conditions: Vec<Condition>,
 }

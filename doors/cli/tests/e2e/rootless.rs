@@ -86,6 +86,7 @@ target = 8080
 #[test]
 fn without_ids_of_its_own_a_user_runs_what_needs_root_alone_and_is_told_what_is_missing() {
     let Some(mut world) = World::ordinary(false) else { return };
+    world.sh("test $(cat /proc/sys/net/ipv4/ip_unprivileged_port_start) = 1024").ok();
     world.ordinary_up();
     world.push_busybox("hello:1");
     let file = world.write("freehold.toml", HELLO);
@@ -96,6 +97,8 @@ fn without_ids_of_its_own_a_user_runs_what_needs_root_alone_and_is_told_what_is_
     let egress = HELLO.replace("stop_timeout", "egress = [\"example.org:443\"]\nstop_timeout");
     let file = world.write("freehold.toml", &egress);
     world.freehold(&["plan", "-f", &file]).exits(7).says("nothing outside").says("remove `egress`");
+    let low = world.write("low.toml", &HELLO.replace("8000", "80").replace("hello\"\n", "low\"\n"));
+    world.freehold(&["plan", "-f", &low]).exits(7).says("from 1024 on").says("ip_unprivileged_port_start");
     let bare = HELLO.replace("stop_timeout", "driver = \"process\"\nstop_timeout");
     let file = world.write("freehold.toml", &bare);
     world.freehold(&["plan", "-f", &file]).exits(7).says("does not run processes without isolation");

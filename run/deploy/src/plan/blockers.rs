@@ -1,7 +1,9 @@
-//! What stops a plan: a port that is another's. A rollout under way does not: plans wait for it.
+//! What stops a plan: a port that is another's, or that an ordinary user may not have. A rollout under way does not: plans wait for it.
 
 use crate::{claims, lookup::Place};
-use freehold_model::{AnyId, AnyResource, Code, EndpointId, EndpointSpec, EnvId, Problem, ReleaseSpec};
+use freehold_model::{
+    AnyId, AnyResource, Code, EndpointId, EndpointSpec, EnvId, NodeSpec, Problem, ReleaseSpec,
+};
 use freehold_reconcile::{StoreError, View, ViewExt};
 
 /// Everything that stops `wanted` from being deployed at `place`, placement aside.
@@ -12,8 +14,16 @@ pub(super) fn blockers(
 ) -> Result<Vec<Problem>, StoreError> {
     let mut problems = vec![];
     let env = place.env.as_ref().map(|env| env.id);
+    let lowest = view.all::<NodeSpec>(None)?.iter().map(|node| node.status.lowest_port).max().unwrap_or(0);
     for endpoint in &wanted.manifest.endpoint {
         let key = claims::port(endpoint.protocol, endpoint.listen);
+        if endpoint.listen < lowest {
+            let title = format!("port {key} cannot be had: without root endpoints listen from {lowest} on");
+            problems.push(Problem::new(Code::Unplaceable, title).hint(
+                "listen on a higher port, or allow this one with `sudo sysctl -w net.ipv4.ip_unprivileged_port_start=PORT` \
+                 and start Freehold again, or run it as root",
+            ));
+        }
         if let Some(owner) = other_owner(view, &key, env)? {
             problems.push(
                 Problem::new(Code::Conflict, format!("port {key} is taken by {owner}"))

@@ -7,7 +7,7 @@ use freehold_model::{
     manifest::Driver,
 };
 use nix::sched::CloneFlags;
-use std::{fs, io, path::Path};
+use std::{io, path::Path};
 
 /// Tries everything, in the user namespace that was entered.
 pub(super) fn examine(data: &Path) -> Doctor {
@@ -81,10 +81,8 @@ fn egress() -> Finding {
     )
 }
 
-/// The first port at which everybody may listen.
 fn low_ports() -> Finding {
-    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
-    let first = text.trim().parse::<u16>().unwrap_or(1024);
+    let first = rootless::lowest_port();
     let found = format!("endpoints may listen from {first} on");
     finding(
         "low ports",

@@ -56,6 +56,15 @@ pub fn lack() -> Option<String> {
     })
 }
 
+/// The first port of the machine at which endpoints may listen; 0 for root, who may everywhere.
+pub fn lowest_port() -> u16 {
+    if !is_rootless() {
+        return 0;
+    }
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
+    text.trim().parse().unwrap_or(1024)
+}
+
 /// Why an ordinary user's Freehold cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum RootlessError {
