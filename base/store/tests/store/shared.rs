@@ -224,15 +224,15 @@ async fn open(url: &str) -> PostgresError {
 async fn a_password_is_in_no_error() {
     let database = Database::new().await;
     let role = format!(
-        "DO $$ BEGIN IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'guarded') THEN
-             CREATE ROLE guarded LOGIN PASSWORD 'open-sesame'; END IF;
+        "DO $$ BEGIN IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'sesame') THEN
+             CREATE ROLE sesame LOGIN PASSWORD 'open-sesame'; END IF;
          EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
-         ALTER DATABASE {} OWNER TO guarded",
+         ALTER DATABASE {} OWNER TO sesame",
         database.name
     );
     database.maintain(&role).await;
     let url = |password: &str| {
-        database.url().replace("user=freehold", &format!("user=guarded&password={password}"))
+        database.url().replace("user=freehold", &format!("user=sesame&password={password}"))
     };
     let error = open(&url("hunter2")).await;
     assert!(matches!(error, PostgresError::Denied { .. }), "{error}");
