@@ -7,6 +7,7 @@ mod bootstrap;
 mod collect;
 mod control;
 mod data;
+mod disk;
 mod edge;
 mod node;
 mod serve;

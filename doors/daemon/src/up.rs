@@ -4,7 +4,7 @@ use crate::{
     bootstrap, collect,
     control::LocalControl,
     data::{self, Running},
-    edge, node, serve,
+    disk, edge, node, serve,
     state::State,
 };
 use anyhow::{Context, Result};
@@ -201,6 +201,7 @@ impl House {
         tasks.spawn(collect::run(store.clone(), images.clone(), shutdown.clone()));
         let (ready, is_ready) = watch::channel(false);
         let data = options.data.clone();
+        tasks.spawn(disk::run(store.clone(), clock.clone(), node_id, data.clone(), shutdown.clone()));
         let state = ApiState {
             store,
             images,

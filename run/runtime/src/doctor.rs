@@ -4,8 +4,11 @@
 //! it is seen or kept. Called by `GET /v1/doctor`; takes some milliseconds.
 
 mod data;
+mod disk;
 mod ordinary;
 mod probe;
+
+pub use disk::Room;
 
 use crate::cgroup::{Hierarchy, hierarchies};
 use freehold_model::{
@@ -37,7 +40,15 @@ pub fn examine(data: &Path) -> Doctor {
         }
         drivers.push(Driver::Process);
     }
-    let useful = [data::private(data), forwarding(), user_namespaces(), seccomp(), open_files(), kernel()];
+    let useful = [
+        data::private(data),
+        disk::room(data),
+        forwarding(),
+        user_namespaces(),
+        seccomp(),
+        open_files(),
+        kernel(),
+    ];
     Doctor { drivers, findings: process.into_iter().chain(container).chain(useful).collect() }
 }
 

@@ -39,6 +39,9 @@ impl NodeStatus {
     /// The condition of a node whose instances cannot reach anything outside: false, with the reason.
     pub const EGRESS: &str = "Egress";
 
+    /// The condition of a node whose disk has too little room: false, with how much there is.
+    pub const DISK: &str = "Disk";
+
     /// Why instances on it cannot reach anything outside, if they cannot.
     pub fn closed(&self) -> Option<&str> {
         let closed = |condition: &&Condition| condition.kind == Self::EGRESS && !condition.state;

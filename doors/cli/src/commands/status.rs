@@ -1,7 +1,8 @@
 //! `freehold status`: what runs.
 
 use crate::{failure::Outcome, output, session::Session};
-use freehold_client::SummaryQuery;
+use freehold_client::{ResourceQuery, SummaryQuery};
+use freehold_model::{Kind, NodeSpec, NodeStatus};
 use jiff::Timestamp;
 
 /// Flags of `status`.
@@ -22,5 +23,15 @@ pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
         false => session.summaries().await?,
     };
     let paint = session.out.paint;
+    // Who may not see nodes sees the rest.
+    let nodes = session.client.all_resources(&ResourceQuery::of(Kind::Node)).await;
+    for any in nodes.unwrap_or_default() {
+        let Ok(node) = any.typed::<NodeSpec>() else { continue };
+        let low = node.status.conditions.iter().find(|it| it.kind == NodeStatus::DISK && !it.state);
+        if let Some(low) = low {
+            let text = format!("node {}: {}; `freehold doctor` says what to do", node.name, low.message);
+            eprintln!("{}", paint.bad(&text));
+        }
+    }
     session.out.show(&envs, |envs| output::status::render(envs, paint, Timestamp::now()))
 }

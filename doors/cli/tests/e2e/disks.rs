@@ -28,6 +28,15 @@ impl Disk {
         Some(Disk { place: place.to_owned() })
     }
 
+    /// One with very little room.
+    fn small(place: &Path) -> Disk {
+        fs::create_dir_all(place).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=200m,mode=700", "none"]).arg(place);
+        assert!(mount.status().unwrap().success());
+        Disk { place: place.to_owned() }
+    }
+
     fn run(&self, words: &[&str]) -> String {
         let output = Command::new("btrfs").args(words).arg(&self.place).output().unwrap();
         assert!(output.status.success(), "{words:?}: {output:?}");
@@ -128,4 +137,19 @@ fn on_btrfs_sizes_are_enforced_once_quotas_are_on() {
     world.freehold(&["app", "delete", "shop", "-y"]).ok();
     world.freehold(&["volume", "delete", "shop/prod/data", "--yes"]).ok();
     wait_for("everything to go", || disk.run(&["subvolume", "list"]), String::is_empty);
+}
+
+#[test]
+fn a_disk_with_too_little_room_is_said_before_it_is_full() {
+    let Some(world) = World::new() else { return };
+    let disk = Disk::small(&world.data());
+    let mut machine = Machine { world, disk };
+    machine.world.up(&[]);
+    let world = &machine.world;
+    let low = "free where the data is, and 512MiB should be";
+    world.freehold(&["doctor"]).ok().says(low).says("writes fail when nothing is left");
+    let status = || world.freehold(&["status"]).ok().err;
+    wait_for("the word of the node", status, |said| said.contains(low));
+    world.freehold(&["events"]).ok().says("node.low_disk");
+    assert!(world.json(&["status"]).is_array(), "JSON alone on standard output");
 }

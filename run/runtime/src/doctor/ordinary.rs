@@ -1,6 +1,6 @@
 //! The same for a Freehold without root: what its user has here, and what that user lacks.
 
-use super::{data, finding, kernel_from, namespace, open_files, packet_filter, probe, seccomp, veth};
+use super::{data, disk, finding, kernel_from, namespace, open_files, packet_filter, probe, seccomp, veth};
 use crate::rootless::{self, Ids};
 use freehold_model::{
     api::{Doctor, Finding},
@@ -26,6 +26,7 @@ pub(super) fn examine(data: &Path) -> Doctor {
     let first = [rights(), users()];
     let useful = [
         data::private(data),
+        disk::room(data),
         limits(),
         egress(),
         low_ports(),

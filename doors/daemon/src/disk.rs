@@ -1,0 +1,60 @@
+//! Looks at the node's disk every minute and says in the node's status when it has too little room.
+
+use freehold_model::{Actor, Condition, NodeId, NodeSpec, NodeStatus, Txn};
+use freehold_reconcile::{Clock, Store, ViewExt as _};
+use freehold_runtime::doctor::Room;
+use serde_json::json;
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+const EVERY: Duration = Duration::from_secs(60);
+
+pub(crate) async fn run(
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    node: NodeId,
+    data: PathBuf,
+    shutdown: CancellationToken,
+) {
+    while !shutdown.is_cancelled() {
+        if let Ok(room) = Room::of(&data)
+            && let Err(error) = say(&*store, &*clock, node, room).await
+        {
+            tracing::warn!(%error, %room, "the room on the node's disk cannot be told");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+/// Commits what is news: with enough room, how much it is is none.
+async fn say(store: &dyn Store, clock: &dyn Clock, node: NodeId, room: Room) -> anyhow::Result<()> {
+    let view = store.view().await?;
+    let Some(known) = view.find::<NodeSpec>(node)? else { return Ok(()) };
+    drop(view);
+    let old = known.status.conditions.iter().find(|it| it.kind == NodeStatus::DISK);
+    let message = if room.is_low() { room.to_string() } else { "enough is free".into() };
+    if old.is_some_and(|old| old.message == message) {
+        return Ok(());
+    }
+    let since = old.filter(|old| old.state != room.is_low()).map_or(clock.now(), |old| old.since);
+    let (was_low, is_low) = (old.is_some_and(|old| !old.state), room.is_low());
+    let mut status = known.status;
+    status.conditions.retain(|it| it.kind != NodeStatus::DISK);
+    status.conditions.push(Condition {
+        kind: NodeStatus::DISK.into(),
+        state: !is_low,
+        reason: if is_low { "LowDisk" } else { "Room" }.into(),
+        message,
+        since,
+    });
+    let mut txn = Txn::new(Actor::Node(node.to_string()), "observed", "agent");
+    txn.observe::<NodeSpec>(node, &status);
+    if was_low != is_low {
+        let what = if is_low { "node.low_disk" } else { "node.disk_room" };
+        txn.event(node, what, json!({ "free": room.free, "reserve": room.reserve }));
+    }
+    Ok(store.commit(txn).await.map(drop)?)
+}
