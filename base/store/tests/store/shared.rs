@@ -231,9 +231,8 @@ async fn a_password_is_in_no_error() {
         database.name
     );
     database.maintain(&role).await;
-    let url = |password: &str| {
-        database.url().replace("user=freehold", &format!("user=sesame&password={password}"))
-    };
+    let url =
+        |password: &str| database.url().replace("user=freehold", &format!("user=sesame&password={password}"));
     let error = open(&url("hunter2")).await;
     assert!(matches!(error, PostgresError::Denied { .. }), "{error}");
     let shown = format!("{error} {error:?} {:?}", PostgresOptions::parse(&url("hunter2")));
