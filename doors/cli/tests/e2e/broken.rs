@@ -1,6 +1,6 @@
 //! A broken release: the deploy fails fast and says why, and the release before serves all the while.
 
-use crate::world::World;
+use crate::world::{World, wait_for};
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -87,4 +87,21 @@ fn visit_until(world: &World, stop: &AtomicBool) -> Vec<String> {
         std::thread::sleep(Duration::from_millis(20));
     }
     failures
+}
+
+#[test]
+fn a_release_that_cannot_be_reached_is_no_success() {
+    let Some(world) = World::start() else { return };
+    world.push_busybox("shop:1");
+    let mut squatter = world.command("/bin/busybox").args(["nc", "-l", "-p", "8000"]).spawn().unwrap();
+    wait_for("the squatter", || world.sh("ss -Hltn sport = :8000").out, |out| out.contains("8000"));
+    let good = format!("{}\n[deploy]\ndrain_timeout = \"1s\"\n", manifest(GOOD));
+    let file = world.write("good.toml", &good);
+    world.freehold(&["deploy", "-f", &file]).exits(8).says("tcp/8000 is not open");
+
+    squatter.kill().unwrap();
+    squatter.wait().unwrap();
+    let answer = || world.get("http://127.0.0.1:8000/");
+    wait_for("the port", answer, |answer| answer == "hello\n");
+    world.freehold(&["deploy", "-f", &file]).ok();
 }

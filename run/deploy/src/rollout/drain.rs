@@ -4,6 +4,7 @@
 use super::{
     scene::{Scene, active, fresh, is_healthy, stop, wanted},
     steps,
+    stop::closed,
 };
 use freehold_model::{Endpoint, Instance, InstanceId, Millis, Name, RolloutPhase};
 use freehold_reconcile::Decision;
@@ -43,13 +44,16 @@ pub(super) fn decide(mut scene: Scene<'_>) -> Decision {
     scene.commit(None)
 }
 
-/// What is waited for: an endpoint that does not route as of the shift yet, or connections to old
-/// instances. `None`: it is drained.
+/// What is waited for: an endpoint that does not route as of the shift yet, or is not open, or connections
+/// to old instances. `None`: it is drained.
 fn pending(scene: &Scene<'_>) -> Option<String> {
     // Nothing writes to the rollout between the shift and the next phase.
     let behind = |endpoint: &&Endpoint| endpoint.status.applied < scene.rollout.version;
     if let Some(endpoint) = scene.endpoints.iter().find(behind) {
         return Some(format!("endpoint {} has not taken the new instances up yet", endpoint.name));
+    }
+    if let Some(closed) = closed(&scene.endpoints).next() {
+        return Some(closed);
     }
     let old: Vec<Instance> = fresh(&scene.instances).cloned().collect();
     let open = connections(&scene.endpoints, &old);

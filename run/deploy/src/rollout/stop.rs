@@ -1,7 +1,8 @@
-//! Stopping: waits until the old instances are gone, then the rollout has succeeded.
+//! Stopping: waits until the old instances are gone, then the rollout has succeeded, if what it runs can be
+//! reached.
 
 use super::scene::{Scene, active, is_healthy, wanted};
-use freehold_model::Verdict;
+use freehold_model::{Code, Endpoint, Verdict};
 use freehold_reconcile::Decision;
 
 pub(super) fn decide(mut scene: Scene<'_>) -> Decision {
@@ -14,7 +15,20 @@ pub(super) fn decide(mut scene: Scene<'_>) -> Decision {
     scene.env.spec.release = Some(scene.target.id);
     scene.txn.put_spec(&scene.env);
     let reason = reason(&scene, going);
-    scene.finish(Verdict::Succeeded, None, reason)
+    let reachable = closed(&scene.endpoints).next().is_none();
+    match reachable {
+        true => scene.finish(Verdict::Succeeded, None, reason),
+        false => scene.finish(Verdict::Failed, Some(Code::Unhealthy), reason),
+    }
+}
+
+/// The endpoints that the edge cannot open, each with why.
+pub(super) fn closed(endpoints: &[Endpoint]) -> impl Iterator<Item = String> {
+    let closed = endpoints.iter().filter(|endpoint| !endpoint.status.listening);
+    closed.filter_map(|endpoint| {
+        let message = endpoint.status.message.as_ref()?;
+        Some(format!("endpoint {} is not open: {message}", endpoint.name))
+    })
 }
 
 /// `v3 runs: web 2 of 2 healthy`, and what is not as it should be.
@@ -27,10 +41,8 @@ fn reason(scene: &Scene<'_>, going: usize) -> String {
         })
         .collect();
     let mut reason = format!("v{} runs: {}", scene.target.spec.number, processes.join(", "));
-    for endpoint in &scene.endpoints {
-        if let Some(message) = &endpoint.status.message {
-            reason += &format!("; endpoint {} is not open: {message}", endpoint.name);
-        }
+    for closed in closed(&scene.endpoints) {
+        reason += &format!("; {closed}");
     }
     if going > 0 {
         reason += &format!("; {going} old not stopped yet: their node does not answer");

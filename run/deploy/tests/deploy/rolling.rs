@@ -142,7 +142,7 @@ fn an_endpoint_that_leaves_the_manifest_gives_its_port_back() {
 }
 
 #[test]
-fn a_port_that_cannot_be_opened_is_told_in_the_verdict() {
+fn a_port_that_cannot_be_opened_fails_the_deploy_once_it_was_waited_for() {
     let mut house = House::new();
     let receipt = house.deploy(&manifest(1));
     house.reconcile();
@@ -154,8 +154,13 @@ fn a_port_that_cannot_be_opened_is_told_in_the_verdict() {
         ..endpoint.status.clone()
     });
     house.reconcile();
+    assert_eq!(house.receipt(receipt).status.verdict, None, "the port may be had in a moment");
+    house.pass(60_000);
+    house.reconcile();
+    let status = house.receipt(receipt).status;
+    assert_eq!(status.verdict, Some(Verdict::Failed));
     assert_eq!(
-        house.receipt(receipt).status.reason.as_deref(),
+        status.reason.as_deref(),
         Some(
             "v1 runs: web 1 of 1 healthy; endpoint tcp/8000 is not open: port 8000 is used by another program"
         )
