@@ -120,8 +120,8 @@ app = "kept"
 
 [process.store]
 image = "nginx:1"
-command = ["perl", "-MIO::Socket::INET", "-e", """
-$( = 33; $) = "33 33"; $< = 33; $> = 33;
+command = ["perl", "-MPOSIX", "-MIO::Socket::INET", "-e", """
+POSIX::setgid(33); POSIX::setuid(33);
 my $s = IO::Socket::INET->new(LocalPort => 9000, Proto => "udp") or die $!;
 while (1) { my $from = recv $s, my $text, 65535, 0; send $s, "$text $<", 0, $from if defined $from }"""]
 memory = "64MiB"

@@ -134,9 +134,10 @@ async fn a_shim_killed_while_it_starts_is_noticed_and_leaves_nothing() {
     for moment in 0..30 {
         let launch = world.launch("sleep 1000");
         let handle = world.runtime.start(&launch).await.unwrap();
+        // A program that was just started is not to be seen by its arguments for a moment.
+        world::eventually("the shim", || !world::shims(&launch).is_empty()).await;
         tokio::time::sleep(std::time::Duration::from_millis(moment)).await;
-        let shims = world::shims(&launch);
-        if let Some(shim) = shims.first() {
+        if let Some(shim) = world::shims(&launch).first() {
             let _ = kill(*shim, Signal::SIGKILL);
         }
         world::over(&*handle).await;
