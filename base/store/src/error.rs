@@ -56,6 +56,52 @@ pub enum OpenError {
     },
 }
 
+/// A copy of a database that came to nothing; nothing is left of it.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// There is something where the copy should be.
+    #[error("{path} is there already: nothing is written over")]
+    Exists {
+        /// The place.
+        path: PathBuf,
+    },
+    /// No file can be of that name.
+    #[error("{path} is no name for a file that SQLite can write")]
+    Name {
+        /// The place.
+        path: PathBuf,
+    },
+    /// What was to be copied is not ours, or newer than this program.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// What was to be copied does not hold together.
+    #[error("{path} is damaged: {problem}")]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file could not be made or synced.
+    #[error("cannot write {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// SQLite refused.
+    #[error("cannot copy {path}: {source}")]
+    Engine {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+}
+
 /// An event log that does not hold together.
 #[derive(Debug, thiserror::Error)]
 pub enum ChainError {

@@ -13,6 +13,6 @@ mod postgres;
 mod row;
 mod sqlite;
 
-pub use error::{ChainError, OpenError};
+pub use error::{BackupError, ChainError, OpenError};
 pub use postgres::{PostgresError, PostgresOptions, PostgresStore};
 pub use sqlite::SqliteStore;

@@ -3,7 +3,7 @@
 use crate::{
     commands::{
         audit, cancel, completions, deploy, describe, diff, doctor, drill, endpoint, events, exec, image,
-        import, init, key, logs, noun, plan, receipt, rollback, secret, status, up, upgrade, volume,
+        import, init, key, logs, noun, plan, receipt, rollback, secret, state, status, up, upgrade, volume,
     },
     failure::Outcome,
     output::Out,
@@ -84,6 +84,9 @@ pub(crate) enum Command {
     Describe(describe::Args),
     /// Shows what happened.
     Events(events::Args),
+    /// Backs up what the control plane remembers, and restores it.
+    #[command(subcommand)]
+    State(state::Command),
     /// Exports the event log, and proves that nothing was cut out of it or changed.
     #[command(subcommand)]
     Audit(audit::Command),

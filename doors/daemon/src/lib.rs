@@ -3,6 +3,7 @@
 //! [`run`] is `freehold up`: it opens the data directory, makes what a first start needs, starts every
 //! part, says when all of them are ready, and on SIGTERM stops them in the reverse order.
 
+mod backup;
 mod bootstrap;
 mod collect;
 mod control;
@@ -14,6 +15,7 @@ mod serve;
 mod state;
 mod up;
 
+pub use backup::{backup, restore};
 pub use data::{Format, Running};
 pub use freehold_store::{PostgresError, PostgresOptions};
 pub use up::{Ended, Options, Ready, run};

@@ -57,6 +57,13 @@ pub(crate) fn refusal(node: &Candidate, request: &Request) -> Option<Refusal> {
     }
 }
 
+impl Refusal {
+    /// Whether asking for less, or more room, would help.
+    pub fn is_want_of_room(&self) -> bool {
+        matches!(self, Refusal::Cpu { .. } | Refusal::Memory { .. })
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -5,6 +5,7 @@
 //! disk. Reads never wait for writes: each [`view`] is a read transaction on a connection of its own.
 
 mod apply;
+mod backup;
 mod claims;
 mod lock;
 mod log;

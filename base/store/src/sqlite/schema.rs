@@ -62,7 +62,7 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// The schema of the file, if this program may touch it.
-fn check(connection: &Connection, path: &Path) -> Result<usize, OpenError> {
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<usize, OpenError> {
     let failed = |source| OpenError::Engine { path: path.to_owned(), source };
     let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(failed);
     let found = number("PRAGMA user_version")?;

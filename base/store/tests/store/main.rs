@@ -1,5 +1,6 @@
 //! The stores as a whole: conformance, crashes, files, the chain, and random transactions.
 
+mod backup;
 mod chain;
 mod conformance;
 mod crash;

@@ -23,6 +23,7 @@ pub(crate) mod receipt;
 mod releases;
 pub(crate) mod rollback;
 pub(crate) mod secret;
+pub(crate) mod state;
 pub(crate) mod status;
 mod terminal;
 pub(crate) mod up;
@@ -50,6 +51,7 @@ pub(crate) fn run(command: Command, globals: Globals) -> Outcome<ExitCode> {
         Command::Completions(args) => completions::run(args).map(done),
         Command::Init(args) => init::run(args, &globals).map(done),
         Command::Import(command) => import::run(command, &globals),
+        Command::State(command) => state::run(command, &globals).map(done),
         Command::Audit(command) if command.is_local() => audit::run_here(command, &globals).map(done),
         Command::Doctor(args) if args.is_local() => doctor::run_here(args, &globals).map(done),
         command => {
@@ -102,7 +104,8 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         | Command::Upgrade(_)
         | Command::Completions(_)
         | Command::Init(_)
-        | Command::Import(_) => {
+        | Command::Import(_)
+        | Command::State(_) => {
             unreachable!("they need no server")
         }
     }

@@ -1,7 +1,7 @@
 //! What people look at before and after: diffs, drift, receipts found again and exported, and rollbacks
 //! that go further back each time.
 
-use crate::world::{FREEHOLD, World};
+use crate::world::{FREEHOLD, World, wait_for};
 use serde_json::Value;
 
 fn manifest(round: u32) -> String {
@@ -72,6 +72,32 @@ fn what_differs_and_what_was_done_can_be_seen() {
         assert!(line["receipt"]["status"]["instances"][0]["image"].is_string(), "{line}");
     }
     assert_eq!(lines[4]["manifest"]["deploy"]["timeout"], "90s", "the first one is the last line");
+}
+
+#[test]
+fn a_backup_taken_while_it_runs_begins_another_house() {
+    let Some(mut world) = World::start() else { return };
+    world.push_busybox("shop:1");
+    let file = world.write("freehold.toml", &manifest(1));
+    world.freehold(&["deploy", "-f", &file]).ok();
+    let value = world.plant();
+    world.freehold_with(&["secret", "set", "KEY", "-a", "shop"], &value).ok();
+    let (data, backup) = (world.data().display().to_string(), world.path("backup.db").display().to_string());
+    world.freehold(&["state", "backup", &backup, "--data", &data]).ok().says("read back");
+    world.freehold(&["state", "backup", &backup, "--data", &data]).exits(2).says("nothing is written over");
+    world.freehold(&["state", "restore", &backup, "--data", &data]).exits(2).says("is there already");
+    world.freehold(&["app", "delete", "shop", "-y"]).ok();
+    assert_eq!(world.terminate(), Some(0));
+
+    // The same machine, its state lost: what was deleted after the backup is wanted again.
+    world.sh(&format!("rm {data}/state.db*")).ok();
+    world.freehold(&["state", "restore", &backup, "--data", &data]).ok().says("goes on from there");
+    world.up(&[]);
+    let well = |all: &Vec<Value>| all.len() == 1 && all[0]["healthy"] == true;
+    wait_for("the app", || world.instances("shop"), well);
+    assert_eq!(world.get("http://127.0.0.1:8000/"), "hello\n");
+    world.freehold(&["secret", "list", "-a", "shop"]).ok().says("KEY");
+    world.freehold(&["audit", "verify"]).ok();
 }
 
 #[test]

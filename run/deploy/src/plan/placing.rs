@@ -42,11 +42,12 @@ pub(super) fn placement(
             }
             Err((fitting, why)) => {
                 let title = format!("{process}: {fitting} of {start} new instances can be placed");
-                problems.push(
-                    Problem::new(Code::Unplaceable, title)
-                        .detail(why.to_string())
-                        .hint("ask for less (count, cpu, memory), or free or add a node"),
-                );
+                let problem = Problem::new(Code::Unplaceable, title).detail(why.to_string());
+                // Otherwise what each node said is the way out.
+                problems.push(match why.refusals.iter().any(|(_, refusal)| refusal.is_want_of_room()) {
+                    true => problem.hint("ask for less (count, cpu, memory), or free or add a node"),
+                    false => problem,
+                });
             }
         }
     }
