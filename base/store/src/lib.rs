@@ -10,6 +10,7 @@ mod error;
 mod job;
 mod log;
 mod postgres;
+mod queue;
 mod row;
 mod sqlite;
 

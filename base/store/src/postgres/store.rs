@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     ChainError, chain,
-    job::{Job, Prepared},
+    queue::{CLOSED, Queue},
 };
 use freehold_model::{CommitError, Committed, Seq, Txn};
 use freehold_reconcile::{Clock, Store, StoreError, View};
@@ -15,17 +15,13 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
     mpsc as blocking,
 };
-use tokio::sync::{mpsc, oneshot, watch};
-
-/// Callers beyond this many wait before they may queue.
-const QUEUE: usize = 1024;
-const CLOSED: &str = "the store is closed";
+use tokio::sync::watch;
 
 /// Resources and events in one PostgreSQL database, which many processes may have open.
 ///
 /// Dropping it commits what is queued, as [`PostgresStore::close`] does, and blocks meanwhile.
 pub struct PostgresStore {
-    queue: Option<mpsc::Sender<Job>>,
+    queue: Queue,
     head: watch::Receiver<Seq>,
     readers: Arc<Pool>,
     installation: String,
@@ -72,7 +68,7 @@ impl PostgresStore {
         // A quarter: other control planes want theirs.
         let readers = (row.get::<_, i64>(1) / 4).clamp(4, 256) as usize;
         let installation = row.get(2);
-        let (queue, jobs) = mpsc::channel(QUEUE);
+        let (queue, jobs) = Queue::new();
         let (tell, ended) = blocking::channel();
         tokio::spawn(async move {
             writer.run(jobs).await;
@@ -80,15 +76,7 @@ impl PostgresStore {
         });
         let listener = tokio::spawn(listen(options.clone(), sender));
         let readers = Pool::new(options, engine, readers);
-        Ok(PostgresStore {
-            queue: Some(queue),
-            head,
-            readers,
-            installation,
-            closing,
-            listener,
-            ended: Mutex::new(ended),
-        })
+        Ok(PostgresStore { queue, head, readers, installation, closing, listener, ended: Mutex::new(ended) })
     }
 
     /// Whose state it is: made along with the tables, and never changed.
@@ -102,10 +90,7 @@ impl PostgresStore {
         self.readers.close();
         self.closing.store(true, Ordering::Relaxed);
         self.listener.abort();
-        let (to, closed) = oneshot::channel();
-        if self.enqueue(Job::Close(to)).await {
-            let _ = closed.await;
-        }
+        self.queue.close().await;
     }
 
     /// Walks the event log from its beginning and checks that nothing was cut or edited; answers the
@@ -128,23 +113,13 @@ impl PostgresStore {
         let (reader, seq) = lent.ok_or_else(|| StoreError::Engine(CLOSED.into()))?;
         Ok(PostgresView::new(reader, seq as Seq))
     }
-
-    /// Whether the writer will see the job.
-    async fn enqueue(&self, job: Job) -> bool {
-        match &self.queue {
-            Some(queue) => queue.send(job).await.is_ok(),
-            None => false,
-        }
-    }
 }
 
 #[async_trait::async_trait]
 impl Store for PostgresStore {
     /// A caller that stops waiting does not stop the commit.
     async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
-        let (to, answer) = oneshot::channel();
-        self.enqueue(Job::Commit(Box::new(Prepared::from(txn)), to)).await;
-        answer.await.unwrap_or_else(|_| Err(CommitError::Engine(CLOSED.into())))
+        self.queue.commit(txn).await
     }
 
     async fn view(&self) -> Result<Box<dyn View + Send>, StoreError> {
@@ -160,9 +135,7 @@ impl Store for PostgresStore {
     }
 
     async fn advance(&self, name: &str, seq: Seq) -> Result<(), StoreError> {
-        let (to, answer) = oneshot::channel();
-        self.enqueue(Job::Advance(name.to_owned(), seq, to)).await;
-        answer.await.unwrap_or_else(|_| Err(StoreError::Engine(CLOSED.into())))
+        self.queue.advance(name, seq).await
     }
 }
 
@@ -171,7 +144,7 @@ impl Drop for PostgresStore {
         self.readers.close();
         self.closing.store(true, Ordering::Relaxed);
         self.listener.abort();
-        drop(self.queue.take());
+        self.queue.hang_up();
         let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
         let _ = ended.recv();
     }

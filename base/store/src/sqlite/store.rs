@@ -3,7 +3,7 @@
 use super::{lock::Lock, pool::Pool, row::broken, schema, view::SqliteView, writer::Writer};
 use crate::{
     ChainError, OpenError, chain,
-    job::{Job, Prepared},
+    queue::{CLOSED, Queue},
 };
 use freehold_model::{CommitError, Committed, Seq, Txn};
 use freehold_reconcile::{Clock, Store, StoreError, View};
@@ -12,17 +12,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
 };
-use tokio::sync::{mpsc, oneshot, watch};
-
-/// Callers beyond this many wait before they may queue.
-const QUEUE: usize = 1024;
-const CLOSED: &str = "the store is closed";
+use tokio::sync::watch;
 
 /// Resources and events in one SQLite file, open in one process at a time.
 ///
 /// Dropping it commits what is queued, as [`SqliteStore::close`] does, and blocks meanwhile.
 pub struct SqliteStore {
-    queue: Option<mpsc::Sender<Job>>,
+    queue: Queue,
     head: watch::Receiver<Seq>,
     readers: Arc<Pool>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -41,22 +37,19 @@ impl SqliteStore {
         let db = schema::open_writer(path)?;
         let writer = Writer::new(db, clock, lock).map_err(failed)?;
         let head = writer.head();
-        let (queue, jobs) = mpsc::channel(QUEUE);
+        let (queue, jobs) = Queue::new();
         let thread = std::thread::Builder::new().name("store-writer".into());
         let thread = thread.spawn(move || writer.run(jobs));
         let thread = thread.map_err(|source| OpenError::File { path: path.to_owned(), source })?;
         let readers = Pool::new(path.to_owned());
-        Ok(SqliteStore { queue: Some(queue), head, readers, writer: Mutex::new(Some(thread)) })
+        Ok(SqliteStore { queue, head, readers, writer: Mutex::new(Some(thread)) })
     }
 
     /// Commits what is queued, checkpoints the journal into the database and gives the lock back. Every
     /// later commit and view fails. A second call does nothing.
     pub async fn close(&self) {
         self.readers.close();
-        let (to, closed) = oneshot::channel();
-        if self.enqueue(Job::Close(to)).await {
-            let _ = closed.await;
-        }
+        self.queue.close().await;
     }
 
     /// Walks the event log from its beginning and checks that nothing was cut or edited; answers the
@@ -79,23 +72,13 @@ impl SqliteStore {
         let reader = reader.ok_or_else(|| StoreError::Engine(CLOSED.into()))?;
         SqliteView::begin(reader).map_err(broken)
     }
-
-    /// Whether the writer will see the job.
-    async fn enqueue(&self, job: Job) -> bool {
-        match &self.queue {
-            Some(queue) => queue.send(job).await.is_ok(),
-            None => false,
-        }
-    }
 }
 
 #[async_trait::async_trait]
 impl Store for SqliteStore {
     /// A caller that stops waiting does not stop the commit.
     async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
-        let (to, answer) = oneshot::channel();
-        self.enqueue(Job::Commit(Box::new(Prepared::from(txn)), to)).await;
-        answer.await.unwrap_or_else(|_| Err(CommitError::Engine(CLOSED.into())))
+        self.queue.commit(txn).await
     }
 
     async fn view(&self) -> Result<Box<dyn View + Send>, StoreError> {
@@ -111,16 +94,14 @@ impl Store for SqliteStore {
     }
 
     async fn advance(&self, name: &str, seq: Seq) -> Result<(), StoreError> {
-        let (to, answer) = oneshot::channel();
-        self.enqueue(Job::Advance(name.to_owned(), seq, to)).await;
-        answer.await.unwrap_or_else(|_| Err(StoreError::Engine(CLOSED.into())))
+        self.queue.advance(name, seq).await
     }
 }
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
         self.readers.close();
-        drop(self.queue.take());
+        self.queue.hang_up();
         let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
             let _ = writer.join();
