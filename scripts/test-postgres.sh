@@ -37,8 +37,8 @@ make() { # FOLDER
     chmod 755 "$1"
     [ "$(id -u)" -ne 0 ] || chown "$owner" "$1"
     "${as[@]}" "$bin/initdb" -D "$1/data" -U freehold --auth=trust --encoding=UTF8 --locale=C --no-sync >/dev/null
-    # A user with a password, for tests that look where it turns up.
-    "${as[@]}" sed -i '1i local all guarded scram-sha-256' "$1/data/pg_hba.conf"
+    # Users with passwords, for tests that look where these turn up.
+    "${as[@]}" sed -i '1i local all guarded,sesame scram-sha-256' "$1/data/pg_hba.conf"
 }
 
 case $verb in
