@@ -219,14 +219,16 @@ impl Writer {
     }
 
     /// A connection that keeps what it promises: commits are flushed, and a process that was stopped in
-    /// the middle of a group does not keep everybody else out for ever. All that is looked up here is looked
-    /// up by key: a plan that was made while the tables were small must not go on reading all of them.
+    /// the middle of a group does not keep everybody else out for ever.
+    ///
+    /// All that is looked up here is looked up by key: a plan that was made while the tables were small must
+    /// not go on reading all of them. Whatever that forbids looks so costly that it would be compiled first.
     async fn connect(&self) -> Result<Session, PostgresError> {
         let place = self.options.place();
         let failed = |error: tokio_postgres::Error| PostgresError::of(place, &error);
         let session = self.options.connect().await.map_err(failed)?;
         let sql = "SET idle_in_transaction_session_timeout = '15s'; SET statement_timeout = 0;
-                   SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+                   SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;
                    SELECT set_config('synchronous_commit', 'on', false)
                    WHERE current_setting('synchronous_commit') IN ('off', 'local')";
         session.client.batch_execute(sql).await.map_err(failed)?;
