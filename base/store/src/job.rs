@@ -37,6 +37,19 @@ pub(crate) enum Step {
     Delete { id: AnyId },
 }
 
+impl Step {
+    /// Refuses what no engine may write, whatever is stored.
+    pub(crate) fn check(&self) -> Result<(), CommitError> {
+        match self {
+            Step::Put(row) if row.kind != row.id.kind => {
+                let text = format!("{} was put as kind {}; the two must agree", row.id, row.kind);
+                Err(CommitError::Engine(text))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl From<Txn> for Prepared {
     fn from(txn: Txn) -> Prepared {
         Prepared {

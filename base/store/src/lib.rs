@@ -1,7 +1,7 @@
 //! Transactions and the event log on SQLite or PostgreSQL.
 //!
-//! [`SqliteStore`] is the backend of one machine, [`PostgresStore`] that of several. [`conformance`] says what every backend must do, and
-//! runs against any [`freehold_reconcile::Store`].
+//! [`SqliteStore`] is the backend of one machine, [`PostgresStore`] that of several. [`conformance`] says what
+//! every backend must do, and runs against any [`freehold_reconcile::Store`].
 
 mod caused;
 mod chain;

@@ -2,7 +2,7 @@
 //! engine.
 
 use crate::row::{json, parse};
-use freehold_model::{Actor, AnyId, Event, NewEvent, Seq};
+use freehold_model::{Actor, AnyId, Event, Link, NewEvent, Seq};
 use freehold_reconcile::StoreError;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -22,13 +22,6 @@ pub(crate) struct Parts<'a> {
     pub hash: &'a [u8],
 }
 
-/// The end of the log: what the next row is chained to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Head {
-    pub seq: Seq,
-    pub hash: String,
-}
-
 /// What all events of one transaction share.
 pub(crate) struct Stamp<'a> {
     pub time: Timestamp,
@@ -36,28 +29,21 @@ pub(crate) struct Stamp<'a> {
     pub request: &'a str,
 }
 
-impl Default for Head {
-    /// Of a log without events.
-    fn default() -> Head {
-        Head { seq: 0, hash: Event::GENESIS.to_owned() }
-    }
-}
-
-impl Head {
-    /// The event that follows; the head moves on to it.
-    pub(crate) fn append(&mut self, stamp: &Stamp<'_>, event: NewEvent) -> Event {
+impl Stamp<'_> {
+    /// The event that follows `end`, the end of the log, which moves on to it.
+    pub(crate) fn append(&self, end: &mut Link, event: NewEvent) -> Event {
         let mut event = Event {
-            seq: self.seq + 1,
-            time: stamp.time,
-            actor: stamp.actor.clone(),
-            request: stamp.request.to_owned(),
+            seq: end.seq + 1,
+            time: self.time,
+            actor: self.actor.clone(),
+            request: self.request.to_owned(),
             subject: event.subject,
             what: event.what,
             data: settled(event.data),
             hash: String::new(),
         };
-        event.hash = event.chain(&self.hash);
-        *self = Head { seq: event.seq, hash: event.hash.clone() };
+        event.hash = event.chain(&end.hash);
+        *end = Link::of(&event);
         event
     }
 }

@@ -4,11 +4,8 @@ use super::{
     connect::Session,
     desk::{Key, Layer, Name, Need, Stored},
 };
-use crate::{
-    log::Head,
-    row::{Parts, Row, parse, parse_parent},
-};
-use freehold_model::AnyId;
+use crate::row::{Parts, Row, parse, parse_parent};
+use freehold_model::{AnyId, Link};
 use freehold_reconcile::StoreError;
 use futures::try_join;
 use std::sync::Arc;
@@ -16,7 +13,7 @@ use tokio_postgres::{Error, Row as Line, types::ToSql};
 
 /// What was found at the beginning of a group.
 pub(super) struct Found {
-    pub head: Head,
+    pub head: Link,
     /// The last group of this writer that is committed.
     pub groups: i64,
     pub layer: Layer,
@@ -75,7 +72,7 @@ pub(super) async fn load(session: &Session, writer: &str, need: &Need) -> Result
     )?;
     let head = head.first().ok_or_else(|| StoreError::Engine("the end of the log is missing".into()))?;
     let head =
-        Head { seq: head.try_get::<_, i64>(0)? as u64, hash: hex::encode(head.try_get::<_, &[u8]>(1)?) };
+        Link { seq: head.try_get::<_, i64>(0)? as u64, hash: hex::encode(head.try_get::<_, &[u8]>(1)?) };
     let groups = groups.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(0);
     let mut layer = Layer::default();
     for row in &rows {

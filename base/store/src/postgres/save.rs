@@ -1,8 +1,8 @@
 //! Ends a group: writes what became of it and commits, in one round trip.
 
 use super::{connect::Session, desk::Desk};
-use crate::{log::Head, row::parent_text};
-use freehold_model::Seq;
+use crate::row::parent_text;
+use freehold_model::{Link, Seq};
 use futures::try_join;
 use tokio_postgres::{Error, types::ToSql};
 
@@ -37,7 +37,7 @@ const NOTIFY: &str = "SELECT pg_notify('freehold_head', $1)";
 /// What a group leaves behind.
 pub(super) struct Outcome<'a> {
     pub desk: &'a Desk,
-    pub head: &'a Head,
+    pub head: &'a Link,
     /// Whether the log grew.
     pub grew: bool,
     pub cursors: &'a [(String, Seq)],

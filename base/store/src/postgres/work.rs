@@ -7,10 +7,10 @@ use super::desk::{Desk, Stored, name_of};
 use crate::{
     caused::{Before, Caused, stale},
     job::{Prepared, Step},
-    log::{Head, Stamp},
+    log::Stamp,
     row::{Row, same_json},
 };
-use freehold_model::{AnyId, CommitError, Committed, Seq};
+use freehold_model::{AnyId, CommitError, Committed, Link, Seq};
 use jiff::Timestamp;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,7 +20,7 @@ const LONGEST: usize = 1024;
 /// Applies `txn` after `head`, and moves `head` on. After a refusal both are as they were.
 pub(super) fn apply(
     desk: &mut Desk,
-    head: &mut Head,
+    head: &mut Link,
     txn: &Prepared,
     now: Timestamp,
 ) -> Result<Committed, CommitError> {
@@ -34,7 +34,7 @@ pub(super) fn apply(
 
 fn decide(
     desk: &mut Desk,
-    head: &mut Head,
+    head: &mut Link,
     txn: &Prepared,
     now: Timestamp,
 ) -> Result<Committed, CommitError> {
@@ -55,7 +55,7 @@ fn decide(
     let stamp = Stamp { time: now, actor: &txn.actor, request: &txn.request };
     let caused = caused.into_iter().map(|caused| caused.event(version, &txn.reason));
     for event in caused.chain(txn.events.iter().cloned()) {
-        let event = head.append(&stamp, event);
+        let event = stamp.append(head, event);
         desk.events.push(event);
     }
     Ok(Committed { version: head.seq, replayed: None })
@@ -127,11 +127,8 @@ impl Work<'_> {
     }
 
     fn step(&mut self, step: &Step) -> Result<(), CommitError> {
+        step.check()?;
         match step {
-            Step::Put(row) if row.kind != row.id.kind => {
-                let text = format!("{} was put as kind {}; the two must agree", row.id, row.kind);
-                Err(CommitError::Engine(text))
-            }
             Step::Put(row) if row.version == 0 => self.create(row),
             Step::Put(row) => self.replace(row),
             Step::Spec { id, spec, generation } => self.spec(*id, spec, *generation),

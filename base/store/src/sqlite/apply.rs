@@ -5,11 +5,8 @@
 //! transaction may write the spec and the status of a resource it read once.
 
 use super::{claims, engine, failed, log, work::Work};
-use crate::{
-    job::Prepared,
-    log::{Head, Stamp},
-};
-use freehold_model::{CommitError, Committed};
+use crate::{job::Prepared, log::Stamp};
+use freehold_model::{CommitError, Committed, Link};
 use freehold_reconcile::StoreError;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
@@ -52,7 +49,7 @@ impl From<Refusal> for CommitError {
 /// rolls back.
 pub(super) fn apply(
     db: &Connection,
-    head: &mut Head,
+    head: &mut Link,
     txn: &Prepared,
     now: Timestamp,
 ) -> Result<Committed, Refusal> {
@@ -78,7 +75,7 @@ pub(super) fn apply(
     let mut end = head.clone();
     let stamp = Stamp { time: now, actor: &txn.actor, request: &txn.request };
     for event in caused.into_iter().chain(txn.events.iter().cloned()) {
-        log::insert(db, &end.append(&stamp, event))?;
+        log::insert(db, &stamp.append(&mut end, event))?;
     }
     *head = end;
     Ok(Committed { version: head.seq, replayed: None })

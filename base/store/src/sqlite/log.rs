@@ -1,19 +1,19 @@
 //! The event log in SQLite: where it ends, appending to it, reading it.
 
 use super::row::broken;
-use crate::log::{Head, Parts};
-use freehold_model::{Event, Seq};
+use crate::log::Parts;
+use freehold_model::{Event, Link, Seq};
 use freehold_reconcile::StoreError;
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// The end of the stored log.
-pub(super) fn head(db: &Connection) -> rusqlite::Result<Head> {
+pub(super) fn head(db: &Connection) -> rusqlite::Result<Link> {
     let mut last = db.prepare_cached("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1")?;
     let found = last.query_row([], |row| {
         let hash: Vec<u8> = row.get(1)?;
-        Ok(Head { seq: row.get::<_, i64>(0)? as Seq, hash: hex::encode(hash) })
+        Ok(Link { seq: row.get::<_, i64>(0)? as Seq, hash: hex::encode(hash) })
     });
-    Ok(found.optional()?.unwrap_or_default())
+    Ok(found.optional()?.unwrap_or_else(Link::genesis))
 }
 
 /// Appends one row.

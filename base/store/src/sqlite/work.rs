@@ -58,11 +58,8 @@ impl<'a> Work<'a> {
 
     /// Does one write.
     pub(super) fn step(&mut self, step: &Step) -> Result<(), Refusal> {
+        step.check()?;
         match step {
-            Step::Put(row) if row.kind != row.id.kind => {
-                let text = format!("{} was put as kind {}; the two must agree", row.id, row.kind);
-                Err(CommitError::Engine(text).into())
-            }
             Step::Put(row) if row.version == 0 => self.create(row),
             Step::Put(row) => self.replace(row),
             Step::Spec { id, spec, generation } => self.spec(*id, spec, *generation),

@@ -9,11 +9,8 @@ use super::{
     lock::Lock,
     log,
 };
-use crate::{
-    job::{Job, Prepared},
-    log::Head,
-};
-use freehold_model::{CommitError, Committed, Seq};
+use crate::job::{Job, Prepared};
+use freehold_model::{CommitError, Committed, Link, Seq};
 use freehold_reconcile::{Clock, StoreError};
 use rusqlite::{Connection, params};
 use std::sync::Arc;
@@ -25,7 +22,7 @@ const GROUP: usize = 256;
 /// Owns the writer's connection and, with it, the right to write.
 pub(super) struct Writer {
     db: Connection,
-    end: Head,
+    end: Link,
     clock: Arc<dyn Clock>,
     head: watch::Sender<Seq>,
     _lock: Lock,
@@ -146,7 +143,7 @@ impl Writer {
 
     /// Whether a group whose COMMIT complained is there all the same: then the log ends where the group
     /// would have it end.
-    fn happened(&self, before: &Head) -> bool {
+    fn happened(&self, before: &Link) -> bool {
         let over = self.db.is_autocommit() && self.end != *before;
         over && log::head(&self.db).is_ok_and(|stored| stored == self.end)
     }

@@ -1,3 +1,5 @@
+//! What is a PROXY header and what is none: the specification's examples, and each way to be wrong.
+
 use super::{super::header, *};
 use crate::fuzz::header_bytes;
 use freehold_model::manifest::ProxyProtocol;

@@ -1,3 +1,5 @@
+//! A node with two envs, for tests of who lives there and of what names stand for; and those of the former.
+
 use super::*;
 use freehold_model::{
     Bytes, Desired, Digest, EnvId, ImageRef, Millicores, Millis, NodeId, ReleaseId, Template,
