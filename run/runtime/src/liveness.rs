@@ -6,7 +6,7 @@
 //! instance's directory.
 
 use crate::launch::InstanceDir;
-use rustix::process::{Pid, PidfdFlags, Signal, getsid, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::{
     fs, io,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
@@ -46,9 +46,15 @@ pub(crate) fn shim_of(dir: &InstanceDir) -> Option<Pid> {
 fn shim(dir: &InstanceDir) -> Option<(Pid, OwnedFd)> {
     let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let here = namespace("self");
-    let is_shim =
-        |pid: Pid| getsid(Some(pid)) == Ok(pid) && namespace(&pid.as_raw_nonzero().to_string()) == here;
+    let is_shim = |pid: Pid| leads(pid) && namespace(&pid.as_raw_nonzero().to_string()) == here;
     all(dir).into_iter().find(|(pid, _)| is_shim(*pid))
+}
+
+/// Whether it is the first of its session. One whose leader is outside of this namespace of processes is in
+/// session zero to us, a number that rustix does not expect.
+fn leads(pid: Pid) -> bool {
+    let pid = nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get());
+    nix::unistd::getsid(Some(pid)) == Ok(pid)
 }
 
 /// Ends the shim of an instance and every fork of it that has not become something else yet.

@@ -117,7 +117,9 @@ async fn what_a_shim_left_on_its_way_into_a_container_is_not_taken_for_it() {
     command.args(["--pid", "--fork", "setsid", "perl", "-e", "sleep 1000", "shim"]).arg(&dir);
     let mut fork = command.stdin(std::os::fd::OwnedFd::from(listener)).stdout(lock).spawn().unwrap();
     drop(command);
-    world::eventually("the fork", || world::shims(&launch).len() >= 2).await;
+    let sleeps =
+        |pid: &Pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"perl"));
+    world::eventually("the fork", || world::shims(&launch).iter().any(sleeps)).await;
 
     let second = world.another();
     let [(_, adopted)] = second.adopt().await.unwrap().try_into().unwrap_or_else(|_| panic!("not one"));
@@ -126,6 +128,17 @@ async fn what_a_shim_left_on_its_way_into_a_container_is_not_taken_for_it() {
     assert_eq!(world::shims(&launch), vec![]);
     second.remove(launch.instance).await.unwrap();
     assert_eq!(world::remains(&launch), Vec::<String>::new());
+}
+
+/// A node in a container, entered from outside, sees processes in a session it has no number for.
+#[tokio::test]
+async fn adoption_works_where_a_session_began_outside() {
+    let _world = world!();
+    let test = "adoption::what_a_shim_left_on_its_way_into_a_container_is_not_taken_for_it";
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc"]).arg(std::env::current_exe().unwrap());
+    let out = command.args(["--exact", test]).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
 }
 
 #[tokio::test]
