@@ -6,6 +6,7 @@
 mod caused;
 mod chain;
 pub mod conformance;
+mod copy;
 mod error;
 mod job;
 mod log;
@@ -14,6 +15,7 @@ mod queue;
 mod row;
 mod sqlite;
 
+pub use copy::{Copied, CopyError, Place, copy};
 pub use error::{BackupError, ChainError, OpenError};
 pub use postgres::{PostgresError, PostgresOptions, PostgresStore};
 pub use sqlite::SqliteStore;

@@ -96,6 +96,15 @@ pub enum PostgresError {
         /// The newest schema of this program.
         known: i64,
     },
+    /// A copy of another store into it has not come to its end.
+    #[error(
+        "{place} is half of a copy: give the `freehold state copy` that began it again, which goes on where it was \
+             interrupted, or drop the schema `freehold` there"
+    )]
+    Copying {
+        /// Where.
+        place: String,
+    },
     /// The user may not make the tables.
     #[error(
         "{place}: this user may not make Freehold's tables ({problem}): make it the database's owner, as \

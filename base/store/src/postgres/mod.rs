@@ -12,6 +12,7 @@
 //! Other processes hear of commits by NOTIFY, and ask every second in case it was lost ([`listen`]).
 
 mod connect;
+mod copy;
 mod desk;
 mod error;
 mod listen;
@@ -25,6 +26,7 @@ mod work;
 mod writer;
 
 pub use connect::PostgresOptions;
+pub(crate) use copy::{CopySource, CopyTarget};
 pub use error::PostgresError;
 pub use store::PostgresStore;
 

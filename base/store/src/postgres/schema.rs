@@ -19,6 +19,12 @@ const OLDEST: i32 = 150_000;
 
 /// Checks the database behind `session`, and makes or migrates its tables.
 pub(super) async fn open(session: &Session, place: &str) -> Result<(), PostgresError> {
+    check_whole(session, place).await?;
+    prepare(session, place).await
+}
+
+/// The same of one that may be the target of a copy.
+pub(super) async fn prepare(session: &Session, place: &str) -> Result<(), PostgresError> {
     let failed = |error: Error| PostgresError::of(place, &error);
     check_server(session, place).await?;
     session.client.batch_execute("BEGIN").await.map_err(failed)?;
@@ -76,8 +82,20 @@ async fn migrate(session: &Session, place: &str) -> Result<(), PostgresError> {
     Ok(())
 }
 
+/// Refuses a database that a copy is being written to.
+async fn check_whole(session: &Session, place: &str) -> Result<(), PostgresError> {
+    let sql = "SELECT to_regclass('freehold.copying') IS NOT NULL";
+    let row = session.client.query_one(sql, &[]).await.map_err(|error| PostgresError::of(place, &error))?;
+    if row.get(0) { Err(PostgresError::Copying { place: place.to_owned() }) } else { Ok(()) }
+}
+
+/// The schema that this program writes.
+pub(super) fn current() -> i64 {
+    MIGRATIONS.len() as i64
+}
+
 /// The schema that is there; 0 where nothing is.
-async fn found(session: &Session, place: &str) -> Result<i64, PostgresError> {
+pub(super) async fn found(session: &Session, place: &str) -> Result<i64, PostgresError> {
     let failed = |error: Error| PostgresError::of(place, &error);
     let sql = "SELECT to_regclass('freehold.meta') IS NOT NULL,
                       (SELECT n.nspname || '.' || c.relname FROM pg_class c

@@ -28,7 +28,7 @@ impl SqliteStore {
         let target = draft.0.to_str().ok_or_else(|| BackupError::Name { path: to.to_owned() })?;
         source.execute("VACUUM INTO ?1", [target]).map_err(failed)?;
         let events = prove(&draft.0, from)?;
-        draft.keep(to)?;
+        keep(&draft.0, to)?;
         Ok(events)
     }
 }
@@ -47,25 +47,25 @@ impl Draft {
         made.map_err(|source| BackupError::File { path: path.clone(), source })?;
         Ok(Draft(path))
     }
-
-    /// Makes it durable under its name, never over another.
-    fn keep(&self, to: &Path) -> Result<(), BackupError> {
-        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let kept = File::open(&self.0)
-            .and_then(|file| file.sync_all())
-            .and_then(|()| fs::hard_link(&self.0, to))
-            .and_then(|()| File::open(folder)?.sync_all());
-        kept.map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists => BackupError::Exists { path: to.to_owned() },
-            _ => BackupError::File { path: to.to_owned(), source },
-        })
-    }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }
+}
+
+/// Makes the file `draft` durable under its name `to`, never over another. The draft stays as well.
+pub(super) fn keep(draft: &Path, to: &Path) -> Result<(), BackupError> {
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let kept = File::open(draft)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| fs::hard_link(draft, to))
+        .and_then(|()| File::open(folder)?.sync_all());
+    kept.map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => BackupError::Exists { path: to.to_owned() },
+        _ => BackupError::File { path: to.to_owned(), source },
+    })
 }
 
 /// Reads all of the database at `path`, a copy of `from`, and walks its log.

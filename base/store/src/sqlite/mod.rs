@@ -7,6 +7,7 @@
 mod apply;
 mod backup;
 mod claims;
+mod copy;
 mod lock;
 mod log;
 mod pool;
@@ -17,6 +18,7 @@ mod view;
 mod work;
 mod writer;
 
+pub(crate) use copy::{CopySource, CopyTarget};
 pub use store::SqliteStore;
 
 use freehold_model::CommitError;

@@ -15,6 +15,11 @@ use std::{
 /// Every migration, oldest first; the n-th leads to schema n.
 const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_initial.sql")];
 
+/// The schema that this program writes.
+pub(super) fn current() -> usize {
+    MIGRATIONS.len()
+}
+
 /// Marks the file as ours (`PRAGMA application_id`): "frhd".
 const APPLICATION: i64 = 0x6672_6864;
 

@@ -3,6 +3,7 @@
 mod backup;
 mod chain;
 mod conformance;
+mod copy;
 mod crash;
 mod doubt;
 mod faults;
