@@ -15,7 +15,7 @@ mod queue;
 mod row;
 mod sqlite;
 
-pub use copy::{Copied, CopyError, Place, copy};
+pub use copy::{Copied, CopyError, Place, backup, copy};
 pub use error::{BackupError, ChainError, OpenError};
 pub use postgres::{PostgresError, PostgresOptions, PostgresStore};
 pub use sqlite::SqliteStore;

@@ -10,7 +10,10 @@ use crate::{BackupError, ChainError, OpenError, PostgresError, PostgresOptions, 
 use freehold_model::{Broken, Link, Seq};
 use freehold_reconcile::StoreError;
 use serde::Serialize;
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 pub(crate) use table::{Cell, Row, TABLES, Table, Type};
 use table::{Digest, decode_event};
 
@@ -156,11 +159,32 @@ pub(crate) trait Target: Side {
 /// # Errors
 /// When a side is in use, cannot be opened or fails; when there is nothing at `from` or something at `to`; when
 /// the two differ in the end. The source is never changed.
-pub fn copy(from: &Place, to: &Place, mut said: impl FnMut(&'static str, u64)) -> Result<Copied, CopyError> {
-    let mut source: Box<dyn Side> = match from {
+pub fn copy(from: &Place, to: &Place, said: impl FnMut(&'static str, u64)) -> Result<Copied, CopyError> {
+    let source: Box<dyn Side> = match from {
         Place::Sqlite(path) => Box::new(sqlite::CopySource::open(path)?),
         Place::Postgres(options) => Box::new(postgres::CopySource::open(options)?),
     };
+    carry_all(source, from, to, said)
+}
+
+/// Copies a database as of one moment while it may be in use, to a new SQLite file. Blocks.
+///
+/// # Errors
+/// As [`copy`].
+pub fn backup(from: &PostgresOptions, to: &Path) -> Result<Copied, CopyError> {
+    // Of another moment than this one.
+    sqlite::CopyTarget::forget(to)?;
+    let source = Box::new(postgres::CopySource::snapshot(from)?);
+    let (from, to) = (Place::Postgres(Box::new(from.clone())), Place::Sqlite(to.to_owned()));
+    carry_all(source, &from, &to, |_, _| {})
+}
+
+fn carry_all(
+    mut source: Box<dyn Side>,
+    from: &Place,
+    to: &Place,
+    mut said: impl FnMut(&'static str, u64),
+) -> Result<Copied, CopyError> {
     let begun = source.head()?;
     if begun == Link::genesis() {
         return Err(CopyError::Empty(from.to_string()));

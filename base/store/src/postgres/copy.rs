@@ -24,9 +24,14 @@ pub(crate) struct CopyTarget(CopySource);
 
 impl CopySource {
     pub(crate) fn open(options: &PostgresOptions) -> Result<CopySource, CopyError> {
-        let mut source = CopySource::connect(options)?;
+        CopySource::connect(options)?.refuse_users()?;
+        CopySource::snapshot(options)
+    }
+
+    /// As of now, whoever goes on working on it.
+    pub(crate) fn snapshot(options: &PostgresOptions) -> Result<CopySource, CopyError> {
+        let source = CopySource::connect(options)?;
         let place = source.place.clone();
-        source.refuse_users()?;
         match block_on(schema::found(&source.session, &place))? {
             0 => return Err(CopyError::Empty(place)),
             found if found < schema::current() => return Err(CopyError::Older(place)),

@@ -8,7 +8,7 @@ use crate::{
 use freehold_model::{Link, Seq};
 use rusqlite::{Connection, OptionalExtension, params_from_iter, types::Value};
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -88,6 +88,22 @@ impl CopyTarget {
         let db = schema::open_writer(&path)?;
         Ok(CopyTarget { side: CopySource { db, path, _lock: lock }, to: to.to_owned() })
     }
+
+    /// Removes what an earlier attempt left.
+    pub(crate) fn forget(to: &Path) -> Result<(), CopyError> {
+        match fs::remove_file(draft(to)?) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(BackupError::File { path: to.to_owned(), source }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn draft(to: &Path) -> Result<PathBuf, CopyError> {
+    let mut name = to.file_name().ok_or_else(|| BackupError::Name { path: to.to_owned() })?.to_owned();
+    name.push(".copying");
+    Ok(to.with_file_name(name))
 }
 
 impl Side for CopyTarget {

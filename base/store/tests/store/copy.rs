@@ -112,6 +112,28 @@ async fn who_is_interrupted_goes_on_and_nobody_uses_the_half() {
     assert!(!dir.path().join("copy.db.copying").exists());
 }
 
+/// Of a database in use: as of one moment, proved, and once more in a file of its own.
+#[tokio::test]
+async fn a_backup_is_taken_while_others_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = Database::new().await;
+    let store = database.open().await.unwrap();
+    store.commit(writes((0..1200).map(|n| Write::Put(app(&format!("a{n}"), None))))).await.unwrap();
+    let file = dir.path().join("backup.db");
+    std::fs::write(dir.path().join("backup.db.copying"), "left by one that was killed").unwrap();
+    let (options, to) = (database.options(), file.clone());
+    let (copied, _) =
+        tokio::join!(tokio::task::spawn_blocking(move || freehold_store::backup(&options, &to)), async {
+            for n in 1200..1230 {
+                store.commit(writes([Write::Put(app(&format!("a{n}"), None))])).await.unwrap();
+            }
+        });
+    let copied = copied.unwrap().unwrap();
+    assert!((1200..=1230).contains(&copied.events), "{copied:?}");
+    let other = Database::new().await;
+    assert_eq!(copy(&sqlite(&file), &postgres(&other)).await.unwrap(), copied);
+}
+
 #[tokio::test]
 async fn a_source_that_went_on_meanwhile_is_not_mixed_with_what_it_was() {
     let dir = filled().await;
