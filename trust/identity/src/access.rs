@@ -2,6 +2,7 @@
 //!
 //! A new role is a new row in [`Role::may`] and in the table test; no door changes.
 
+use crate::Peer;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -49,6 +50,8 @@ pub enum Action {
     SetSecret,
     /// To replace the root key.
     RotateKey,
+    /// To be told what a node should run, and to report on it: for that node, with its certificate.
+    ActAsNode,
 }
 
 impl Action {
@@ -66,6 +69,7 @@ impl Action {
         Action::ManageVolume,
         Action::SetSecret,
         Action::RotateKey,
+        Action::ActAsNode,
     ];
 }
 
@@ -85,6 +89,7 @@ impl fmt::Display for Action {
             Action::ManageVolume => "make, copy, restore or delete volumes",
             Action::SetSecret => "set or remove secrets",
             Action::RotateKey => "replace the root key",
+            Action::ActAsNode => "act as a node",
         })
     }
 }
@@ -105,8 +110,19 @@ pub fn decide(principal: Option<&Principal>, action: Action) -> Access {
     match principal {
         _ if action == Action::Probe => Access::Granted,
         None => Access::NotSignedIn,
+        // No token is a machine: see `decide_peer`.
+        Some(_) if action == Action::ActAsNode => Access::NotAllowed,
         Some(principal) if principal.role.may(action) => Access::Granted,
         Some(_) => Access::NotAllowed,
+    }
+}
+
+/// Whether the machine behind a client certificate (`None`: there was none) may do `action`.
+pub fn decide_peer(peer: Option<&Peer>, action: Action) -> Access {
+    match (peer, action) {
+        (None, _) => Access::NotSignedIn,
+        (Some(_), Action::ActAsNode) => Access::Granted,
+        (Some(_), _) => Access::NotAllowed,
     }
 }
 
@@ -137,7 +153,19 @@ mod tests {
         (Action::ManageVolume, NotSignedIn, Granted),
         (Action::SetSecret, NotSignedIn, Granted),
         (Action::RotateKey, NotSignedIn, Granted),
+        (Action::ActAsNode, NotSignedIn, NotAllowed),
     ];
+
+    #[test]
+    fn a_machine_may_act_as_a_node_and_nothing_else() {
+        let key = crate::KeyFingerprint::of(b"key");
+        let peer = Peer { node: "nod_00000000000000000000000000".parse().unwrap(), key };
+        for action in Action::ALL {
+            let expected = if *action == Action::ActAsNode { Granted } else { NotAllowed };
+            assert_eq!(decide_peer(Some(&peer), *action), expected, "{action:?}");
+            assert_eq!(decide_peer(None, *action), NotSignedIn, "{action:?}");
+        }
+    }
 
     #[test]
     fn every_action_and_role_is_in_the_table_and_decided_as_it_says() {

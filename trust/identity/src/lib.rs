@@ -5,8 +5,10 @@
 
 mod access;
 mod file;
+mod peer;
 mod token;
 
-pub use access::{Access, Action, Principal, Role, decide};
+pub use access::{Access, Action, Principal, Role, decide, decide_peer};
 pub use file::{TokenFile, TokenFileError};
+pub use peer::{KeyFingerprint, KeyFingerprintError, Peer};
 pub use token::{Token, TokenError, TokenHash, Tokens};
