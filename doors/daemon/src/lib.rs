@@ -15,7 +15,7 @@ mod serve;
 mod state;
 mod up;
 
-pub use backup::{backup, restore};
+pub use backup::{backup, copy, restore};
 pub use data::{Format, Running};
-pub use freehold_store::{PostgresError, PostgresOptions};
+pub use freehold_store::{Copied, PostgresError, PostgresOptions};
 pub use up::{Ended, Options, Ready, run};

@@ -88,6 +88,11 @@ impl State {
     }
 }
 
+/// Where the state of a data directory is, in words, if it is not within.
+pub(crate) fn home(data: &Path) -> Result<Option<String>> {
+    Ok(known(&data.join("store.json"))?.map(|home| home.place))
+}
+
 fn known(home: &Path) -> Result<Option<Home>> {
     match fs::read(home) {
         Ok(text) => {

@@ -1,12 +1,13 @@
-//! `freehold state`: what the control plane remembers, as one file and back. Works on this machine's data
-//! folder, with or without a Freehold that runs over it.
+//! `freehold state`: what the control plane remembers, as one file and back, or moved to another store. Works
+//! on this machine's data folder or on a database, and asks no server.
 
-use super::up;
+use super::up::{self, StoreUrl};
 use crate::{
     args::Globals,
     failure::{Failure, Outcome},
-    output::Out,
+    output::{Out, Paint},
 };
+use freehold_daemon::{Copied, PostgresOptions};
 use freehold_model::{Code, Problem};
 use serde_json::json;
 use std::path::PathBuf;
@@ -16,6 +17,8 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:
   freehold state backup /mnt/usb/home-2026-11-21.db     while Freehold runs
   freehold state restore /mnt/usb/home-2026-11-21.db    into a data folder that holds no state
+  freehold state copy /var/lib/freehold postgres:///freehold?host=/run/postgresql
+  freehold state copy postgres:///freehold?host=/run/postgresql /srv/freehold
 
 The file holds apps, releases, receipts and the whole event log. Not in it: images, volumes, and the root key
 of secrets, keys/secrets.key in the data folder, without which the secrets in it cannot be opened.")]
@@ -34,6 +37,16 @@ pub(crate) enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Copies a whole installation's state from one store to another, SQLite or PostgreSQL, and proves the copy.
+    /// Freehold must be stopped. Given once more, it goes on where it was interrupted.
+    Copy {
+        /// The store to copy from: a data folder, a SQLite file, or postgres://…
+        #[arg(value_name = "FROM")]
+        from: StoreUrl,
+        /// The store to copy to, which holds nothing yet.
+        #[arg(value_name = "TO")]
+        to: StoreUrl,
+    },
 }
 
 /// Which state is meant.
@@ -42,32 +55,71 @@ pub(crate) struct Place {
     /// The data folder; default: that of `freehold up`.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// The database, where the state is in PostgreSQL.
+    #[arg(long, value_name = "URL", env = "FREEHOLD_STORE", hide_env_values = true)]
+    store: Option<StoreUrl>,
+}
+
+impl Place {
+    fn store(&self) -> Outcome<Option<PostgresOptions>> {
+        self.store.as_ref().map(StoreUrl::options).transpose()
+    }
 }
 
 pub(crate) fn run(command: Command, globals: &Globals) -> Outcome {
     let out = Out::new(globals.json);
     match command {
         Command::Backup { file, place } => {
+            let store = place.store()?;
             let data = up::data_folder(place.data)?;
-            let events = freehold_daemon::backup(&data, &file).map_err(|error| failed(&error))?;
+            let events =
+                freehold_daemon::backup(&data, store.as_ref(), &file).map_err(|error| failed(&error))?;
             out.show(&json!({ "file": file, "events": events }), |_| {
                 let file = file.display();
                 format!("{} {file}: {events} events, read back.", out.paint.good("✓"))
             })
         }
         Command::Restore { file, place } => {
+            let store = place.store()?;
             let data = up::data_folder(place.data)?;
-            let events = freehold_daemon::restore(&file, &data).map_err(|error| failed(&error))?;
-            out.show(&json!({ "data": data, "events": events }), |_| {
-                let data = data.display();
+            let restored = freehold_daemon::restore(&file, &data, store.as_ref());
+            let events = restored.map_err(|error| failed(&error))?;
+            let place = store.map_or_else(|| data.display().to_string(), |store| store.place().to_owned());
+            out.show(&json!({ "place": place, "events": events }), |_| {
                 format!(
-                    "{} {data} remembers {events} events. `freehold up --data {data}` goes on from there; its \
-                     secrets need the keys/secrets.key of the Freehold that was backed up.",
+                    "{} {place} remembers {events} events. `freehold up` goes on from there; its secrets need the \
+                     keys/secrets.key of the Freehold that was backed up.",
                     out.paint.good("✓")
                 )
             })
         }
+        Command::Copy { from, to } => {
+            let mut last = "";
+            let copied = freehold_daemon::copy(from.reveal(), to.reveal(), |table, rows| {
+                if table != last || rows % 50_000 == 0 {
+                    eprintln!("{table}: {rows} rows");
+                }
+                last = table;
+            });
+            out.show(&copied.map_err(|error| failed(&error))?, |copied| told(copied, out.paint))
+        }
     }
+}
+
+/// Tables and rows, then what proves them.
+fn told(copied: &Copied, paint: Paint) -> String {
+    let rows: Vec<String> = copied.rows.iter().map(|(table, rows)| format!("{rows} {table}")).collect();
+    format!(
+        "{} {}: equal on both sides, the log walked from event 1 to {}.\nsha256 {}\n{}",
+        paint.good("✓"),
+        rows.join(", "),
+        copied.events,
+        copied.hash,
+        paint.dim(
+            "Images, volumes and keys stay in the data folder. Move state.db (or store.json) out of it before it \
+             goes on with the other store."
+        )
+    )
 }
 
 fn failed(error: &anyhow::Error) -> Failure {

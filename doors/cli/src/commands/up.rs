@@ -54,7 +54,7 @@ pub(crate) struct Args {
 
 /// May hold a password: it is neither shown nor compared.
 #[derive(Clone)]
-struct StoreUrl(String);
+pub(crate) struct StoreUrl(String);
 
 impl From<String> for StoreUrl {
     fn from(url: String) -> StoreUrl {
@@ -69,7 +69,11 @@ impl std::fmt::Debug for StoreUrl {
 }
 
 impl StoreUrl {
-    fn options(&self) -> Outcome<PostgresOptions> {
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn options(&self) -> Outcome<PostgresOptions> {
         PostgresOptions::parse(&self.0).map_err(|error| {
             Failure::usage(
                 error.to_string(),

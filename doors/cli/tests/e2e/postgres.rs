@@ -137,6 +137,45 @@ fn an_installation_lives_on_postgres() {
     assert!(!said.contains(PASSWORD), "{said}");
 }
 
+/// From SQLite to PostgreSQL with an app that runs, and by a backup taken there back to SQLite.
+#[test]
+fn an_installation_moves_between_engines() {
+    let Some(mut world) = World::new() else { return };
+    let database = Database::new();
+    let (url, data) = (database.url(), world.data());
+    let home = data.to_str().unwrap().to_owned();
+    world.up(&[]);
+    world.push_busybox("busy:1");
+    let file = world.write("freehold.toml", &manifest(1));
+    world.freehold(&["deploy", "-f", &file]).ok();
+    let receipts = world.json(&["receipt", "list", "-a", "kept"]);
+
+    world.freehold(&["state", "copy", &home, &url]).exits(2).says("in use");
+    assert_eq!(world.terminate(), Some(0));
+    let copied = world.freehold(&["--json", "state", "copy", &home, &url]).ok();
+    let copied: serde_json::Value = serde_json::from_str(&copied.out).expect("JSON alone");
+    assert!(copied["events"].as_u64() > Some(10), "{copied:#}");
+    world.freehold(&["state", "copy", &home, &url]).exits(2).says("holds state already");
+    std::fs::rename(data.join("state.db"), data.join("state.db.old")).unwrap();
+
+    world.up(&["--store", &url]);
+    assert_eq!(world.json(&["receipt", "list", "-a", "kept"]), receipts);
+    let file = world.write("freehold.toml", &manifest(2));
+    world.freehold(&["deploy", "-f", &file]).ok();
+    let backup = world.path("home.db").to_str().unwrap().to_owned();
+    world.freehold(&["state", "backup", &backup, "--store", &url]).ok();
+    let receipts = world.json(&["receipt", "list", "-a", "kept"]);
+    assert_eq!(world.terminate(), Some(0));
+    std::fs::remove_file(data.join("store.json")).unwrap();
+    world.freehold(&["state", "restore", &backup, "--data", &home]).ok();
+    world.up(&[]);
+    assert_eq!(world.json(&["receipt", "list", "-a", "kept"]), receipts);
+    assert_eq!(world.get("http://127.0.0.1:8000/"), "hello\n");
+    assert_eq!(round(&world), "2");
+    world.freehold(&["app", "delete", "kept", "-y"]).ok();
+    wait_for("every trace to vanish", || world.traces(), |traces| traces.is_empty());
+}
+
 /// A data directory stays with its store, and what cannot be used says why and what to do.
 #[test]
 fn a_store_that_cannot_be_used_is_refused_with_the_way_out() {
