@@ -1,7 +1,8 @@
-//! The project's own checks and chores: `cargo xtask arrows|shape|bench [NAME…]`.
+//! The project's own checks and chores: `cargo xtask arrows|shape|bench|lab [NAME…]`.
 
 mod arrows;
 mod bench;
+mod lab;
 mod shape;
 mod workspace;
 
@@ -13,6 +14,7 @@ fn main() -> Result<()> {
         Some("shape") => shape::print(),
         Some("bench") => bench::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("load") => bench::load(&std::env::args().skip(2).collect::<Vec<_>>()),
-        _ => bail!("usage: cargo xtask arrows | shape | bench [NAME…]"),
+        Some("lab") => lab::run(&std::env::args().skip(2).collect::<Vec<_>>()),
+        _ => bail!("usage: cargo xtask arrows | shape | bench [NAME…] | lab COMMAND"),
     }
 }
