@@ -90,7 +90,7 @@ impl Store for Moody {
 fn org(name: &str) -> (OrgId, Txn) {
     let id = OrgId(SystemIds.ulid());
     let mut txn = Txn::new(Actor::System, "test", "test");
-    txn.put(&Org::new(id, name, None, OrgSpec {}, SystemClock.now()));
+    txn.put(&Org::new(id, name, None, OrgSpec::default(), SystemClock.now()));
     (id, txn)
 }
 

@@ -30,7 +30,7 @@ fn plan(view: &dyn View, clock: &dyn Clock) -> Result<(Txn, NodeId), StoreError>
     let org = match view.named::<OrgSpec>(None, "home")? {
         Some(org) => org.id,
         None => {
-            let org = Org::new(OrgId(ids.ulid()), "home", None, OrgSpec {}, now);
+            let org = Org::new(OrgId(ids.ulid()), "home", None, OrgSpec::default(), now);
             txn.put(&org);
             org.id
         }
@@ -41,7 +41,7 @@ fn plan(view: &dyn View, clock: &dyn Clock) -> Result<(Txn, NodeId), StoreError>
     }
     if view.named::<ProjectSpec>(Some(org.into()), "default")?.is_none() {
         let id = ProjectId(ids.ulid());
-        txn.put(&Resource::new(id, "default", Some(org.into()), ProjectSpec {}, now));
+        txn.put(&Resource::new(id, "default", Some(org.into()), ProjectSpec::default(), now));
     }
     let node = match first::<NodeSpec>(view)? {
         Some(node) => node.id,

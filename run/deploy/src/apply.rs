@@ -8,7 +8,7 @@ use crate::{
     claims,
     error::PlanError,
     lookup::{Place, place},
-    queue,
+    queue, quota,
     rollout::steps,
     secrets,
     templates::templates,
@@ -104,6 +104,7 @@ impl Applying<'_> {
         if let Some(env) = self.place.env.clone().filter(|_| self.plan.is_noop()) {
             return Ok(self.nothing(env));
         }
+        quota::admit(&mut self.txn, self.view, &self.place.project, self.now)?;
         let app = self.app();
         let env = self.env(&app);
         // A version that is removed meanwhile refuses this.

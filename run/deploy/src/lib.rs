@@ -13,6 +13,7 @@ mod error;
 mod lookup;
 mod plan;
 mod queue;
+pub mod quota;
 pub mod retention;
 mod rollout;
 mod secrets;

@@ -1,7 +1,8 @@
 //! Orgs and projects: who owns apps.
 
 use super::kind;
-use crate::Resource;
+use crate::{Quota, Resource};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// A household, a company: the unit of ownership.
@@ -12,22 +13,40 @@ pub type Project = Resource<ProjectSpec>;
 /// Wanted of an org.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
-pub struct OrgSpec {}
+pub struct OrgSpec {
+    /// What its apps may use together.
+    #[serde(skip_serializing_if = "Quota::is_empty")]
+    pub quota: Quota,
+}
 
 /// Observed of an org.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
-pub struct OrgStatus {}
+pub struct OrgStatus {
+    /// When a change was last let in under its quota: two at once would both count on the same room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub admitted: Option<Timestamp>,
+}
 
 /// Wanted of a project.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
-pub struct ProjectSpec {}
+pub struct ProjectSpec {
+    /// What its apps may use together.
+    #[serde(skip_serializing_if = "Quota::is_empty")]
+    pub quota: Quota,
+}
 
 /// Observed of a project.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
-pub struct ProjectStatus {}
+pub struct ProjectStatus {
+    /// When a change was last let in under its quota: two at once would both count on the same room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub admitted: Option<Timestamp>,
+}
 
 kind!(OrgSpec, OrgStatus, OrgId, Org);
 kind!(ProjectSpec, ProjectStatus, ProjectId, Project);

@@ -174,8 +174,8 @@ impl World {
 
     /// Org, project, app and env, as a first deploy leaves them.
     pub(crate) fn tree(&self) -> (Org, Project, App, Env) {
-        let org = self.put("home", None, OrgSpec {});
-        let project = self.put("default", Some(org.any_id()), ProjectSpec {});
+        let org = self.put("home", None, OrgSpec::default());
+        let project = self.put("default", Some(org.any_id()), ProjectSpec::default());
         let app = self.put("web", Some(project.any_id()), AppSpec {});
         let env = self.put("prod", Some(app.any_id()), EnvSpec::default());
         (org, project, app, env)

@@ -4,7 +4,7 @@ use super::{blockers, cost, diff, placing, seal, volumes};
 use crate::{
     error::PlanError,
     lookup::{Place, place},
-    secrets,
+    quota, secrets,
     templates::{revisions, templates},
     volumes::Home,
 };
@@ -79,6 +79,7 @@ pub(super) fn plan_release(view: &dyn View, place: &Place, target: Target<'_>) -
     let mut blockers = blockers::blockers(view, place, &wanted)?;
     blockers.extend(volumes::blockers(view, &home, &wanted)?);
     blockers.extend(secrets::blockers(view, place.env.as_ref(), env, &wanted)?);
+    blockers.extend(quota::blockers(view, place, &home, &wanted)?);
     blockers.extend(unplaceable);
     let revision = |(name, template): (&Name, &freehold_model::Template)| (name.clone(), template.revision);
     Ok(Plan {

@@ -4,7 +4,7 @@
 //! and a node is asked for one thing at a time.
 
 use super::holder;
-use crate::claims;
+use crate::{claims, quota};
 use freehold_model::{
     Actor, AnyId, Code, EnvId, Instance, InstanceSpec, Name, NodeId, NodeSpec, Problem, Project, ProjectSpec,
     Source, TaskState, Txn, Volume, VolumeAction, VolumeId, VolumeSpec, VolumeTask, api::CreateVolume,
@@ -86,8 +86,12 @@ pub fn create_volume(view: &dyn View, wanted: &CreateVolume, asker: &Asker, ids:
         source: wanted.from.clone(),
         task: None,
     };
+    if let Some(problem) = quota::volume_blocker(view, &project, spec.size)? {
+        return Err(problem.into());
+    }
     let id = VolumeId(ids.ulid());
     let mut txn = txn(asker, format!("make volume {name}"));
+    quota::admit(&mut txn, view, &project, asker.now)?;
     if let Some(source) = &source {
         txn.expect(source.id, source.version);
     }

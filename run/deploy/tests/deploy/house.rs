@@ -94,9 +94,9 @@ impl House {
         let mut ids = SimIds::new(1);
         let now = clock.after(0);
         let mut txn = Txn::new(Actor::System, "first start", "test");
-        let org = Org::new(OrgId(ids.ulid()), "home", None, OrgSpec {}, now);
+        let org = Org::new(OrgId(ids.ulid()), "home", None, OrgSpec::default(), now);
         let project =
-            Project::new(ProjectId(ids.ulid()), "default", Some(org.id.into()), ProjectSpec {}, now);
+            Project::new(ProjectId(ids.ulid()), "default", Some(org.id.into()), ProjectSpec::default(), now);
         let mut node = Node::new(NodeId(ids.ulid()), "tower", None, NodeSpec::default(), now);
         node.status = NodeStatus {
             capacity: Capacity { cpu: Millicores(2000), memory: Bytes(1 << 30) },

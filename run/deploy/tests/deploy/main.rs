@@ -5,6 +5,7 @@ mod house;
 mod ordering;
 mod planning;
 mod queueing;
+mod quotas;
 mod removing;
 mod retention;
 mod rolling;

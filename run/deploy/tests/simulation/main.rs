@@ -128,9 +128,9 @@ fn play(
 /// What the daemon makes at first start, and two nodes that are ready.
 fn furnish(context: &mut Context) -> [NodeId; 2] {
     let (now, mut txn) = (context.now(), Txn::new(Actor::System, "first start", "setup"));
-    let org = Org::new(OrgId(context.ids.ulid()), "home", None, OrgSpec {}, now);
+    let org = Org::new(OrgId(context.ids.ulid()), "home", None, OrgSpec::default(), now);
     let id = ProjectId(context.ids.ulid());
-    txn.put(&org).put(&Project::new(id, "default", Some(org.id.into()), ProjectSpec {}, now));
+    txn.put(&org).put(&Project::new(id, "default", Some(org.id.into()), ProjectSpec::default(), now));
     let capacity = Capacity { cpu: Millicores(4000), memory: Bytes(2 << 30) };
     let nodes = ["one", "two"].map(|name| {
         let mut node = Node::new(NodeId(context.ids.ulid()), name, None, NodeSpec::default(), now);

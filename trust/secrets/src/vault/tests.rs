@@ -65,9 +65,15 @@ impl House {
         let store = Arc::new(Failing { inner, left: AtomicUsize::new(usize::MAX) });
         let org = OrgId(SystemIds.ulid());
         let mut txn = Txn::new(Actor::System, "first", "first");
-        txn.put(&Resource::new(org, "home", None, OrgSpec {}, SystemClock.now()));
+        txn.put(&Resource::new(org, "home", None, OrgSpec::default(), SystemClock.now()));
         let project = ProjectId(SystemIds.ulid());
-        txn.put(&Resource::new(project, "default", Some(org.into()), ProjectSpec {}, SystemClock.now()));
+        txn.put(&Resource::new(
+            project,
+            "default",
+            Some(org.into()),
+            ProjectSpec::default(),
+            SystemClock.now(),
+        ));
         store.commit(txn).await.unwrap();
         let vault = vault(&folder, &store);
         House { folder, store, vault }
