@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 /// Arrows inside one folder that the design finds natural.
 const INSIDE: &[(&str, &str)] = &[
     ("run/agent", "run/runtime"),
+    ("trust/identity", "trust/secrets"),
     ("run/agent", "run/image"),
     ("run/deploy", "run/schedule"),
     ("doors/daemon", "doors/api"),

@@ -167,6 +167,9 @@ registry! {
     Volume VolumeId "vol" "volume" "a";
     Secret SecretId "sec" "secret" "a";
     Node NodeId "nod" "node" "a";
+    Authority AuthorityId "aut" "authority" "an";
+    Identity IdentityId "idn" "identity" "an";
+    JoinToken JoinTokenId "jtk" "jointoken" "a";
 }
 
 impl fmt::Display for Kind {

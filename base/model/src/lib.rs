@@ -9,6 +9,7 @@ pub mod drill;
 pub mod event;
 pub mod exec;
 pub mod id;
+pub mod join;
 pub mod kinds;
 pub mod link;
 pub mod logs;

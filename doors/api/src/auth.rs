@@ -19,7 +19,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use freehold_identity::{Access, Action, Principal, decide};
+use freehold_identity::{Access, Action, Peer, Principal, decide, decide_peer};
 use freehold_model::{Actor, Code, Problem};
 use std::{convert::Infallible, str::FromStr};
 
@@ -43,6 +43,28 @@ pub(crate) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
         }
         Access::NotSignedIn => refuse(not_signed_in(request.headers()), registry),
         Access::NotAllowed => refuse(not_allowed(action), registry),
+    }
+}
+
+/// The same on the node door, where who calls is proved by a certificate, and a token counts for nothing.
+pub(crate) async fn guard_machine(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let action = match target(request.method(), matched, request.uri().path()) {
+        Target::Route(action) => action,
+        Target::OtherMethod(methods) => return other_method(&methods),
+        Target::Registry(_) | Target::Unknown => return unknown(request.uri().path()),
+    };
+    if let Err(problem) = serving(&api, action) {
+        return refuse(problem, false);
+    }
+    match decide_peer(request.extensions().get::<Peer>(), action) {
+        Access::Granted => next.run(request).await,
+        Access::NotSignedIn => {
+            let problem =
+                Problem::new(Code::NotSignedIn, "This needs the certificate of a node of this house.");
+            refuse(problem.hint("`freehold node join` gets one, with a join token."), false)
+        }
+        Access::NotAllowed => refuse(not_allowed(action), false),
     }
 }
 

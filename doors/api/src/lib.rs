@@ -30,9 +30,9 @@ use std::sync::Arc;
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// Everything that is served: the API, and the registry under `/v2`.
-pub fn router(state: ApiState) -> Router {
-    let api = Arc::new(state);
+/// Everything that people are served: the API, and the registry under `/v2`.
+pub fn router(state: impl Into<Arc<ApiState>>) -> Router {
+    let api = state.into();
     let (router, _) = documented().split_for_parts();
     // Layers of an image are as large as they are: the registry streams them to disk.
     let registry = api.images.router().layer(DefaultBodyLimit::disable());
@@ -44,9 +44,21 @@ pub fn router(state: ApiState) -> Router {
         .layer(middleware::from_fn(request::surround))
 }
 
-/// The OpenAPI document of [`router`].
+/// Everything that machines are served, over TLS: none of it is in [`router`], and the other way round. Whoever
+/// serves it puts a [`Peer`](freehold_identity::Peer) into the extensions of requests from a node.
+pub fn node_router(state: impl Into<Arc<ApiState>>) -> Router {
+    let api = state.into();
+    let (router, _) = documented_for_nodes().split_for_parts();
+    router
+        .layer(DefaultBodyLimit::max(extract::MAX_JSON))
+        .with_state(api.clone())
+        .layer(middleware::from_fn_with_state(api, auth::guard_machine))
+        .layer(middleware::from_fn(request::surround))
+}
+
+/// The OpenAPI document of [`router`] and [`node_router`].
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    let (_, mut document) = documented().split_for_parts();
+    let (_, mut document) = documented().merge(documented_for_nodes()).split_for_parts();
     openapi::add_problems(&mut document);
     document
 }
@@ -83,6 +95,18 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::secrets::remove))
         .routes(routes!(routes::secrets::key))
         .routes(routes!(routes::secrets::rotate_key))
+        .routes(routes!(routes::join_tokens::list, routes::join_tokens::create))
+        .routes(routes!(routes::join_tokens::revoke))
+        .routes(routes!(routes::join_tokens::revoke_node))
         .routes(routes!(routes::doctor::doctor))
         .routes(routes!(routes::drills::egress))
+}
+
+/// What the node door serves.
+fn documented_for_nodes() -> OpenApiRouter<Api> {
+    let joining = OpenApiRouter::new()
+        .routes(routes!(routes::join::join))
+        .routes(routes!(routes::join::rejoin))
+        .layer(DefaultBodyLimit::max(routes::join::MAX_BODY));
+    OpenApiRouter::new().merge(joining).routes(routes!(routes::join::advice, routes::join::renew))
 }

@@ -25,6 +25,7 @@ use utoipa::{
         (name = "watch", description = "What workloads print, and what endpoints carry"),
         (name = "images", description = "The built-in registry; /v2 speaks the OCI distribution protocol 1.1"),
         (name = "secrets", description = "Values that only their workload sees, and the key that seals them"),
+        (name = "machines", description = "Nodes that join, their certificates, and the authority that issues them"),
         (name = "server", description = "The server itself"),
     ),
     security(("bearer" = []), ("basic" = [])),
@@ -37,6 +38,8 @@ use utoipa::{
         kinds::ReceiptSpec, kinds::ReceiptStatus, kinds::InstanceSpec, kinds::InstanceStatus,
         kinds::EndpointSpec, kinds::EndpointStatus, kinds::VolumeSpec, kinds::VolumeStatus,
         kinds::SecretSpec, kinds::SecretStatus, kinds::NodeSpec, kinds::NodeStatus,
+        kinds::AuthoritySpec, kinds::AuthorityStatus, kinds::IdentitySpec, kinds::IdentityStatus,
+        kinds::JoinTokenSpec, kinds::JoinTokenStatus,
         kinds::Template, kinds::ImageRef,
     ))
 )]
@@ -54,6 +57,13 @@ impl Modify for SignIn {
         let basic = scheme(HttpAuthScheme::Basic, "Any user, the token as password");
         components.add_security_scheme("bearer", bearer);
         components.add_security_scheme("basic", basic);
+        let certificate = "The certificate that a node was given when it joined; on the node door alone";
+        let certificate = SecurityScheme::MutualTls {
+            description: Some(certificate.to_owned()),
+            extensions: None,
+            deprecated: None,
+        };
+        components.add_security_scheme("certificate", certificate);
     }
 }
 

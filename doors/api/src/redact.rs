@@ -14,6 +14,21 @@ pub(crate) fn public(mut resource: AnyResource) -> AnyResource {
             version.remove("sealed");
         }
     }
+    // Of the authority and of join tokens, what is sealed or hashed is of use to nobody else either.
+    match resource.kind {
+        Kind::Authority => {
+            for list in ["roots", "intermediates"] {
+                let all = resource.spec.get_mut(list).and_then(|it| it.as_array_mut());
+                all.into_iter().flatten().filter_map(|it| it.as_object_mut()).for_each(|one| {
+                    one.remove("sealed");
+                });
+            }
+        }
+        Kind::JoinToken => {
+            resource.spec.as_object_mut().and_then(|spec| spec.remove("hash"));
+        }
+        _ => {}
+    }
     resource
 }
 

@@ -4,7 +4,7 @@ use crate::{
     error::{Answer, Failure},
     port::{EdgePort, NodePort},
 };
-use freehold_identity::Tokens;
+use freehold_identity::{Authority, Tokens};
 use freehold_image::ImageStore;
 use freehold_model::api::Doctor;
 use freehold_reconcile::{Clock, Store, View};
@@ -20,6 +20,8 @@ pub struct ApiState {
     pub images: ImageStore,
     /// Secrets.
     pub vault: Arc<Vault>,
+    /// Lets machines join, and certifies them.
+    pub authority: Arc<Authority>,
     /// What runs on nodes.
     pub agent: Arc<dyn NodePort>,
     /// What endpoints carry.

@@ -10,6 +10,7 @@ mod control;
 mod data;
 mod disk;
 mod edge;
+mod machines;
 mod node;
 mod serve;
 mod state;

@@ -1,6 +1,6 @@
 //! Serves HTTP/1.1: accepts connections, bounds them in time and number, and sees each to its end.
 //!
-//! Called by [`crate::up`]. Whoever can reach the port can open a connection before any token is asked
+//! Called by [`crate::up`], and by [`crate::machines`] for what comes out of TLS. Whoever can reach the port can open a connection before any token is asked
 //! for. Invariant: such a caller holds no connection for longer than [`Limits::headers`] without a whole
 //! request, and never so many that the process runs out of files.
 
@@ -13,6 +13,7 @@ use hyper_util::{
 use rustix::net::sockopt;
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
@@ -61,6 +62,7 @@ pub(crate) async fn serve(
                 let (router, shutdown) = (router.clone(), shutdown.clone());
                 open.spawn(async move {
                     let _place = place;
+                    tune_or_say(&stream);
                     converse(stream, router, shutdown, limits).await;
                 });
             }
@@ -71,7 +73,7 @@ pub(crate) async fn serve(
 }
 
 /// The next connection, however long that takes.
-async fn accept(listener: &TcpListener) -> TcpStream {
+pub(crate) async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
@@ -86,10 +88,12 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 /// One connection from its first request to its last. What breaks it concerns the caller alone.
-async fn converse(stream: TcpStream, router: Router, shutdown: CancellationToken, limits: Limits) {
-    if let Err(error) = tune(&stream) {
-        tracing::debug!(%error, "cannot tune a connection");
-    }
+pub(crate) async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    shutdown: CancellationToken,
+    limits: Limits,
+) {
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -106,6 +110,13 @@ async fn converse(stream: TcpStream, router: Router, shutdown: CancellationToken
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection broke");
+    }
+}
+
+/// As [`tune`]; a connection is served all the same where that fails.
+pub(crate) fn tune_or_say(stream: &TcpStream) {
+    if let Err(error) = tune(stream) {
+        tracing::debug!(%error, "cannot tune a connection");
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     bootstrap, collect,
     control::LocalControl,
     data::{self, Running},
-    disk, edge, node, serve,
+    disk, edge, machines, node, serve,
     state::State,
 };
 use anyhow::{Context, Result};
@@ -12,7 +12,7 @@ use freehold_agent::{Agent, AgentConfig, NameServers};
 use freehold_api::ApiState;
 use freehold_deploy::{RolloutReconciler, TeardownReconciler, address};
 use freehold_edge::{Edge, EdgeConfig, Reach};
-use freehold_identity::{TokenFile, Tokens};
+use freehold_identity::{Authority, TokenFile, Tokens};
 use freehold_image::ImageStore;
 use freehold_model::NodeId;
 use freehold_reconcile::{Clock, Reconciler, Store, SystemClock};
@@ -46,6 +46,8 @@ pub struct Options {
     pub store: Option<PostgresOptions>,
     /// Where the API and the registry are served.
     pub listen: SocketAddr,
+    /// Where machines that joined are served, over TLS; nowhere if it is not given.
+    pub node_listen: Option<SocketAddr>,
     /// The addresses on which endpoints listen; all of the machine's if empty.
     pub endpoints_on: Vec<IpAddr>,
     /// Who is asked for names outside; those of `/etc/resolv.conf` if empty.
@@ -92,11 +94,15 @@ pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) 
     let state = State::open(&options.data, options.store.clone(), clock.clone()).await?;
     // Before the token is made: it is shown once, so not by a start that comes to nothing.
     let listener = listen(options.listen).await?;
+    let machines = match options.node_listen {
+        Some(address) => Some(machines::listen(address).await?),
+        None => None,
+    };
     let _pid_file = given_room(PidFile::write(&options.data))?;
     let token_file = TokenFile::open(&options.data.join("token"))?;
 
     let tokens = Tokens::admin(&token_file.token);
-    let house = House::start(&options, listener, state.store(), clock, tokens).await?;
+    let house = House::start(&options, (listener, machines), state.store(), clock, tokens).await?;
     let ready = Ready {
         url: format!("http://{}", reachable(house.address)),
         token_file: options.data.join("token"),
@@ -167,7 +173,7 @@ struct House {
 impl House {
     async fn start(
         options: &Options,
-        listener: TcpListener,
+        (listener, machines): (TcpListener, Option<TcpListener>),
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         tokens: Tokens,
@@ -177,6 +183,7 @@ impl House {
         let node_id = bootstrap::ensure(&*store, &*clock).await?;
         node::register(&*store, node_id, &doctor::examine(&options.data), clock.now()).await?;
         let vault = vault(&options.data, &store, &clock).await?;
+        let authority = Arc::new(Authority::new(store.clone(), clock.clone(), vault.clone()));
         let control = LocalControl::new(store.clone(), node_id, vault.clone());
         let agent = start_agent(options, node_id, control, images.clone(), clock.clone()).await?;
         let agent = Arc::new(agent);
@@ -206,6 +213,7 @@ impl House {
             store,
             images,
             vault,
+            authority: authority.clone(),
             agent: Arc::new(node::Door::new(agent.clone(), address.port())),
             edge: Arc::new(edge::Window(edge.observer())),
             clock,
@@ -213,6 +221,14 @@ impl House {
             ready: is_ready,
             doctor: Arc::new(move || doctor::examine(&data)),
         };
+        let state = Arc::new(state);
+        if let Some(machines) = machines {
+            authority.refresh().await.context("cannot open the door for nodes")?;
+            let router = freehold_api::node_router(state.clone());
+            tasks.spawn(machines::serve(machines, router, authority.clone(), shutdown.clone()));
+            let shutdown = shutdown.clone();
+            tasks.spawn(async move { authority.run(shutdown).await });
+        }
         let router = freehold_api::router(state);
         tasks.spawn(serve::serve(listener, router, shutdown.clone(), serve::Limits::default()));
         ready.send_replace(true);

@@ -50,6 +50,12 @@ pub enum Action {
     SetSecret,
     /// To replace the root key.
     RotateKey,
+    /// To see, make and take back join tokens, and to revoke machines.
+    EnrolMachine,
+    /// To replace the root or the intermediate of the certificate authority.
+    RotateAuthority,
+    /// To become a machine of the house: the join token is the proof.
+    Join,
     /// To be told what a node should run, and to report on it: for that node, with its certificate.
     ActAsNode,
 }
@@ -69,6 +75,9 @@ impl Action {
         Action::ManageVolume,
         Action::SetSecret,
         Action::RotateKey,
+        Action::EnrolMachine,
+        Action::RotateAuthority,
+        Action::Join,
         Action::ActAsNode,
     ];
 }
@@ -89,6 +98,9 @@ impl fmt::Display for Action {
             Action::ManageVolume => "make, copy, restore or delete volumes",
             Action::SetSecret => "set or remove secrets",
             Action::RotateKey => "replace the root key",
+            Action::EnrolMachine => "let machines join, or revoke them",
+            Action::RotateAuthority => "rotate the certificate authority",
+            Action::Join => "join as a machine",
             Action::ActAsNode => "act as a node",
         })
     }
@@ -111,7 +123,7 @@ pub fn decide(principal: Option<&Principal>, action: Action) -> Access {
         _ if action == Action::Probe => Access::Granted,
         None => Access::NotSignedIn,
         // No token is a machine: see `decide_peer`.
-        Some(_) if action == Action::ActAsNode => Access::NotAllowed,
+        Some(_) if matches!(action, Action::ActAsNode | Action::Join) => Access::NotAllowed,
         Some(principal) if principal.role.may(action) => Access::Granted,
         Some(_) => Access::NotAllowed,
     }
@@ -120,6 +132,8 @@ pub fn decide(principal: Option<&Principal>, action: Action) -> Access {
 /// Whether the machine behind a client certificate (`None`: there was none) may do `action`.
 pub fn decide_peer(peer: Option<&Peer>, action: Action) -> Access {
     match (peer, action) {
+        // The token in the request is the proof.
+        (_, Action::Join) => Access::Granted,
         (None, _) => Access::NotSignedIn,
         (Some(_), Action::ActAsNode) => Access::Granted,
         (Some(_), _) => Access::NotAllowed,
@@ -153,6 +167,9 @@ mod tests {
         (Action::ManageVolume, NotSignedIn, Granted),
         (Action::SetSecret, NotSignedIn, Granted),
         (Action::RotateKey, NotSignedIn, Granted),
+        (Action::EnrolMachine, NotSignedIn, Granted),
+        (Action::RotateAuthority, NotSignedIn, Granted),
+        (Action::Join, NotSignedIn, NotAllowed),
         (Action::ActAsNode, NotSignedIn, NotAllowed),
     ];
 
@@ -161,9 +178,13 @@ mod tests {
         let key = crate::KeyFingerprint::of(b"key");
         let peer = Peer { node: "nod_00000000000000000000000000".parse().unwrap(), key };
         for action in Action::ALL {
-            let expected = if *action == Action::ActAsNode { Granted } else { NotAllowed };
-            assert_eq!(decide_peer(Some(&peer), *action), expected, "{action:?}");
-            assert_eq!(decide_peer(None, *action), NotSignedIn, "{action:?}");
+            let (known, unknown) = match action {
+                Action::Join => (Granted, Granted),
+                Action::ActAsNode => (Granted, NotSignedIn),
+                _ => (NotAllowed, NotSignedIn),
+            };
+            assert_eq!(decide_peer(Some(&peer), *action), known, "{action:?}");
+            assert_eq!(decide_peer(None, *action), unknown, "{action:?}");
         }
     }
 

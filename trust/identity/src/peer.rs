@@ -1,68 +1,57 @@
-//! The machine at the other end of a connection with a client certificate of ours.
+//! Who is at the other end of a TLS connection: a machine that proved to have the key of its certificate.
 //!
-//! The TLS door puts a [`Peer`] into the extensions of every request of such a connection, after it has seen
-//! that the certificate is valid and not revoked. Node routes read it, and act for that node alone.
+//! Made by the node door of the daemon after a handshake, and put into the extensions of each request of
+//! the connection. Invariant: there is a [`Peer`] only where a certificate led to a root of this house.
 
-use freehold_model::NodeId;
-use sha2::{Digest as _, Sha256};
-use std::{fmt, str::FromStr};
+use freehold_model::{KeyFingerprint, NodeId};
+use jiff::Timestamp;
+use webpki::EndEntityCert;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// The node that a connection was proved to come from.
+/// A node that proved who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// Which.
+    /// Which node it is.
     pub node: NodeId,
-    /// The key of its certificate.
+    /// The key by which it is known.
     pub key: KeyFingerprint,
 }
 
-/// Names a public key: the SHA-256 of its SubjectPublicKeyInfo (RFC 5280, 4.1), as hex.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyFingerprint([u8; 32]);
+/// What a verified certificate says of its holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presented {
+    /// Who.
+    pub peer: Peer,
+    /// The certificate's serial number, in hex.
+    pub serial: String,
+    /// Until when it is valid.
+    pub not_after: Timestamp,
+}
 
-/// A text that is no fingerprint.
+/// A certificate that leads to our root, but is no node's of this house.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a key's fingerprint is 64 hex digits")]
-pub struct KeyFingerprintError;
+#[error("the certificate is not one of a node of this house")]
+pub struct NotANode;
 
-impl KeyFingerprint {
-    /// Of a key, by its DER.
-    pub fn of(public_key_info: &[u8]) -> KeyFingerprint {
-        KeyFingerprint(Sha256::digest(public_key_info).into())
-    }
-}
-
-impl fmt::Display for KeyFingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for KeyFingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyFingerprint({self})")
-    }
-}
-
-impl FromStr for KeyFingerprint {
-    type Err = KeyFingerprintError;
-    fn from_str(text: &str) -> Result<Self, KeyFingerprintError> {
-        let bytes = hex::decode(text).map_err(|_| KeyFingerprintError)?;
-        bytes.try_into().map(KeyFingerprint).map_err(|_| KeyFingerprintError)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fingerprint_is_read_as_written() {
-        let one = KeyFingerprint::of(b"a key");
-        assert_eq!(one.to_string().parse(), Ok(one));
-        assert_ne!(one, KeyFingerprint::of(b"another"));
-        for bad in ["", "00", &"0".repeat(63), &"x".repeat(64)] {
-            assert_eq!(bad.parse::<KeyFingerprint>(), Err(KeyFingerprintError), "{bad}");
-        }
+impl Presented {
+    /// Reads the DER of a certificate that was verified already, of the trust domain `house`.
+    ///
+    /// # Errors
+    /// When it names no node of that house.
+    pub fn read(house: &str, der: &[u8]) -> Result<Presented, NotANode> {
+        let der = rustls::pki_types::CertificateDer::from(der);
+        let certificate = EndEntityCert::try_from(&der).map_err(|_| NotANode)?;
+        let mut names = certificate.valid_uri_names();
+        // Exactly one, as SPIFFE wants it (X509-SVID, section 2).
+        let (Some(name), None) = (names.next(), names.next()) else { return Err(NotANode) };
+        let node = name.strip_prefix(&format!("spiffe://{house}/node/")).ok_or(NotANode)?;
+        let peer = Peer {
+            node: node.parse().map_err(|_| NotANode)?,
+            key: KeyFingerprint::of(&certificate.subject_public_key_info()),
+        };
+        let (_, parsed) = X509Certificate::from_der(&der).map_err(|_| NotANode)?;
+        let not_after =
+            Timestamp::from_second(parsed.validity().not_after.timestamp()).map_err(|_| NotANode)?;
+        Ok(Presented { peer, serial: hex::encode(certificate.serial()), not_after })
     }
 }

@@ -36,6 +36,13 @@ pub enum Context {
         /// The secret.
         name: SecretName,
     },
+    /// To be kept, as the private key of one certificate of the house's authority.
+    Authority {
+        /// The authority's trust domain.
+        house: String,
+        /// The number of the certificate.
+        number: u32,
+    },
     /// To be given to one instance by its node.
     Instance {
         /// The instance.

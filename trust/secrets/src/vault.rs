@@ -4,6 +4,7 @@
 //! is being sealed under a key must be stored before a rotation forgets that key. Invariants: a value in
 //! clear is never part of a transaction, an event or an error; the number of a version means one value.
 
+mod authority;
 mod deliver;
 mod error;
 mod remove;

@@ -6,9 +6,12 @@
 //! absent, so that a newer version can add fields and an older one still reads them.
 
 mod app;
+mod authority;
 mod endpoint;
 mod env;
+mod identity;
 mod instance;
+mod join_token;
 mod node;
 mod receipt;
 mod release;
@@ -18,11 +21,17 @@ mod tenancy;
 mod volume;
 
 pub use app::{App, AppSpec, AppStatus};
+pub use authority::{Authority, AuthoritySpec, AuthorityStatus, CaCertificate};
 pub use endpoint::{Endpoint, EndpointSpec, EndpointStatus};
 pub use env::{Env, EnvSpec, EnvStatus};
+pub use identity::{
+    Identity, IdentitySpec, IdentityStatus, IssuedCertificate, KeyFingerprint, KeyFingerprintError,
+    MachineKind, Revoked,
+};
 pub use instance::{
     Desired, DiskUse, Exit, ImageRef, Instance, InstanceSpec, InstanceStatus, Mount, Phase, Template,
 };
+pub use join_token::{JoinToken, JoinTokenSpec, JoinTokenStatus, UsedToken};
 pub use node::{Capacity, Node, NodeSpec, NodeStatus};
 pub use receipt::{
     ObservedInstance, Operation, Queued, Receipt, ReceiptSpec, ReceiptStatus, Step, Verdict, Waiting, Wish,

@@ -8,6 +8,8 @@ pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod health;
 pub(crate) mod images;
+pub(crate) mod join;
+pub(crate) mod join_tokens;
 pub(crate) mod logs;
 pub(crate) mod operations;
 pub(crate) mod receipt_list;

@@ -1,6 +1,6 @@
 //! Who gets in: every documented route and the registry, with and without a token.
 
-use crate::world::{World, bytes, json};
+use crate::world::{World, bytes, is_for_machines, json};
 use axum::{
     body::Body,
     http::{Request, StatusCode},
@@ -14,6 +14,9 @@ fn routes() -> Vec<(String, String)> {
     let mut routes = vec![];
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {
+            if is_for_machines(path) {
+                continue;
+            }
             let path = path.replace("{id}", "ins_00000000000000000000000000");
             routes.push((method.to_uppercase(), path));
         }
@@ -110,4 +113,32 @@ async fn health_says_when_the_server_is_not_ready() {
         assert_eq!(world.get(path).await.0, StatusCode::SERVICE_UNAVAILABLE, "{path}");
     }
     assert_eq!(world.get("/openapi.json").await.0, StatusCode::OK);
+}
+
+/// What the node door serves, the other does not, and the other way round; a token counts for nothing there.
+#[tokio::test]
+async fn the_door_of_machines_takes_certificates_and_no_tokens() {
+    let world = World::new();
+    let document = serde_json::to_value(freehold_api::openapi()).unwrap();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            let (method, concrete) =
+                (method.to_uppercase(), path.replace("{id}", "nod_00000000000000000000000000"));
+            let ask = || world.request(&method, &concrete).body(Body::empty()).unwrap();
+            let (of_people, of_machines) =
+                (world.send(ask()).await.status(), world.send_to_machines(ask()).await.status());
+            if !is_for_machines(path) {
+                assert_eq!(of_machines, StatusCode::NOT_FOUND, "{method} {path}");
+                continue;
+            }
+            assert_eq!(of_people, StatusCode::NOT_FOUND, "{method} {path}");
+            let open = path.starts_with("/v1/join");
+            assert_eq!(of_machines == StatusCode::UNAUTHORIZED, !open, "{method} {path}: {of_machines}");
+            let as_node = world.send_as_node(ask()).await.status();
+            assert!(
+                ![StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&as_node),
+                "{method} {path}: {as_node}"
+            );
+        }
+    }
 }

@@ -6,7 +6,7 @@ use axum::{
     http::{Request, Response, StatusCode},
 };
 use freehold_api::{AccessLines, ApiState, EdgePort, LogSelection, LogTrail, NodePort};
-use freehold_identity::{Token, Tokens};
+use freehold_identity::{Authority, KeyFingerprint, Peer, Token, Tokens};
 use freehold_image::ImageStore;
 use freehold_model::{
     Actor, AnyId, App, AppSpec, EndpointId, Env, EnvSpec, InstanceId, Org, OrgSpec, Problem, Project,
@@ -33,6 +33,8 @@ pub(crate) struct World {
     pub(crate) token: Token,
     pub(crate) ready: watch::Sender<bool>,
     pub(crate) router: Router,
+    /// What the node door serves.
+    pub(crate) machines: Router,
     pub(crate) folder: tempfile::TempDir,
 }
 
@@ -125,8 +127,11 @@ impl World {
         let token = Token::generate();
         let keys = folder.path().join("keys/secrets.key");
         let vault = Arc::new(Vault::open(&keys, store.clone(), Arc::new(SystemClock)).unwrap());
-        let router = freehold_api::router(ApiState {
+        let clock = Arc::new(SystemClock);
+        let authority = Arc::new(Authority::new(store.clone(), clock, vault.clone()));
+        let state = Arc::new(ApiState {
             vault,
+            authority,
             store: store.clone(),
             images: ImageStore::open(&folder.path().join("images")).unwrap(),
             agent: node.clone(),
@@ -136,7 +141,8 @@ impl World {
             ready: is_ready,
             doctor: Arc::new(|| Doctor { drivers: vec![], findings: vec![] }),
         });
-        World { store, node, edge, token, ready, router, folder }
+        let (router, machines) = (freehold_api::router(state.clone()), freehold_api::node_router(state));
+        World { store, node, edge, token, ready, router, machines, folder }
     }
 
     /// A request as the admin makes it.
@@ -147,6 +153,18 @@ impl World {
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Response<Body> {
         self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    /// Sends it to the node door, without a certificate.
+    pub(crate) async fn send_to_machines(&self, request: Request<Body>) -> Response<Body> {
+        self.machines.clone().oneshot(request).await.unwrap()
+    }
+
+    /// Sends it to the node door, with the certificate of some node.
+    pub(crate) async fn send_as_node(&self, mut request: Request<Body>) -> Response<Body> {
+        let node = "nod_00000000000000000000000000".parse().unwrap();
+        request.extensions_mut().insert(Peer { node, key: KeyFingerprint::of(b"key") });
+        self.send_to_machines(request).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
@@ -194,4 +212,9 @@ pub(crate) async fn bytes(response: Response<Body>) -> Vec<u8> {
 pub(crate) async fn json(response: Response<Body>) -> (StatusCode, Value) {
     let status = response.status();
     (status, serde_json::from_slice(&bytes(response).await).unwrap_or_default())
+}
+
+/// Whether a path is the node door's.
+pub(crate) fn is_for_machines(path: &str) -> bool {
+    path == "/v1/join" || path.starts_with("/v1/join/") || path.starts_with("/v1/node/")
 }

@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Where the API and the image registry are served.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7117")]
     listen: SocketAddr,
+    /// Where nodes that joined are served, over TLS with their certificates [default: nowhere].
+    #[arg(long, value_name = "ADDR")]
+    node_listen: Option<SocketAddr>,
     /// The addresses on which endpoints listen [default: all of this machine's].
     #[arg(long, value_name = "IP", num_args = 1..)]
     endpoints_on: Vec<IpAddr>,
@@ -89,6 +92,7 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
         data: data_folder(args.data)?,
         store: args.store.as_ref().map(StoreUrl::options).transpose()?,
         listen: args.listen,
+        node_listen: args.node_listen,
         endpoints_on: args.endpoints_on,
         name_servers: args.dns,
         stop_apps: args.stop_apps,

@@ -65,6 +65,14 @@ pub enum VaultError {
         /// Why.
         source: OpenError,
     },
+    /// A key of the certificate authority cannot be opened.
+    #[error("the private key of certificate {number} of the authority cannot be opened: {source}")]
+    StoredAuthority {
+        /// The certificate.
+        number: u32,
+        /// Why.
+        source: OpenError,
+    },
     /// The key file cannot be written.
     #[error(transparent)]
     Keys(#[from] KeyFileError),
@@ -115,6 +123,9 @@ impl VaultError {
             ),
             VaultError::Stored { .. } => {
                 say(Code::Conflict).hint("Restore keys/secrets.key from a backup, or set the secret again.")
+            }
+            VaultError::StoredAuthority { .. } => {
+                say(Code::Conflict).hint("Restore keys/secrets.key from a backup.")
             }
             VaultError::Busy => say(Code::Conflict).hint("Nothing was changed. Try again in a moment."),
             VaultError::Keys(_) | VaultError::Store(StoreError::Resource(_)) => say(Code::Internal),

@@ -1,0 +1,190 @@
+//! The door for machines: TLS, where each side shows a certificate of the house; a machine that is about to
+//! join has none yet, and each route says whether it needs one.
+//!
+//! Started by [`crate::up`] where `--node-listen` is given. Invariants: a request carries a
+//! [`Peer`](freehold_identity::Peer) only if its connection proved it and the key is not revoked; a revoked
+//! machine's open connections are cut, what was upgraded included; a stranger holds a place for moments, and
+//! never one that a machine needs.
+
+mod cut;
+
+use crate::serve::{self, Limits};
+use anyhow::{Context as _, Result};
+use axum::{
+    Extension, Json, Router,
+    extract::Request,
+    http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+};
+use cut::Cut;
+use freehold_identity::{Authority, Live, Presented};
+use freehold_model::{Code, Problem};
+use jiff::Timestamp;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How many connections without a certificate may be open, those in their handshake among them.
+const STRANGERS: usize = 256;
+/// How many machines' connections may be open.
+const MACHINES: usize = 8192;
+
+/// The state of the door, shared by its connections.
+struct Door {
+    router: Router,
+    authority: Arc<Authority>,
+    shutdown: CancellationToken,
+    machines: Arc<Semaphore>,
+}
+
+/// Takes the address.
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    let listening = TcpListener::bind(address).await;
+    listening
+        .with_context(|| format!("cannot listen on {address}: choose another address with --node-listen"))
+}
+
+/// Serves until `shutdown`; then lets every request that is under way end.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    authority: Arc<Authority>,
+    shutdown: CancellationToken,
+) {
+    let strangers = Arc::new(Semaphore::new(STRANGERS));
+    let machines = Arc::new(Semaphore::new(MACHINES));
+    let door = Arc::new(Door { router, authority, shutdown: shutdown.clone(), machines });
+    let mut open = JoinSet::new();
+    loop {
+        let place = strangers.clone().acquire_owned();
+        let next = async {
+            let place = place.await;
+            (serve::accept(&listener).await, place)
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(_) = open.join_next() => {}
+            (stream, place) = next => {
+                let door = door.clone();
+                open.spawn(async move { door.meet(stream, place.ok()).await });
+            }
+        }
+    }
+    drop(listener);
+    while open.join_next().await.is_some() {}
+}
+
+impl Door {
+    /// One connection, from its handshake on. `place` is given back once it is known to be a machine's.
+    async fn meet(&self, stream: TcpStream, place: Option<tokio::sync::OwnedSemaphorePermit>) {
+        serve::tune_or_say(&stream);
+        let known = self.authority.live();
+        let Some(live) = known.borrow().clone() else { return };
+        let shaking = tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(live.tls.clone()).accept(stream));
+        let stream = match shaking.await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => return tracing::debug!("a TLS handshake took too long"),
+        };
+        match presented(&live.house, &stream) {
+            None => self.converse(stream, self.router.clone()).await,
+            Some(Ok(presented)) => {
+                let Ok(_machine) = self.machines.clone().try_acquire_owned() else {
+                    return tracing::warn!("too many connections of machines");
+                };
+                drop(place);
+                self.welcome(stream, presented, known).await;
+            }
+            Some(Err(error)) => tracing::warn!(%error, "a connection was cut"),
+        }
+    }
+
+    /// A connection of a machine, for as long as it is let in.
+    async fn welcome(
+        &self,
+        stream: TlsStream<TcpStream>,
+        presented: Presented,
+        known: watch::Receiver<Option<Arc<Live>>>,
+    ) {
+        let peer = presented.peer;
+        let router = self.router.clone().layer(Extension(peer)).layer(middleware::from_fn({
+            let known = known.clone();
+            move |request, next| admitted(known.clone(), peer, request, next)
+        }));
+        let (stream, cut) = Cut::new(stream);
+        let admitted = is_admitted(&known, peer)
+            || self.authority.admits_now(&peer).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, node = %peer.node, "cannot look up a node");
+                false
+            });
+        if admitted {
+            tokio::spawn(watch_over(cut, known, presented.clone()));
+            if let Err(error) = self.authority.seen(&presented).await {
+                tracing::warn!(%error, node = %peer.node, "cannot note the certificate that a node uses");
+            }
+        }
+        self.converse(stream, router).await;
+    }
+
+    async fn converse(
+        &self,
+        stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+        router: Router,
+    ) {
+        serve::converse(stream, router, self.shutdown.clone(), Limits::default()).await;
+    }
+}
+
+/// What the other end showed; `None` if it has no certificate.
+fn presented(
+    house: &str,
+    stream: &TlsStream<TcpStream>,
+) -> Option<Result<Presented, freehold_identity::NotANode>> {
+    let (_, connection) = stream.get_ref();
+    connection.peer_certificates()?.first().map(|own| Presented::read(house, own))
+}
+
+fn is_admitted(known: &watch::Receiver<Option<Arc<Live>>>, peer: freehold_identity::Peer) -> bool {
+    known.borrow().as_ref().is_some_and(|live| live.admits(&peer))
+}
+
+/// Cuts a machine's connection when it is let in no more: revoked, or its certificate has ended.
+async fn watch_over(cut: cut::Cutter, mut known: watch::Receiver<Option<Arc<Live>>>, presented: Presented) {
+    let left = presented.not_after.duration_since(Timestamp::now());
+    let ended = tokio::time::sleep(Duration::try_from(left).unwrap_or_default());
+    let refused = known.wait_for(|live| !live.as_ref().is_some_and(|live| live.admits(&presented.peer)));
+    let why = tokio::select! {
+        () = cut.gone() => return,
+        _ = refused => "its identity was revoked",
+        () = ended => "its certificate has ended",
+    };
+    tracing::info!(node = %presented.peer.node, why, "a node's connection is cut");
+    cut.cut();
+}
+
+/// Asked at each request: a connection may be older than the revocation.
+async fn admitted(
+    known: watch::Receiver<Option<Arc<Live>>>,
+    peer: freehold_identity::Peer,
+    request: Request,
+    next: Next,
+) -> Response {
+    if is_admitted(&known, peer) {
+        return next.run(request).await;
+    }
+    let problem = Problem::new(Code::NotAllowed, "The identity of this node was revoked.")
+        .hint("Join anew, with a token: remove the `identity` folder of the node's data folder first.");
+    let mut response = (StatusCode::FORBIDDEN, Json(problem)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
