@@ -8,6 +8,7 @@ mod access;
 mod ca;
 mod file;
 mod join;
+mod membership;
 mod peer;
 pub mod tls;
 mod token;
@@ -26,5 +27,6 @@ pub use join::{
     Refusal, revoke_into,
     token::{JoinTokenError, JoinTokenText},
 };
+pub use membership::{About, MachineKey, Membership, MembershipError};
 pub use peer::{NotANode, Peer, Presented};
 pub use token::{Token, TokenError, TokenHash, Tokens};

@@ -9,25 +9,79 @@ use freehold_model::KeyFingerprint;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
-        Resumption, WebPkiServerVerifier,
+        ResolvesClientCert, Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
+    sign::CertifiedKey,
     version::TLS13,
 };
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 use webpki::EndEntityCert;
 
-/// How a machine that has an identity speaks to its control plane: `chain` and `key` are its own, `roots`
-/// those it trusts, all as PEM.
+/// With what a machine speaks now: its certificate and key, and whom it trusts.
+#[derive(Clone)]
+pub struct Credentials {
+    own: Arc<CertifiedKey>,
+    trusts: Arc<WebPkiServerVerifier>,
+}
+
+impl Credentials {
+    /// Takes `chain` and `key` of the machine, and the `roots` it trusts, all as PEM.
+    ///
+    /// # Errors
+    /// When they cannot be used, or the key is not the certificate's.
+    pub fn new(chain: &str, key: &str, roots: &str) -> Result<Credentials, TlsError> {
+        let trusts = WebPkiServerVerifier::builder_with_provider(store(roots)?, provider()).build()?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
+        let own = CertifiedKey::from_der(certificates(chain)?, key, &provider())?;
+        Ok(Credentials { own: Arc::new(own), trusts })
+    }
+}
+
+/// Asked for the credentials at each connection, so that a renewal needs no restart.
+#[derive(Clone)]
+pub struct Current(Arc<dyn Fn() -> Credentials + Send + Sync>);
+
+impl Current {
+    /// What `ask` says at each time.
+    pub fn new(ask: impl Fn() -> Credentials + Send + Sync + 'static) -> Current {
+        Current(Arc::new(ask))
+    }
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Current(…)")
+    }
+}
+
+impl ResolvesClientCert for Current {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some((self.0)().own)
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// How a machine that has joined speaks to its control planes.
 ///
-/// # Errors
-/// When they cannot be used.
-pub fn member(chain: &str, key: &str, roots: &str) -> Result<ClientConfig, TlsError> {
-    let inner = WebPkiServerVerifier::builder_with_provider(store(roots)?, provider()).build()?;
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
-    let config = builder(Arc::new(Control(inner)))?;
-    Ok(finished(config.with_client_auth_cert(certificates(chain)?, key)?))
+/// # Panics
+/// Never: ring speaks TLS 1.3.
+pub fn member(current: Current) -> ClientConfig {
+    let builder = builder(Arc::new(Control(Trust::Current(current.clone())))).expect("ring speaks TLS 1.3");
+    finished(builder.with_client_cert_resolver(Arc::new(current)))
+}
+
+/// How it speaks to them where its certificate has ended: it trusts the same, and shows nothing.
+///
+/// # Panics
+/// Never: ring speaks TLS 1.3.
+pub fn nobody(current: Current) -> ClientConfig {
+    let builder = builder(Arc::new(Control(Trust::Current(current)))).expect("ring speaks TLS 1.3");
+    finished(builder.with_no_client_auth())
 }
 
 /// How a machine that joins speaks to a control plane of which it knows the root's fingerprint alone.
@@ -57,7 +111,25 @@ fn control_name() -> ServerName<'static> {
 
 /// Takes control planes of the house, whatever they were dialled as.
 #[derive(Debug)]
-struct Control(Arc<WebPkiServerVerifier>);
+struct Control(Trust);
+
+/// Where the roots come from.
+#[derive(Debug)]
+enum Trust {
+    /// Those of one moment.
+    Fixed(Arc<WebPkiServerVerifier>),
+    /// Those of each moment.
+    Current(Current),
+}
+
+impl Control {
+    fn roots(&self) -> Arc<WebPkiServerVerifier> {
+        match &self.0 {
+            Trust::Fixed(fixed) => fixed.clone(),
+            Trust::Current(current) => (current.0)().trusts,
+        }
+    }
+}
 
 impl ServerCertVerifier for Control {
     fn verify_server_cert(
@@ -68,7 +140,7 @@ impl ServerCertVerifier for Control {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.0.verify_server_cert(own, others, &control_name(), ocsp, now)
+        self.roots().verify_server_cert(own, others, &control_name(), ocsp, now)
     }
 
     fn verify_tls12_signature(
@@ -77,7 +149,7 @@ impl ServerCertVerifier for Control {
         own: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, own, signed)
+        self.roots().verify_tls12_signature(message, own, signed)
     }
 
     fn verify_tls13_signature(
@@ -86,11 +158,11 @@ impl ServerCertVerifier for Control {
         own: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, own, signed)
+        self.roots().verify_tls13_signature(message, own, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        provider().signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -122,7 +194,7 @@ impl ServerCertVerifier for Pinned {
         roots.add(root)?;
         let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
         let inner = inner.map_err(|error| Error::General(error.to_string()))?;
-        Control(inner).verify_server_cert(own, others, dialled, ocsp, now)
+        Control(Trust::Fixed(inner)).verify_server_cert(own, others, dialled, ocsp, now)
     }
 
     fn verify_tls12_signature(

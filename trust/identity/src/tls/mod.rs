@@ -1,12 +1,12 @@
 //! TLS between machines and control planes: version 1.3, both sides verified against the house's roots.
 //!
-//! The daemon's node door uses [`server`]; machines use [`Machine`](crate::MachineFiles)'s configuration, and
-//! [`joining`] before they have one.
+//! The daemon's node door uses [`server`]; machines use
+//! [`Membership::tls`](crate::Membership::tls), and [`joining`] before they have one.
 
 mod client;
 mod server;
 
-pub use client::{joining, member};
+pub use client::{Credentials, Current, joining, member, nobody};
 pub(crate) use server::{Own, server};
 
 use rustls::{
