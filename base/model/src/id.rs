@@ -167,6 +167,7 @@ registry! {
     Volume VolumeId "vol" "volume" "a";
     Secret SecretId "sec" "secret" "a";
     Node NodeId "nod" "node" "a";
+    Device DeviceId "dev" "device" "a";
     Authority AuthorityId "aut" "authority" "an";
     Identity IdentityId "idn" "identity" "an";
     JoinToken JoinTokenId "jtk" "jointoken" "a";

@@ -40,6 +40,11 @@ pub struct Claim {
     pub owner: AnyId,
 }
 
+impl Claim {
+    /// The scope of addresses: the key is one, as it prints.
+    pub const ADDRESS: &str = "address";
+}
+
 /// One write within a transaction. The versions and generations that writes name are those from before
 /// the transaction, so that it may write the spec and the status of what was read once. A write that
 /// changes nothing causes no event and keeps the version.

@@ -8,6 +8,7 @@ mod chain;
 pub mod conformance;
 mod copy;
 mod error;
+mod inventory;
 mod job;
 mod log;
 mod postgres;
@@ -17,5 +18,6 @@ mod sqlite;
 
 pub use copy::{Copied, CopyError, Place, backup, copy};
 pub use error::{BackupError, ChainError, OpenError};
+pub use inventory::{ImportError, export, import};
 pub use postgres::{PostgresError, PostgresOptions, PostgresStore};
 pub use sqlite::SqliteStore;

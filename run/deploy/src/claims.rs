@@ -6,7 +6,7 @@ use freehold_model::{
 use freehold_reconcile::{StoreError, View, ViewExt};
 
 /// Held by an instance for its address.
-pub(crate) const ADDRESS: &str = "address";
+pub(crate) const ADDRESS: &str = freehold_model::Claim::ADDRESS;
 /// Held by an endpoint for its port on the node.
 pub(crate) const PORT: &str = "port";
 /// Held by the active rollout for its env.

@@ -7,6 +7,7 @@
 
 mod app;
 mod authority;
+mod device;
 mod endpoint;
 mod env;
 mod identity;
@@ -22,6 +23,7 @@ mod volume;
 
 pub use app::{App, AppSpec, AppStatus};
 pub use authority::{Authority, AuthoritySpec, AuthorityStatus, CaCertificate};
+pub use device::{Device, DeviceSpec, DeviceStatus};
 pub use endpoint::{Endpoint, EndpointSpec, EndpointStatus};
 pub use env::{Env, EnvSpec, EnvStatus};
 pub use identity::{

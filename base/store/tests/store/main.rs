@@ -8,6 +8,7 @@ mod crash;
 mod doubt;
 mod faults;
 mod files;
+mod inventory;
 mod postgres;
 mod power;
 mod random;
