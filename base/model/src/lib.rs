@@ -17,6 +17,7 @@ pub mod logs;
 pub mod manifest;
 pub mod name;
 pub mod network;
+pub mod placement;
 pub mod plan;
 pub mod problem;
 pub mod query;
@@ -36,6 +37,9 @@ pub use link::{Broken, Link};
 pub use manifest::Manifest;
 pub use name::Name;
 pub use network::{Network, NetworkError};
+pub use placement::{
+    Affinity, Elsewhere, LabelError, LabelKey, Placed, Rules, Selector, Spread, label_value,
+};
 pub use plan::Plan;
 pub use problem::{Code, Problem};
 pub use query::{Page, Query};

@@ -1,7 +1,7 @@
 //! A plan: what an operation would change, before it is done; sent to people and hashed into receipts.
 
 use crate::{
-    Bytes, Digest, ImageRef, Manifest, Millicores, Name, Operation, Problem, SecretName,
+    Bytes, Digest, Elsewhere, ImageRef, Manifest, Millicores, Name, Operation, Problem, SecretName,
     id::{NodeId, ReceiptId},
 };
 use serde::{Deserialize, Serialize};
@@ -132,6 +132,9 @@ pub struct Placement {
     pub count: u32,
     /// Why there, in a sentence.
     pub reason: String,
+    /// Why not elsewhere, as of the plan; not part of its hash.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Elsewhere>,
 }
 
 /// What all instances of the env may use together.

@@ -64,6 +64,7 @@ fn instance(backend: SocketAddrV4) -> InstanceSpec {
         stop_timeout: Millis(1000),
         mounts: vec![],
         secrets: vec![],
+        rules: Default::default(),
         revision: 0,
     };
     InstanceSpec {
@@ -77,5 +78,6 @@ fn instance(backend: SocketAddrV4) -> InstanceSpec {
         desired: Desired::Running,
         serving: true,
         after: vec![],
+        placed: Default::default(),
     }
 }

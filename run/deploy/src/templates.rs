@@ -3,7 +3,7 @@
 use crate::error::PlanError;
 use crate::secrets::{NO_VERSION, Pins};
 use freehold_model::{
-    ImageRef, Manifest, Mount, Name, PinnedSecret, Release, ReleaseSpec, Template,
+    ImageRef, Instance, Manifest, Mount, Name, PinnedSecret, Release, ReleaseSpec, Rules, Template,
     manifest::{Process, SecretUse},
 };
 use std::collections::BTreeMap;
@@ -60,6 +60,11 @@ fn template(
         check: process.check.clone(),
         stop_timeout: process.stop_timeout,
         mounts,
+        rules: Rules {
+            affinity: process.affinity.clone(),
+            spread: process.spread.clone(),
+            tolerate: process.tolerate.clone(),
+        },
         revision,
     }
 }
@@ -79,6 +84,17 @@ pub(crate) fn revisions(
 /// What `process` starts after, and stops before.
 pub(crate) fn after<'a>(release: &'a ReleaseSpec, process: &Name) -> &'a [Name] {
     release.manifest.process.get(process).map_or(&[], |process| &process.after)
+}
+
+/// The priority of the instances of `process`.
+pub(crate) fn priority(release: &ReleaseSpec, process: &Name) -> u32 {
+    release.manifest.process.get(process).map_or(0, |process| process.priority)
+}
+
+/// Whether `instance`, which is of the release's env, is made of something else than the release wants.
+pub(crate) fn is_other(release: &ReleaseSpec, instance: &Instance) -> bool {
+    let wanted = release.templates.get(&instance.spec.process);
+    wanted.is_none_or(|template| template.hash() != instance.spec.template_hash)
 }
 
 /// How many instances of `process` a release wants.

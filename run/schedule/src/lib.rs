@@ -1,21 +1,32 @@
 //! Decides placement; pure.
 //!
-//! [`place`] is asked by plans (where would it run?) and again by rollouts (where does it run?). Memory
+//! [`place_all`] is asked by plans (where would it run?) and again by rollouts (where does it run?). Memory
 //! is promised once and never twice; processor time is shared, so only a single instance that wants
-//! more than a whole node is refused for it. Invariant: a chosen node can take the request.
+//! more than a whole node is refused for it. Of the nodes that can take an instance, the best is that where
+//! its failure domains hold the fewest of its process, then the one with most preferred labels, then as
+//! [`choose`] says. Invariants: a chosen node can take the request; the same question has the same answer.
 
+mod choose;
+mod explain;
 mod filter;
-mod nodes;
+mod fleet;
+mod round;
 
 pub use filter::Refusal;
-pub use nodes::{Candidate, candidates};
+pub use fleet::{Candidate, Fleet};
 
-use freehold_model::{Bytes, Millicores, NodeId, manifest::Driver};
+use explain::Explanation;
+use freehold_model::{AnyId, Bytes, Elsewhere, Millicores, Name, NodeId, Rules, Template, manifest::Driver};
+use round::Round;
 use std::fmt;
 
 /// What one instance needs of its node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
+    /// Its env, if there is one yet.
+    pub env: Option<AnyId>,
+    /// Its process.
+    pub process: Name,
     /// How it is isolated.
     pub driver: Driver,
     /// Whether it reaches something outside.
@@ -24,8 +35,26 @@ pub struct Request {
     pub cpu: Millicores,
     /// At most this much memory.
     pub memory: Bytes,
+    /// Where it may be, and would rather.
+    pub rules: Rules,
     /// Only this node will do: its volume is there.
     pub pin: Option<NodeId>,
+}
+
+impl Request {
+    /// What an instance of `process` needs that is made of `template`.
+    pub fn new(env: Option<AnyId>, process: &Name, template: &Template) -> Request {
+        Request {
+            env,
+            process: process.clone(),
+            driver: template.driver,
+            egress: !template.egress.is_empty(),
+            cpu: template.cpu,
+            memory: template.memory,
+            rules: template.rules.clone(),
+            pin: None,
+        }
+    }
 }
 
 /// The node for one instance.
@@ -37,6 +66,10 @@ pub struct Chosen {
     pub name: String,
     /// Why this one, in a phrase. Holds no figures, so that it stays the same while others come and go.
     pub reason: String,
+    /// How it compares, in words and figures.
+    pub scores: String,
+    /// Why none of the others.
+    pub elsewhere: Vec<Elsewhere>,
 }
 
 /// No node can take it.
@@ -46,50 +79,53 @@ pub struct Unplaceable {
     pub refusals: Vec<(String, Refusal)>,
 }
 
-/// Where one instance goes: of the nodes that can take it, the one with most memory left; of equal ones,
-/// that with the fewest instances, then the one that joined first.
-///
-/// # Errors
-/// When no node can take it, with the reason of each.
-pub fn place(nodes: &[Candidate], request: &Request) -> Result<Chosen, Unplaceable> {
-    let fits = nodes.iter().filter(|node| filter::refusal(node, request).is_none());
-    let best = fits.clone().min_by_key(|node| (u64::MAX - node.free_memory().0, node.instances, node.id));
-    let Some(best) = best else {
-        let refused = |node| filter::refusal(node, request).map(|why| (node.name.clone(), why));
-        return Err(Unplaceable { refusals: nodes.iter().filter_map(refused).collect() });
-    };
-    let reason = match (nodes.len(), fits.count()) {
-        (1, _) => "the only node".into(),
-        (all, 1) => format!("the only one of {all} nodes that can take it"),
-        (_, fitting) => format!("most memory left of {fitting} nodes that can take it"),
-    };
-    Ok(Chosen { node: best.id, name: best.name.clone(), reason })
+/// Where `count` instances go, each placed with the ones before it in place: as many as can be, and why
+/// no more.
+pub fn place_some(fleet: &mut Fleet, request: &Request, count: u32) -> (Vec<Chosen>, Option<Unplaceable>) {
+    let mut round = Round::new(fleet, request);
+    let mut chosen = vec![];
+    let mut explanation = Explanation::default();
+    for _ in 0..count {
+        let Some(best) = choose::best(&mut round, fleet) else {
+            return (chosen, Some(explain::refusals(&round, fleet)));
+        };
+        chosen.push(explanation.of(&round, fleet, best));
+        round.take(fleet, best);
+    }
+    (chosen, None)
 }
 
-/// Where `count` instances go, each placed with the ones before it in place.
+/// Where `count` instances go.
 ///
 /// # Errors
 /// At the first that no node can take: how many were placed before it, and why it was not.
 pub fn place_all(
-    nodes: &mut [Candidate],
+    fleet: &mut Fleet,
     request: &Request,
     count: u32,
 ) -> Result<Vec<Chosen>, (u32, Unplaceable)> {
-    let mut chosen = vec![];
-    for placed in 0..count {
-        let one = place(nodes, request).map_err(|why| (placed, why))?;
-        if let Some(node) = nodes.iter_mut().find(|node| node.id == one.node) {
-            node.take(request);
-        }
-        chosen.push(one);
+    match place_some(fleet, request, count) {
+        (chosen, None) => Ok(chosen),
+        (chosen, Some(why)) => Err((chosen.len() as u32, why)),
     }
-    Ok(chosen)
+}
+
+impl Unplaceable {
+    /// Whether asking for less, or more room, would help.
+    pub fn is_want_of_room(&self) -> bool {
+        self.refusals.iter().any(|(_, refusal)| refusal.is_want_of_room())
+    }
 }
 
 impl fmt::Display for Unplaceable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.refusals.is_empty() {
             return f.write_str("there is no node");
+        }
+        if self.refusals.len() > explain::GROUPS {
+            let all: Vec<String> =
+                explain::grouped(&self.refusals).iter().map(|one| format!("node {one}")).collect();
+            return f.write_str(&all.join("; "));
         }
         for (n, (name, refusal)) in self.refusals.iter().enumerate() {
             write!(f, "{}node {name} {refusal}", if n == 0 { "" } else { "; " })?;

@@ -5,7 +5,7 @@
 
 use super::{Keeping, kind};
 use crate::{
-    Bytes, Digest, Millicores, Millis, Name, PinnedSecret, Resource,
+    Bytes, Digest, Millicores, Millis, Name, PinnedSecret, Placed, Resource, Rules,
     id::{NodeId, ReleaseId, VolumeId},
     manifest::{Check, Driver, Egress, default_disk, default_pids, is_default_disk, is_default_pids},
 };
@@ -46,6 +46,9 @@ pub struct InstanceSpec {
     /// The processes of its env that it starts after and stops before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Name>,
+    /// How it came to its node.
+    #[serde(default, skip_serializing_if = "Placed::is_default")]
+    pub placed: Placed,
 }
 
 /// Whether an instance should run.
@@ -99,6 +102,9 @@ pub struct Template {
     /// Where it finds its volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// Where it may run, and where it would rather.
+    #[serde(default, skip_serializing_if = "Rules::is_default")]
+    pub rules: Rules,
     /// Counts forced restarts (`deploy --restart`): another number, another template.
     #[serde(default)]
     pub revision: u32,

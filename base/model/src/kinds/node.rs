@@ -1,9 +1,10 @@
 //! A node: a machine that runs instances.
 
 use super::kind;
-use crate::{Bytes, Condition, Millicores, Resource, manifest::Driver};
+use crate::{Bytes, Condition, LabelKey, Millicores, Resource, manifest::Driver};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A node.
 pub type Node = Resource<NodeSpec>;
@@ -14,6 +15,14 @@ pub type Node = Resource<NodeSpec>;
 pub struct NodeSpec {
     /// Takes no new instances.
     pub cordoned: bool,
+    /// What keeps instances away that do not tolerate it: `hardware/gpu`.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub taints: BTreeSet<LabelKey>,
+    /// Since when it is to be emptied; it is cordoned too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub draining: Option<Timestamp>,
 }
 
 /// Observed of a node, by its agent.
@@ -41,6 +50,15 @@ impl NodeStatus {
 
     /// The condition of a node whose disk has too little room: false, with how much there is.
     pub const DISK: &str = "Disk";
+
+    /// The condition of a node that answers: false while nothing is heard of it, since then.
+    pub const READY: &str = "Ready";
+
+    /// Since when nothing has been heard of it; `None`: it answers.
+    pub fn away(&self) -> Option<Timestamp> {
+        let away = |condition: &&Condition| condition.kind == Self::READY && !condition.state;
+        self.conditions.iter().find(away).map(|condition| condition.since)
+    }
 
     /// Why instances on it cannot reach anything outside, if they cannot.
     pub fn closed(&self) -> Option<&str> {

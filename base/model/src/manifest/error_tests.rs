@@ -211,13 +211,27 @@ fn not_yet() {
         check(&marked, &[says]);
         assert_eq!(errors(&unmark(&marked).0).problem().code, Code::NotYet);
     };
-    with("«affinity» = { gpu = true }", "affinity");
     with("egress = [«\"[2001:db8::]/32:53/udp\"»]", "IPv6");
     with("[[env.prod.«endpoint»]]\nlisten = 81", "endpoints of one env alone");
     with("[[env.prod.«volume»]]\nname = \"d\"", "volumes of one env alone");
     // What is wrong beside it is said too.
-    let both = "affinity = { gpu = true }\nsecrets = [«\"A=\"»]".replace("affinity", "«affinity»");
-    check(&format!("{HEAD}{WEB}{both}"), &["affinity", "no place in the manifest"]);
+    let both = "secrets = [«\"A=\"»]\n[[env.prod.«volume»]]\nname = \"d\"";
+    check(&format!("{HEAD}{WEB}{both}"), &["no place in the manifest", "volumes of one env alone"]);
+}
+
+#[test]
+fn placement() {
+    in_process("affinity = { «requir» = { zone = \"a\" } }", "did you mean `require`?");
+    in_process("affinity = { require = { «Zone» = \"a\" } }", "not a label");
+    in_process("affinity = { require = { zone = «\"a b\"» } }", "not a label's value");
+    in_process("affinity = { require = { zone = «[]» } }", "the list is empty");
+    in_process("affinity = { prefer = { zone = «true» } }", "expected text or a list");
+    in_process("affinity = { apart = [«\"wbe\"»] }", "did you mean `web`?");
+    in_process("spread = [«{ over = \"zone\" }»]", "`max_skew` is missing");
+    in_process("spread = [\"zone\", «{ over = \"zone\", max_skew = 1 }»]", "over `zone` already");
+    in_process("tolerate = [«\"hardware/\"»]", "not a label");
+    in_process("priority = «1001»", "0 to 1000");
+    in_process("lost_after = «\"1s\"»", "5s to");
 }
 
 #[test]
@@ -307,7 +321,8 @@ freehold.toml:5:2: unknown key `memroy`
 5 |  memroy = \"64MiB\"
   |  ^^^^^^
   = help: did you mean `memory`? the keys here are `image`, `command`, `args`, `count`, `cpu`, `memory`, `pids`, `disk`, `env`, \
-`stop_timeout`, `driver`, `check`, `secrets`, `affinity`, `egress`, `after`
+`stop_timeout`, `driver`, `check`, `secrets`, `affinity`, `spread`, `tolerate`, `priority`, \
+`lost_after`, `egress`, `after`
 
 freehold.toml:6:9: `5000` is out of range: it may be 0 to 1000
   |

@@ -37,6 +37,9 @@ fn filled_process(process: &Node, target: Option<i64>) -> Value {
     if process.get("secrets").is_some() {
         filled["secrets"] = process.list("secrets").iter().map(filled_secret).collect();
     }
+    if process.get("spread").is_some() {
+        filled["spread"] = process.list("spread").iter().map(filled_spread).collect();
+    }
     match process.get("check") {
         Some(check) => filled["check"] = filled_check(check, target),
         None if target.is_some() => {
@@ -59,6 +62,14 @@ fn filled_secret(secret: &Node) -> Value {
             }
             table
         }
+    }
+}
+
+/// A failure domain as [`crate::Spread`] has it: a text is one without a bound.
+fn filled_spread(spread: &Node) -> Value {
+    match json_of(spread) {
+        Value::String(over) => json!({ "over": over }),
+        table => table,
     }
 }
 

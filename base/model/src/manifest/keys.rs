@@ -81,7 +81,38 @@ pub(super) const PROCESS: &[Key] = &[
         "[\"ADMIN_PASSWORD\"]",
         "Secrets, as environment variables or files. `freehold secret set` gives them values; each release keeps the versions it was made with.",
     ),
-    key("affinity", Any, "", "On which nodes it would rather run.").not_yet("affinity"),
+    key(
+        "affinity",
+        Table(AFFINITY),
+        "{ prefer = { disk = \"ssd\" } }",
+        "On which nodes instances may run, and on which they would rather ([placement](placement.md)).",
+    ),
+    key(
+        "spread",
+        List(0, &Either(&Label, &Table(SPREAD))),
+        "[\"zone\"]",
+        "Labels of nodes over whose values instances are spread, the most important first; `host` is each node by itself.",
+    ),
+    key(
+        "tolerate",
+        List(0, &Label),
+        "[\"hardware/gpu\"]",
+        "Taints of nodes that do not keep its instances away.",
+    ),
+    key(
+        "priority",
+        Integer(0, 1000),
+        "100",
+        "Where there is no room, instances of lower priority make room for those of higher.",
+    )
+    .or(Number(0)),
+    key(
+        "lost_after",
+        Millis(Time(5_000), DAY),
+        "\"5m\"",
+        "When nothing has been heard of a node for so long, its instances are replaced on others; those with volumes wait for it.",
+    )
+    .or(Words("1m")),
     key(
         "egress",
         List(0, &Egress),
@@ -94,6 +125,40 @@ pub(super) const PROCESS: &[Key] = &[
         "[\"db\"]",
         "Processes that it needs: it starts when they are healthy, and they stop when it has stopped.",
     ),
+];
+
+/// `[process.NAME.affinity]`
+pub(super) const AFFINITY: &[Key] = &[
+    key(
+        "require",
+        Map(100, &Label, &OneOf(&LabelValue)),
+        "{ zone = [\"cellar\", \"attic\"] }",
+        "Labels that a node must have, each with this value or one of these.",
+    ),
+    key(
+        "prefer",
+        Map(100, &Label, &OneOf(&LabelValue)),
+        "{ disk = \"ssd\" }",
+        "Labels that a node would better have: the more of them, the better.",
+    ),
+    key(
+        "apart",
+        List(0, &Name),
+        "[\"db\"]",
+        "Processes of the file that are never on the same node; with its own name: one instance to a node.",
+    ),
+];
+
+/// A failure domain with a bound.
+pub(super) const SPREAD: &[Key] = &[
+    key("over", Label, "\"zone\"", "The label of nodes.").required(),
+    key(
+        "max_skew",
+        Integer(1, 1000),
+        "1",
+        "No domain may have so many more instances than the one that has fewest; rather one is not placed.",
+    )
+    .required(),
 ];
 
 /// `[process.NAME.check]`

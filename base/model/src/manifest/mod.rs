@@ -11,6 +11,7 @@ mod image;
 mod keys;
 mod parse;
 mod paths;
+mod places;
 mod report;
 mod resolve;
 mod scalar;
@@ -33,7 +34,7 @@ pub use egress::{Destination, Egress, EgressError, NODE};
 pub(crate) use scalar::shown;
 pub use schema::schema;
 
-use crate::{Bytes, Digest, Millicores, Millis, Name, Network, SecretName};
+use crate::{Affinity, Bytes, Digest, LabelKey, Millicores, Millis, Name, Network, SecretName, Spread};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -120,6 +121,36 @@ pub struct Process {
     /// The processes that it starts after and stops before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Name>,
+    /// On which nodes instances may run, and would rather.
+    #[serde(default, skip_serializing_if = "Affinity::is_default")]
+    pub affinity: Affinity,
+    /// Over which failure domains instances are spread.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spread: Vec<Spread>,
+    /// The taints that do not keep instances away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tolerate: Vec<LabelKey>,
+    /// Instances of lower priority make room for those of higher.
+    #[serde(default, skip_serializing_if = "is_no_priority")]
+    pub priority: u32,
+    /// When nothing is heard of a node for so long, its instances are replaced elsewhere.
+    #[serde(default = "default_lost", skip_serializing_if = "is_default_lost")]
+    pub lost_after: Millis,
+}
+
+/// So long a node may be silent.
+pub const DEFAULT_LOST: Millis = Millis(60_000);
+
+fn default_lost() -> Millis {
+    DEFAULT_LOST
+}
+
+fn is_default_lost(after: &Millis) -> bool {
+    *after == DEFAULT_LOST
+}
+
+fn is_no_priority(priority: &u32) -> bool {
+    *priority == 0
 }
 
 /// So many processes and threads are enough for most.

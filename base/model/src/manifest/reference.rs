@@ -13,6 +13,8 @@ use std::{fs, path::PathBuf};
 const TABLES: &[(&str, &[Key])] = &[
     ("file", keys::FILE),
     ("process", keys::PROCESS),
+    ("affinity", keys::AFFINITY),
+    ("spread", keys::SPREAD),
     ("check", keys::CHECK),
     ("endpoint", keys::ENDPOINT),
     ("deploy", keys::DEPLOY),
@@ -55,6 +57,9 @@ fn kind(shape: &Shape) -> String {
         Shape::Image => "image reference".into(),
         Shape::Text | Shape::Variable | Shape::Secret => "text".into(),
         Shape::Path | Shape::UrlPath => "path".into(),
+        Shape::Label => "label".into(),
+        Shape::LabelValue => "text".into(),
+        Shape::OneOf(_) => "text or list".into(),
         Shape::Egress => "destination".into(),
         Shape::Network => "network".into(),
         Shape::True => "`true`".into(),

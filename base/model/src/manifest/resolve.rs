@@ -3,6 +3,7 @@
 
 use super::{
     keys::PROBES,
+    places,
     report::{Report, Span},
     scalar::shown,
     secrets,
@@ -34,6 +35,7 @@ pub(super) fn resolve(file: &Node, env: &str, report: &mut Report<'_>) -> Fields
     let targets = targets(file);
     for (name, process) in base {
         whole(process, targets.get(name), report);
+        places::check(process, base, report);
     }
     ordered(base, report);
     let mut wanted = base.clone();
@@ -44,6 +46,7 @@ pub(super) fn resolve(file: &Node, env: &str, report: &mut Report<'_>) -> Fields
         ordered(&all, report);
         for (process, merged) in over {
             whole(&merged, targets.get(process), report);
+            places::check(&merged, base, report);
             if name == env {
                 wanted.insert(process.clone(), merged);
             }
@@ -86,7 +89,7 @@ fn known_process(referrer: &Node, base: &Fields, report: &mut Report<'_>) {
     }
 }
 
-fn unknown_process(at: &Span, name: &str, base: &Fields, rule: &str, report: &mut Report<'_>) {
+pub(super) fn unknown_process(at: &Span, name: &str, base: &Fields, rule: &str, report: &mut Report<'_>) {
     if report.is_full() {
         return report.one_more();
     }

@@ -1,7 +1,7 @@
 //! Single values: whether one is of the kind its key wants, and within its bounds.
 
 use super::{Egress, EgressError, image, report::clip, shape::Shape, tree::Data};
-use crate::{Bytes, Millicores, Millis, Name, Network, SecretName, units::UnitError};
+use crate::{Bytes, LabelKey, Millicores, Millis, Name, Network, SecretName, label_value, units::UnitError};
 use std::{fmt::Display, str::FromStr};
 use toml::de::DeValue;
 
@@ -27,7 +27,7 @@ pub(super) fn read(shape: &Shape, value: &DeValue<'_>) -> Result<Data, Fault> {
             Err(fault("`false` says nothing here", Some("leave the key out".into())))
         }
         (Shape::Integer(..) | Shape::True | Shape::List(..), _) => Err(wrong_kind(shape, value)),
-        (Shape::Map(..) | Shape::Table(_) | Shape::Part(_) | Shape::Either(..), _) => {
+        (Shape::Map(..) | Shape::Table(_) | Shape::Part(_) | Shape::Either(..) | Shape::OneOf(_), _) => {
             Err(wrong_kind(shape, value))
         }
         (_, DeValue::String(found)) => text(shape, found).map(|()| Data::Text(found.to_string())),
@@ -61,6 +61,8 @@ pub(super) fn text(shape: &Shape, text: &str) -> Result<(), Fault> {
             Err(EgressError::Invalid(message, help)) => Err(fault(message, help)),
             Err(not_yet) => Err(Fault { message: not_yet.to_string(), help: None, not_yet: true }),
         },
+        Shape::Label => text.parse::<LabelKey>().map(drop).map_err(|error| fault(error, None)),
+        Shape::LabelValue => label_value(text).map_err(|error| fault(error, None)),
         Shape::Network => {
             text.parse::<Network>().map(drop).map_err(|error| fault(error.message, Some(error.help)))
         }

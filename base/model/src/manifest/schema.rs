@@ -58,6 +58,10 @@ fn of(shape: &Shape, complete: bool) -> Value {
         Shape::Egress | Shape::Network => json!({ "type": "string", "minLength": 1 }),
         Shape::Variable => json!({ "type": "string", "pattern": "^[^=\\u0000]+$" }),
         Shape::Secret => json!({ "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,127}$" }),
+        Shape::Label => {
+            json!({ "type": "string", "pattern": "^[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?$" })
+        }
+        Shape::LabelValue => json!({ "type": "string", "pattern": "^[A-Za-z0-9._/-]{1,63}$" }),
         Shape::Path => json!({ "type": "string", "pattern": "^/" }),
         Shape::UrlPath => json!({ "type": "string", "pattern": "^/\\S*$" }),
         Shape::True => json!({ "const": true }),
@@ -68,6 +72,10 @@ fn of(shape: &Shape, complete: bool) -> Value {
         Shape::Choice { can, not_yet } => json!({ "enum": (&[*can, *not_yet].concat()) }),
         Shape::List(least, each) => {
             json!({ "type": "array", "items": of(each, true), "minItems": least, "maxItems": MOST })
+        }
+        Shape::OneOf(each) => {
+            let list = json!({ "type": "array", "items": of(each, true), "minItems": 1, "maxItems": MOST });
+            json!({ "anyOf": [of(each, true), list] })
         }
         Shape::Map(most, name, each) => json!({
             "type": "object", "propertyNames": of(name, true), "additionalProperties": of(each, complete), "maxProperties": most,

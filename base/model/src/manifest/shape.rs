@@ -44,6 +44,10 @@ pub(super) enum Shape {
     Network,
     /// A [`SecretName`](crate::SecretName).
     Secret,
+    /// A [`LabelKey`](crate::LabelKey).
+    Label,
+    /// A label's value.
+    LabelValue,
     /// An absolute path in the instance.
     Path,
     /// The path of an HTTP request.
@@ -58,6 +62,8 @@ pub(super) enum Shape {
         can: &'static [&'static str],
         not_yet: &'static [&'static str],
     },
+    /// One of them, or a list of at least one; a list either way once it is read.
+    OneOf(&'static Shape),
     /// At least so many of the same, and at most [`MOST`].
     List(usize, &'static Shape),
     /// At most so many entries named by the user: what the name may be, what each entry is.
@@ -79,6 +85,7 @@ impl Shape {
             Shape::True => "`true`",
             Shape::List(..) => "a list",
             Shape::Map(..) | Shape::Table(_) | Shape::Part(_) => "a table",
+            Shape::OneOf(_) => "text or a list",
             Shape::Either(..) => "text or a table",
             Shape::Any => "anything",
             Shape::Bytes(..) => "a size in quotes",

@@ -42,6 +42,11 @@ impl Walk<'_, '_> {
             (Shape::List(least, each), DeValue::Array(array)) => self.list(*least, each, &span, array),
             (Shape::Either(_, table), DeValue::Table(_)) => return self.value(table, key, value),
             (Shape::Either(text, _), DeValue::String(_)) => return self.value(text, key, value),
+            (Shape::OneOf(each), DeValue::String(_)) => Data::List(vec![self.value(each, &span, value)]),
+            (Shape::OneOf(_), DeValue::Array(array)) if array.len() > MOST => {
+                self.too_many(key, array.len(), MOST)
+            }
+            (Shape::OneOf(each), DeValue::Array(array)) => self.list(1, each, &span, array),
             (Shape::Any, _) => Data::Broken,
             (shape, value) => self.scalar(shape, &span, value),
         };

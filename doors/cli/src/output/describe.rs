@@ -1,6 +1,6 @@
 //! One resource for people: what is wanted beside what was observed, why they differ, what happened last.
 
-use super::{Paint, event, plan::shorten, time, traffic};
+use super::{Paint, event, placement, plan::shorten, time, traffic};
 use freehold_model::{AnyResource, Condition, api::Description};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -28,6 +28,7 @@ pub(crate) fn render(description: &Description, paint: Paint, now: Timestamp) ->
         None => format!("  {}", paint.good("as wanted")),
     });
     lines.extend(section("wanted", &resource.spec, paint));
+    lines.extend(placement::kept(&resource.spec, paint));
     lines.extend(section("observed", &resource.status, paint));
     lines.extend(conditions(&resource.status, paint, now));
     let traffic = description.traffic.as_ref();
@@ -66,7 +67,8 @@ fn fields(value: &Value, indent: usize, lines: &mut Vec<String>) {
     let Value::Object(fields_of) = value else { return };
     for (key, value) in fields_of {
         match value {
-            _ if key == "conditions" => {}
+            // Conditions and placements have places of their own.
+            _ if key == "conditions" || key == "placed" => {}
             Value::Null => {}
             Value::Object(inner) if inner.is_empty() => {}
             Value::Array(items) if items.is_empty() => {}

@@ -1,7 +1,7 @@
 //! A plan for people: what would be added, changed, kept and removed, where it would run, what it may
 //! use, and what stops it.
 
-use super::{Paint, diff};
+use super::{Paint, diff, placement};
 use freehold_model::{Operation, Plan, Problem, plan::Change};
 
 /// The whole plan.
@@ -10,15 +10,11 @@ pub(crate) fn render(plan: &Plan, paint: Paint) -> String {
     lines.extend(diff::changes(&plan.changes, paint, diff::width()));
     if !plan.placement.is_empty() {
         lines.extend([String::new(), paint.bold("placement")]);
-        lines.extend(plan.placement.iter().map(|place| {
-            format!(
-                "  {} × {} on {}  {}",
-                place.process,
-                place.count,
-                place.node_name,
-                paint.dim(&place.reason)
-            )
-        }));
+        for place in &plan.placement {
+            let reason = paint.dim(&place.reason);
+            lines.push(format!("  {} × {} on {}  {reason}", place.process, place.count, place.node_name));
+            lines.extend(placement::elsewhere(&place.elsewhere, paint));
+        }
     }
     lines.extend([String::new(), cost(plan, paint)]);
     lines.extend(queue(plan, paint));
@@ -138,6 +134,7 @@ mod tests {
                 node_name: "desk".into(),
                 count: 2,
                 reason: "it has the most memory free".into(),
+                elsewhere: vec![],
             }],
             cost: Cost {
                 cpu: Millicores(500),

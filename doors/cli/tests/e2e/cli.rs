@@ -25,7 +25,7 @@ fn mistakes_are_explained_and_change_nothing() {
     let ended = world.freehold(&["deploy", "-f", &file]).exits(2).says("memory").says("target");
     assert!(ended.err.contains("freehold.toml:7:1"), "{ended:#?}");
 
-    let later = MANIFEST.replace("memory", "affinity = { gpu = true }\nmemory");
+    let later = MANIFEST.replace("memory", "egress = [\"[2001:db8::1]:53\"]\nmemory");
     let file = world.write("freehold.toml", &later);
     world.freehold(&["deploy", "-f", &file]).exits(2).says("not yet");
 

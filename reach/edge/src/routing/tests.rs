@@ -42,6 +42,7 @@ fn instance(n: u128, process: &str) -> Instance {
         egress: vec![],
         mounts: vec![],
         secrets: vec![],
+        rules: Default::default(),
         revision: 0,
     };
     let spec = InstanceSpec {
@@ -55,6 +56,7 @@ fn instance(n: u128, process: &str) -> Instance {
         desired: Desired::Running,
         serving: true,
         after: vec![],
+        placed: Default::default(),
     };
     let id = InstanceId(Ulid::from_parts(0, n));
     let mut instance = Instance::new(id, format!("web-{n}"), Some(env(1)), spec, Timestamp::UNIX_EPOCH);

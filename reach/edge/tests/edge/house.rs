@@ -146,6 +146,7 @@ impl House {
             egress: vec![],
             mounts: vec![],
             secrets: vec![],
+            rules: Default::default(),
             revision: 0,
         };
         let spec = InstanceSpec {
@@ -159,6 +160,7 @@ impl House {
             desired: Desired::Running,
             serving: false,
             after: vec![],
+            placed: Default::default(),
         };
         let mut instance = Instance::new(id, format!("web-{n}"), Some(ENV.into()), spec, SystemClock.now());
         instance.status =

@@ -25,6 +25,7 @@ pub(crate) fn spec(process: &str, n: u8, egress: &[&str]) -> InstanceSpec {
         stop_timeout: Millis(1),
         mounts: vec![],
         secrets: vec![],
+        rules: Default::default(),
         revision: 0,
     };
     InstanceSpec {
@@ -38,6 +39,7 @@ pub(crate) fn spec(process: &str, n: u8, egress: &[&str]) -> InstanceSpec {
         desired: Desired::Running,
         serving: true,
         after: vec![],
+        placed: Default::default(),
     }
 }
 

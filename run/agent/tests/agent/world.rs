@@ -103,6 +103,7 @@ impl World {
             egress: vec![],
             mounts: vec![],
             secrets: vec![],
+            rules: Default::default(),
             revision: 0,
         };
         let spec = InstanceSpec {
@@ -116,6 +117,7 @@ impl World {
             desired: Desired::Running,
             serving: false,
             after: vec![],
+            placed: Default::default(),
         };
         Instance::new(
             InstanceId(Ulid::from_parts(1, n)),

@@ -1,5 +1,6 @@
 //! What differs between two releases, process by process and endpoint by endpoint, for people.
 
+use super::places;
 use crate::{
     claims, secrets,
     templates::{self, count},
@@ -35,7 +36,12 @@ fn process(name: &Name, current: Option<&ReleaseSpec>, wanted: Option<&ReleaseSp
     let keep = if before == after { old.min(new) } else { 0 };
     let described = |template: Option<Template>, release: Option<&ReleaseSpec>, count| {
         let after = release.map_or(&[][..], |it| templates::after(it, name));
-        template.map(|it| process_fields(&it, count, after))
+        let process = release.and_then(|it| it.manifest.process.get(name));
+        template.map(|it| {
+            let mut fields = process_fields(&it, count, after);
+            fields.extend(process.into_iter().flat_map(places::fields));
+            fields
+        })
     };
     let (was, will) = (described(before, current, old), described(after, wanted, new));
     let mut change = compare("process", name.to_string(), was, will);

@@ -6,6 +6,7 @@
 pub(crate) mod blockers;
 mod deploy;
 pub(crate) mod diff;
+mod places;
 mod placing;
 mod remove;
 mod renew;
@@ -32,6 +33,9 @@ fn seal(plan: Plan) -> Plan {
         for key in ["hash", "behind", "supersedes"] {
             body.remove(key);
         }
+        // Why not elsewhere is told with figures that come and go; where, and why there, is what counts.
+        let placed = body.get_mut("placement").and_then(|it| it.as_array_mut()).into_iter().flatten();
+        placed.filter_map(|it| it.as_object_mut()).for_each(|it| drop(it.remove("elsewhere")));
     }
     Plan { hash: Digest::of_json(&body), ..plan }
 }

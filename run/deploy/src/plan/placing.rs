@@ -2,6 +2,7 @@
 
 use crate::{
     lookup::Place,
+    templates::is_other,
     volumes::{Home, pin},
 };
 use freehold_model::{
@@ -9,7 +10,7 @@ use freehold_model::{
     plan::{Change, Placement},
 };
 use freehold_reconcile::{StoreError, View, ViewExt};
-use freehold_schedule::{Chosen, Request, candidates, place_all};
+use freehold_schedule::{Chosen, Fleet, Request, place_all};
 
 /// The placement of everything that `changes` would start, and what cannot be placed.
 pub(super) fn placement(
@@ -25,7 +26,9 @@ pub(super) fn placement(
     }
     // What has a volume is stopped before it is replaced: what it uses is free by then.
     instances.retain(|instance| !goes_first(place, changes, instance));
-    let mut nodes = candidates(&view.all::<NodeSpec>(None)?, &instances);
+    let env = place.env.as_ref().map(|env| env.any_id());
+    let leaves = |instance: &Instance| instance.parent == env && is_other(wanted, instance);
+    let mut fleet = Fleet::new(&view.all::<NodeSpec>(None)?, &instances, leaves);
     let (mut placed, mut problems) = (vec![], vec![]);
     for (process, template) in &wanted.templates {
         let is_it = |change: &&Change| change.kind == "process" && change.name == process.as_str();
@@ -33,7 +36,8 @@ pub(super) fn placement(
         let volumes = home.existing(view, template)?;
         // Why there is no place with the volumes is told by the blockers.
         let Ok(node) = pin(view, &volumes)? else { continue };
-        match place_all(&mut nodes, &Request { pin: node, ..Request::from(template) }, start) {
+        let request = Request { pin: node, ..Request::new(env, process, template) };
+        match place_all(&mut fleet, &request, start) {
             Ok(mut chosen) => {
                 if let Some(volume) = volumes.first() {
                     chosen.iter_mut().for_each(|one| one.reason = format!("volume {} is there", volume.name));
@@ -44,7 +48,7 @@ pub(super) fn placement(
                 let title = format!("{process}: {fitting} of {start} new instances can be placed");
                 let problem = Problem::new(Code::Unplaceable, title).detail(why.to_string());
                 // Otherwise what each node said is the way out.
-                problems.push(match why.refusals.iter().any(|(_, refusal)| refusal.is_want_of_room()) {
+                problems.push(match why.is_want_of_room() {
                     true => problem.hint("ask for less (count, cpu, memory), or free or add a node"),
                     false => problem,
                 });
@@ -81,6 +85,7 @@ fn by_node(process: &Name, chosen: Vec<Chosen>) -> Vec<Placement> {
                 node_name: one.name,
                 count: 1,
                 reason: one.reason,
+                elsewhere: one.elsewhere,
             }),
         }
     }

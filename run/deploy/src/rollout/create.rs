@@ -4,14 +4,15 @@ use super::scene::Wanted;
 use crate::{
     address::Pool,
     claims,
+    templates::{is_other, priority},
     volumes::{Home, VolumeError, pin},
 };
 use freehold_model::{
-    Desired, Env, EnvId, Instance, InstanceId, InstanceSpec, Kind, Name, NodeId, NodeSpec, Release, Txn,
-    Volume, VolumeId, VolumeSpec,
+    Desired, Env, EnvId, Instance, InstanceId, InstanceSpec, Kind, Name, NodeId, NodeSpec, Placed, Release,
+    Txn, Volume, VolumeId, VolumeSpec,
 };
 use freehold_reconcile::{Ids, StoreError, View, ViewExt};
-use freehold_schedule::{Candidate, Request, Unplaceable, candidates, place_all};
+use freehold_schedule::{Chosen, Fleet, Request, Unplaceable, place_all};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -40,7 +41,7 @@ pub(super) struct Creator<'a> {
     /// Whether they are active from the start.
     pub(super) serving: bool,
     pub(super) now: Timestamp,
-    nodes: Vec<Candidate>,
+    fleet: Fleet,
     pool: Pool,
 }
 
@@ -52,9 +53,12 @@ impl<'a> Creator<'a> {
         serving: bool,
         now: Timestamp,
     ) -> Result<Creator<'a>, StoreError> {
-        let nodes = candidates(&view.all::<NodeSpec>(None)?, &view.all::<InstanceSpec>(None)?);
+        let parent = Some(env.any_id());
+        let leaves = |instance: &Instance| instance.parent == parent && is_other(&release.spec, instance);
+        let (nodes, instances) = (view.all::<NodeSpec>(None)?, view.all::<InstanceSpec>(None)?);
+        let fleet = Fleet::new(&nodes, &instances, leaves);
         let (home, pool) = (Home::of(view, env)?, Pool::new(view)?);
-        Ok(Creator { view, env: env.id, home, release, serving, now, nodes, pool })
+        Ok(Creator { view, env: env.id, home, release, serving, now, fleet, pool })
     }
 
     /// Adds `count` instances of `wanted` to `txn`.
@@ -68,8 +72,8 @@ impl<'a> Creator<'a> {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let existing = self.existing(wanted)?;
         let node = pin(self.view, &existing)??;
-        let request = Request { pin: node, ..Request::from(wanted.template) };
-        let chosen = place_all(&mut self.nodes, &request, count);
+        let request = Request::new(Some(self.env.into()), wanted.process, wanted.template);
+        let chosen = place_all(&mut self.fleet, &Request { pin: node, ..request }, count);
         for place in chosen.map_err(|(_, why)| why)? {
             let id = InstanceId(ids.fresh(Kind::Instance).ulid);
             let address = self.pool.take().ok_or(CreateError::NoAddress)?;
@@ -84,6 +88,7 @@ impl<'a> Creator<'a> {
                 desired: Desired::Running,
                 serving: self.serving,
                 after: wanted.after.to_vec(),
+                placed: self.placed(wanted, &existing, place),
             };
             let instance = Instance::new(id, name(wanted, id), Some(self.env.into()), spec, self.now);
             txn.put(&instance).claim(claims::ADDRESS, address, id);
@@ -93,6 +98,18 @@ impl<'a> Creator<'a> {
 }
 
 impl Creator<'_> {
+    /// What is kept of why it is there.
+    fn placed(&self, wanted: &Wanted<'_>, existing: &[Volume], place: Chosen) -> Placed {
+        let pinned = existing.first().map(|volume| format!("volume {} is there", volume.name));
+        Placed {
+            priority: priority(&self.release.spec, wanted.process),
+            reason: pinned.unwrap_or(place.reason),
+            scores: place.scores,
+            elsewhere: place.elsewhere,
+            room_of: vec![],
+        }
+    }
+
     /// The volumes of `wanted` that were made already, all of them free.
     fn existing(&self, wanted: &Wanted<'_>) -> Result<Vec<Volume>, CreateError> {
         let Some(home) = &self.home else { return Ok(vec![]) };

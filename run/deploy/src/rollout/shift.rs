@@ -2,7 +2,11 @@
 //! endpoints. From here on the new release runs.
 
 use super::{scene::Scene, steps};
-use crate::{claims, templates::after, volumes::Home};
+use crate::{
+    claims,
+    templates::{after, priority},
+    volumes::Home,
+};
 use freehold_model::{
     Endpoint, EndpointId, EndpointSpec, Instance, InstanceSpec, RolloutPhase, Txn, manifest,
 };
@@ -52,7 +56,8 @@ fn sizes(scene: &Scene<'_>, txn: &mut Txn) -> Result<(), StoreError> {
 
 fn activate(txn: &mut Txn, scene: &Scene<'_>, instance: &Instance) {
     let after = after(&scene.target.spec, &instance.spec.process).to_vec();
-    let spec = InstanceSpec { serving: true, release: scene.target.id, after, ..instance.spec.clone() };
+    let mut spec = InstanceSpec { serving: true, release: scene.target.id, after, ..instance.spec.clone() };
+    spec.placed.priority = priority(&scene.target.spec, &spec.process);
     if spec != instance.spec {
         txn.put_spec(&Instance { spec, ..instance.clone() });
     }

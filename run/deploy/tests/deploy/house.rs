@@ -58,6 +58,11 @@ pub(crate) fn manifest(count: u32) -> Manifest {
         check: Some(check),
         egress: vec![],
         after: vec![],
+        affinity: Default::default(),
+        spread: vec![],
+        tolerate: vec![],
+        priority: 0,
+        lost_after: freehold_model::manifest::DEFAULT_LOST,
     };
     let endpoint = manifest::Endpoint {
         process: name("web"),

@@ -3,6 +3,7 @@
 mod failing;
 mod house;
 mod ordering;
+mod placing;
 mod planning;
 mod queueing;
 mod quotas;

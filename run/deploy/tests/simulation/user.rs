@@ -246,6 +246,11 @@ fn a_process(context: &mut Context) -> Process {
         check: Some(check),
         egress: vec![],
         after: vec![],
+        affinity: Default::default(),
+        spread: vec![],
+        tolerate: vec![],
+        priority: 0,
+        lost_after: freehold_model::manifest::DEFAULT_LOST,
     }
 }
 

@@ -157,6 +157,7 @@ fn instance(env: EnvId, pins: &[(&str, u32)]) -> Instance {
         desired: Desired::Running,
         serving: true,
         after: vec![],
+        placed: Default::default(),
     };
     Instance::new(InstanceId(SystemIds.ulid()), "web-1", Some(env.into()), spec, SystemClock.now())
 }
