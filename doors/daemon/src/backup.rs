@@ -1,9 +1,14 @@
 //! The state as a whole: into one file and back, or from one store to another. `freehold state` calls it.
 
-use crate::data::{self, Running};
+use crate::{
+    data::{self, Running},
+    state::State,
+};
 use anyhow::{Result, bail};
-use freehold_store::{Copied, Place, PostgresOptions, SqliteStore};
-use std::path::Path;
+use freehold_model::Inventory;
+use freehold_reconcile::{Clock, SystemClock, SystemIds};
+use freehold_store::{Copied, Place, PostgresOptions, PostgresStore, SqliteStore};
+use std::{path::Path, sync::Arc};
 
 /// Copies the state of `data`, or of the database `store`, to the new file `file`, whether or not Freehold runs
 /// over it; answers how many events it holds, all of which were read back.
@@ -66,6 +71,48 @@ pub fn copy(from: &str, to: &str, said: impl FnMut(&'static str, u64)) -> Result
         other => other,
     };
     Ok(freehold_store::copy(&from, &to, said)?)
+}
+
+/// Begins the empty store of `data`, or the database `store`, with an inventory; answers with how many events it
+/// made.
+///
+/// # Errors
+/// When there is state already, or the store fails; then nothing is changed.
+pub async fn import(inventory: &Inventory, data: &Path, store: Option<PostgresOptions>) -> Result<u64> {
+    if let Some(running) = Running::over(data) {
+        bail!("a Freehold (process {}) runs over {}: stop it first", running.pid, data.display());
+    }
+    if store.is_none() {
+        data::prepare(data)?;
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let state = open(data, store, clock.clone()).await?;
+    let imported = freehold_store::import(&*state.store(), inventory, &mut SystemIds, clock.now()).await;
+    state.close().await;
+    Ok(imported?)
+}
+
+/// The inventory of what `data`, or the database `store`, knows; nothing else may be at work on it.
+///
+/// # Errors
+/// When there is no state, or it cannot be read.
+pub async fn export(data: &Path, store: Option<PostgresOptions>) -> Result<Inventory> {
+    if store.is_none() {
+        state_of(data)?;
+    }
+    let state = open(data, store, Arc::new(SystemClock)).await?;
+    let view = state.store().view().await?;
+    let inventory = tokio::task::spawn_blocking(move || freehold_store::export(&*view)).await?;
+    state.close().await;
+    Ok(inventory?)
+}
+
+/// The store itself, whatever data directory it is of.
+async fn open(data: &Path, store: Option<PostgresOptions>, clock: Arc<dyn Clock>) -> Result<State> {
+    Ok(match store {
+        Some(store) => State::Postgres(Arc::new(PostgresStore::open(store.sole(), clock).await?)),
+        None => State::Sqlite(Arc::new(SqliteStore::open(data.join("state.db"), clock)?)),
+    })
 }
 
 fn place(text: &str) -> Result<Place> {

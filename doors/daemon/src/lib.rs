@@ -16,7 +16,7 @@ mod serve;
 mod state;
 mod up;
 
-pub use backup::{backup, copy, restore};
+pub use backup::{backup, copy, export, import, restore};
 pub use data::{Format, Running};
 pub use freehold_store::{Copied, PostgresError, PostgresOptions};
 pub use up::{Ended, Options, Ready, run};

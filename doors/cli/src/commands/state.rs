@@ -8,9 +8,13 @@ use crate::{
     output::{Out, Paint},
 };
 use freehold_daemon::{Copied, PostgresOptions};
-use freehold_model::{Code, Problem};
+use freehold_model::{Code, Inventory, Problem};
 use serde_json::json;
-use std::path::PathBuf;
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 /// The subcommands of `state`.
 #[derive(Debug, clap::Subcommand)]
@@ -19,6 +23,7 @@ use std::path::PathBuf;
   freehold state restore /mnt/usb/home-2026-11-21.db    into a data folder that holds no state
   freehold state copy /var/lib/freehold postgres:///freehold?host=/run/postgresql
   freehold state copy postgres:///freehold?host=/run/postgresql /srv/freehold
+  freehold state import household.json                  machines that another system knew, into an empty store
 
 The file holds apps, releases, receipts and the whole event log. Not in it: images, volumes, and the root key
 of secrets, keys/secrets.key in the data folder, without which the secrets in it cannot be opened.")]
@@ -46,6 +51,18 @@ pub(crate) enum Command {
         /// The store to copy to, which holds nothing yet.
         #[arg(value_name = "TO")]
         to: StoreUrl,
+    },
+    /// Begins an empty store with nodes, devices, addresses and audit entries of another system: all or nothing.
+    Import {
+        /// A JSON document as docs/inventory.schema.json describes it.
+        file: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Prints such a document of what the store knows. Freehold must be stopped.
+    Export {
+        #[command(flatten)]
+        place: Place,
     },
 }
 
@@ -93,6 +110,13 @@ pub(crate) fn run(command: Command, globals: &Globals) -> Outcome {
                 )
             })
         }
+        Command::Import { file, place } => import(&file, place, out),
+        Command::Export { place } => {
+            let store = place.store()?;
+            let data = up::data_folder(place.data)?;
+            let inventory = on_runtime(freehold_daemon::export(&data, store))?;
+            out.show(&inventory, |inventory| serde_json::to_string_pretty(inventory).unwrap_or_default())
+        }
         Command::Copy { from, to } => {
             let mut last = "";
             let copied = freehold_daemon::copy(from.reveal(), to.reveal(), |table, rows| {
@@ -104,6 +128,51 @@ pub(crate) fn run(command: Command, globals: &Globals) -> Outcome {
             out.show(&copied.map_err(|error| failed(&error))?, |copied| told(copied, out.paint))
         }
     }
+}
+
+/// A document that is read; larger ones are refused.
+const LARGEST: u64 = 256 << 20;
+
+fn import(file: &Path, place: Place, out: Out) -> Outcome {
+    let wrong = |error| Failure::local(format!("read {}", file.display()), error);
+    let mut text = vec![];
+    File::open(file).map_err(wrong)?.take(LARGEST + 1).read_to_end(&mut text).map_err(wrong)?;
+    if text.len() as u64 > LARGEST {
+        let title = format!("{} is larger than {LARGEST} bytes", file.display());
+        return Err(Failure::usage(title, "Import less of the past: `audit` may be empty."));
+    }
+    let inventory = Inventory::parse(&text).map_err(|faults| {
+        let lines: Vec<String> = faults.iter().take(20).map(ToString::to_string).collect();
+        let title = format!("{} cannot be imported: {} faults", file.display(), faults.len());
+        Failure::Problem(Problem::new(Code::Invalid, title).detail(lines.join("\n")))
+    })?;
+    let store = place.store()?;
+    let data = up::data_folder(place.data)?;
+    let events = on_runtime(freehold_daemon::import(&inventory, &data, store))?;
+    let told = json!({
+        "nodes": inventory.nodes.len(),
+        "devices": inventory.devices.len(),
+        "addresses": inventory.addresses.len(),
+        "audit": inventory.audit.len(),
+        "events": events,
+    });
+    out.show(&told, |told| {
+        format!(
+            "{} {} nodes, {} devices, {} addresses, {} audit entries. `freehold up` goes on from there.",
+            out.paint.good("✓"),
+            told["nodes"],
+            told["devices"],
+            told["addresses"],
+            told["audit"]
+        )
+    })
+}
+
+/// Waits for what a store does.
+fn on_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> Outcome<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::local("start", error))?;
+    runtime.block_on(work).map_err(|error| failed(&error))
 }
 
 /// Tables and rows, then what proves them.
