@@ -25,7 +25,7 @@ pub(crate) fn reason(view: &dyn View, resource: &AnyResource) -> Result<Option<S
         Kind::Node => node(&any.typed::<NodeSpec>()?),
         Kind::Volume => volume(&any.typed::<VolumeSpec>()?),
         Kind::Authority | Kind::Identity | Kind::JoinToken => None,
-        Kind::Org | Kind::Project | Kind::Release | Kind::Secret => None,
+        Kind::Org | Kind::Device | Kind::Project | Kind::Release | Kind::Secret => None,
     };
     let removed = resource.deleting.map(|since| format!("It is being removed, since {since}."));
     Ok(removed.or(specific))

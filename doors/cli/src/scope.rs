@@ -53,9 +53,13 @@ impl Session {
     /// Where resources of `kind` that are meant by a name belong; `None` where they may be anywhere.
     pub(crate) async fn parent_of(&self, kind: Kind) -> Outcome<Option<AnyId>> {
         match kind {
-            Kind::Org | Kind::Project | Kind::Node | Kind::Authority | Kind::Identity | Kind::JoinToken => {
-                Ok(None)
-            }
+            Kind::Org
+            | Kind::Project
+            | Kind::Node
+            | Kind::Device
+            | Kind::Authority
+            | Kind::Identity
+            | Kind::JoinToken => Ok(None),
             Kind::App => self.named_id(Kind::Project, &self.project(), None).await.map(Some),
             Kind::Env => match self.app_if_any()? {
                 Some(app) => self.app_id(app.as_str()).await.map(Some),
