@@ -10,6 +10,7 @@ mod error;
 mod extract;
 mod idempotency;
 mod merge;
+mod node_door;
 mod openapi;
 mod params;
 mod planning;
@@ -21,6 +22,8 @@ mod routes;
 mod scope;
 mod state;
 
+pub use merge::Merge;
+pub use node_door::{CallDesk, NodeDoor, NodeHall, agent_router};
 pub use port::{AccessLines, EdgePort, LogLines, LogSelection, LogTrail, NodePort};
 pub use state::ApiState;
 

@@ -27,7 +27,7 @@ use tokio::time::{Sleep, sleep};
 const WINDOW: SignedDuration = SignedDuration::from_millis(50);
 
 /// Lines in the order of time. Ends when every log has ended and no more can come.
-pub(crate) struct Merge {
+pub struct Merge {
     /// Brings logs; `None` once there will be no more.
     arrivals: Option<BoxStream<'static, LogTrail>>,
     arrived: usize,
@@ -61,7 +61,7 @@ struct Head {
 
 impl Merge {
     /// Merges what `arrivals` bring.
-    pub(crate) fn new(arrivals: BoxStream<'static, LogTrail>) -> Merge {
+    pub fn new(arrivals: BoxStream<'static, LogTrail>) -> Merge {
         Merge {
             arrivals: Some(arrivals),
             arrived: 0,

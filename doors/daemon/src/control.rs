@@ -25,7 +25,30 @@ impl LocalControl {
     pub(crate) fn new(store: Arc<dyn Store>, node: NodeId, vault: Arc<Vault>) -> LocalControl {
         let (signal, changed) = watch::channel(0);
         tokio::spawn(follow(store.clone(), signal));
+        LocalControl::of(store, node, vault, changed)
+    }
+
+    /// For a node whose changes somebody else tells.
+    pub(crate) fn of(
+        store: Arc<dyn Store>,
+        node: NodeId,
+        vault: Arc<Vault>,
+        changed: watch::Receiver<u64>,
+    ) -> LocalControl {
         LocalControl { store, node, changed, vault }
+    }
+
+    /// The instance, if it is this node's own: of others a node learns and says nothing.
+    async fn own(&self, id: InstanceId) -> Result<Instance, ControlError> {
+        let view = self.store.view().await.map_err(unavailable)?;
+        let found = view.find::<InstanceSpec>(id).map_err(unavailable)?;
+        found.filter(|it| it.spec.node == self.node).ok_or(ControlError::Gone(id))
+    }
+
+    /// The volume, if it is this node's own.
+    async fn own_volume(&self, id: VolumeId) -> Result<Option<Volume>, ControlError> {
+        let view = self.store.view().await.map_err(unavailable)?;
+        Ok(view.find::<VolumeSpec>(id).map_err(unavailable)?.filter(|it| it.spec.node == self.node))
     }
 }
 
@@ -67,16 +90,15 @@ impl Control for LocalControl {
     }
 
     async fn secrets(&self, id: InstanceId, node: &Recipient) -> Result<Vec<Delivered>, ControlError> {
-        let view = self.store.view().await.map_err(unavailable)?;
-        let instance = view.find::<InstanceSpec>(id).map_err(unavailable)?.ok_or(ControlError::Gone(id))?;
-        drop(view);
+        let instance = self.own(id).await?;
         self.vault.deliver(&instance, node).await.map_err(|error| ControlError::Refused(error.to_string()))
     }
 
     async fn report(&self, id: InstanceId, status: &InstanceStatus) -> Result<(), ControlError> {
+        let old = self.own(id).await?;
         let mut txn = Txn::new(Actor::Node(self.node.to_string()), "observed", "agent");
         txn.observe::<InstanceSpec>(id, status);
-        for (what, data) in self.news(id, status).await? {
+        for (what, data) in news(&old, status) {
             txn.event(id, what, data);
         }
         match self.store.commit(txn).await {
@@ -98,6 +120,9 @@ impl Control for LocalControl {
         status: &VolumeStatus,
         event: Option<&'static str>,
     ) -> Result<(), ControlError> {
+        if self.own_volume(id).await?.is_none() {
+            return Ok(());
+        }
         let mut txn = Txn::new(Actor::Node(self.node.to_string()), "observed", "agent");
         txn.observe::<VolumeSpec>(id, status);
         if let Some(what) = event {
@@ -107,35 +132,34 @@ impl Control for LocalControl {
     }
 
     async fn volume_gone(&self, id: VolumeId) -> Result<(), ControlError> {
+        match self.own_volume(id).await? {
+            None => return Ok(()),
+            Some(volume) if volume.deleting.is_none() => {
+                return Err(ControlError::Refused(format!("{id} is not to be removed")));
+            }
+            Some(_) => {}
+        }
         let mut txn = Txn::new(Actor::Node(self.node.to_string()), "its bytes are gone", "agent");
         txn.delete(id);
         taken(self.store.commit(txn).await)
     }
 }
 
-impl LocalControl {
-    /// What is worth an event of its own, beside that something was observed.
-    async fn news(&self, id: InstanceId, new: &InstanceStatus) -> Result<Vec<News>, ControlError> {
-        let stopped = new.last_exit.as_ref().and_then(|exit| exit.disk);
-        if new.oom_kills == 0 && stopped.is_none() {
-            return Ok(vec![]);
-        }
-        let view = self.store.view().await.map_err(unavailable)?;
-        let Some(old) = view.find::<InstanceSpec>(id).map_err(unavailable)? else { return Ok(vec![]) };
-        let mut news = vec![];
-        // Counted anew in each run.
-        let before = if old.status.started == new.started { old.status.oom_kills } else { 0 };
-        if new.oom_kills > before {
-            let data = json!({ "kills": new.oom_kills, "memory": old.spec.template.memory });
-            news.push(("instance.oom_killed", data));
-        }
-        if let Some(disk) = stopped.filter(|_| old.status.last_exit != new.last_exit) {
-            let data =
-                json!({ "written": disk.written, "disk": disk.limit, "message": format!("it {disk}") });
-            news.push(("instance.over_disk", data));
-        }
-        Ok(news)
+/// What is worth an event of its own, beside that something was observed.
+fn news(old: &Instance, new: &InstanceStatus) -> Vec<News> {
+    let mut news = vec![];
+    // Counted anew in each run.
+    let before = if old.status.started == new.started { old.status.oom_kills } else { 0 };
+    if new.oom_kills > before {
+        let data = json!({ "kills": new.oom_kills, "memory": old.spec.template.memory });
+        news.push(("instance.oom_killed", data));
     }
+    let stopped = new.last_exit.as_ref().and_then(|exit| exit.disk);
+    if let Some(disk) = stopped.filter(|_| old.status.last_exit != new.last_exit) {
+        let data = json!({ "written": disk.written, "disk": disk.limit, "message": format!("it {disk}") });
+        news.push(("instance.over_disk", data));
+    }
+    news
 }
 
 /// What happened, and its particulars.

@@ -12,6 +12,7 @@ mod disk;
 mod edge;
 mod machines;
 mod node;
+mod nodes;
 mod serve;
 mod state;
 mod up;

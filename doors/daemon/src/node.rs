@@ -24,6 +24,7 @@ pub(crate) async fn register(store: &dyn Store, node: NodeId, doctor: &Doctor, n
         version: env!("CARGO_PKG_VERSION").into(),
         started: Some(now),
         lowest_port: rootless::lowest_port(),
+        remote: false,
         conditions: [
             Some(Condition {
                 kind: "Ready".into(),

@@ -4,12 +4,14 @@ use crate::{
     bootstrap, collect,
     control::LocalControl,
     data::{self, Running},
-    disk, edge, machines, node, serve,
+    disk, edge, machines, node,
+    nodes::Nodes,
+    serve,
     state::State,
 };
 use anyhow::{Context, Result};
 use freehold_agent::{Agent, AgentConfig, NameServers};
-use freehold_api::ApiState;
+use freehold_api::{ApiState, CallDesk, NodeDoor, agent_router};
 use freehold_deploy::{RolloutReconciler, TeardownReconciler, address};
 use freehold_edge::{Edge, EdgeConfig, Reach};
 use freehold_identity::{Authority, TokenFile, Tokens};
@@ -209,6 +211,11 @@ impl House {
         let (ready, is_ready) = watch::channel(false);
         let data = options.data.clone();
         tasks.spawn(disk::run(store.clone(), clock.clone(), node_id, data.clone(), shutdown.clone()));
+        let nodes = Nodes::new(store.clone(), vault.clone(), clock.clone());
+        tasks.spawn(nodes.clone().watch(shutdown.clone()));
+        let calls = Arc::new(CallDesk::default());
+        let door = NodeDoor { hall: nodes, images: images.clone(), calls, ready: is_ready.clone() };
+        let agents = agent_router(door);
         let state = ApiState {
             store,
             images,
@@ -224,7 +231,7 @@ impl House {
         let state = Arc::new(state);
         if let Some(machines) = machines {
             authority.refresh().await.context("cannot open the door for nodes")?;
-            let router = freehold_api::node_router(state.clone());
+            let router = freehold_api::node_router(state.clone()).merge(agents);
             tasks.spawn(machines::serve(machines, router, authority.clone(), shutdown.clone()));
             let shutdown = shutdown.clone();
             tasks.spawn(async move { authority.run(shutdown).await });

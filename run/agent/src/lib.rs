@@ -20,6 +20,7 @@ mod logs;
 mod meter;
 mod network;
 mod probe;
+pub mod remote;
 mod report;
 mod residents;
 mod retention;

@@ -25,6 +25,7 @@ mod remote;
 mod store;
 mod tags;
 mod unpack;
+mod upstream;
 
 pub use collect::{Began, Collect};
 pub use error::ImageError;
@@ -33,3 +34,4 @@ pub use prepare::PreparedImage;
 pub use reference::Reference;
 pub use store::{ImageStore, Inspected};
 pub use unpack::Limits;
+pub use upstream::{Pieces, Upstream, UpstreamError};

@@ -8,7 +8,7 @@ use crate::{
     manifest::Config,
     recent::Thing,
     store::{digest_in, here},
-    unpack,
+    unpack, upstream,
 };
 use freehold_model::{Digest, ImageRef};
 use futures::{StreamExt, TryStreamExt};
@@ -33,6 +33,7 @@ pub struct PreparedImage {
 /// What is fetched from where, by nobody else meanwhile.
 struct Fetch {
     from: Reference,
+    image: ImageRef,
     _alone: OwnedMutexGuard<()>,
 }
 
@@ -52,7 +53,7 @@ impl ImageStore {
         let Some(fetch) = self.begin_fetch(image).await? else { return Ok(()) };
         self.fetch_head(&fetch, image).await?;
         futures::stream::iter(self.parts(image)?)
-            .map(|(digest, size)| self.fetch_blob(&fetch.from, digest, size))
+            .map(|(digest, size)| self.fetch_blob(&fetch, digest, size))
             .buffer_unordered(AT_ONCE)
             .try_collect::<()>()
             .await?;
@@ -70,8 +71,8 @@ impl ImageStore {
         let alone = self.flights().board(&format!("image {}", image.digest)).await;
         let Some(missing) = self.missing(image)? else { return Ok(None) };
         let from: Reference = image.reference.parse()?;
-        if from.host().is_some() {
-            return Ok(Some(Fetch { from, _alone: alone }));
+        if from.host().is_some() || self.upstream().is_some() {
+            return Ok(Some(Fetch { from, image: image.clone(), _alone: alone }));
         }
         Err(if missing == image.digest {
             ImageError::Unknown(image.reference.clone())
@@ -102,21 +103,26 @@ impl ImageStore {
 
     /// The manifest and the config, which say what else there is.
     async fn fetch_head(&self, fetch: &Fetch, image: &ImageRef) -> Result<(), ImageError> {
-        if !self.holds(&image.digest)? {
+        if let (false, Some(upstream)) = (self.holds(&image.digest)?, self.upstream()) {
+            upstream::manifest(upstream, image, self.blobs()).await?;
+        } else if !self.holds(&image.digest)? {
             let (bytes, _) = self.remotes().manifest(&fetch.from.at_digest(image.digest.clone())).await?;
             self.blobs().write(&bytes)?;
         }
         let config = self.parts(image)?.into_iter().next();
         let (digest, size) = config.ok_or_else(|| ImageError::Unknown(image.reference.clone()))?;
-        self.fetch_blob(&fetch.from, digest, size).await
+        self.fetch_blob(fetch, digest, size).await
     }
 
-    async fn fetch_blob(&self, reference: &Reference, digest: Digest, size: u64) -> Result<(), ImageError> {
+    async fn fetch_blob(&self, fetch: &Fetch, digest: Digest, size: u64) -> Result<(), ImageError> {
         let _alone = self.flights().board(&format!("blob {digest}")).await;
         if self.holds(&digest)? {
             return Ok(());
         }
-        self.remotes().blob(reference, &digest, size, self.blobs()).await
+        match self.upstream() {
+            Some(upstream) => upstream::blob(upstream, &fetch.image, &digest, size, self.blobs()).await,
+            None => self.remotes().blob(&fetch.from, &digest, size, self.blobs()).await,
+        }
     }
 
     /// Makes an image ready to be mounted: fetched, and each layer unpacked once, as soon as it is here.
@@ -133,7 +139,7 @@ impl ImageStore {
         let layers = futures::stream::iter(layers)
             .map(async |layer: Layer| {
                 if let Some(fetch) = &fetch {
-                    self.fetch_blob(&fetch.from, layer.blob.clone(), layer.size).await?;
+                    self.fetch_blob(fetch, layer.blob.clone(), layer.size).await?;
                 }
                 self.unpack(layer.blob, layer.diff_id).await
             })

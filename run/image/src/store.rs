@@ -15,6 +15,7 @@ use crate::{
     remote::Remotes,
     tags::{Record, Tags},
     unpack,
+    upstream::Upstream,
 };
 use freehold_model::{Bytes, Digest, ImageRef, api::ImageSummary};
 use jiff::Timestamp;
@@ -44,6 +45,7 @@ struct Inner {
     remotes: Remotes,
     flights: Flights,
     uploads: Uploads,
+    upstream: Option<Arc<dyn Upstream>>,
 }
 
 /// Everything there is to see of an image.
@@ -65,8 +67,21 @@ impl ImageStore {
         ImageStore::open_with(dir, Limits::default())
     }
 
+    /// Opens the store of a node, which fetches whatever is missing from `upstream` alone.
+    pub fn open_behind(dir: &Path, upstream: Arc<dyn Upstream>) -> Result<ImageStore, ImageError> {
+        ImageStore::make(dir, Limits::default(), Some(upstream))
+    }
+
     /// Opens the store with other limits on what a layer may unpack to.
     pub fn open_with(dir: &Path, limits: Limits) -> Result<ImageStore, ImageError> {
+        ImageStore::make(dir, limits, None)
+    }
+
+    fn make(
+        dir: &Path,
+        limits: Limits,
+        upstream: Option<Arc<dyn Upstream>>,
+    ) -> Result<ImageStore, ImageError> {
         let blobs = Blobs::open(dir)?;
         let tags = Tags::open(dir, blobs.scratch())?;
         let layers = create_dirs(&dir.join("layers"))?;
@@ -86,6 +101,7 @@ impl ImageStore {
             remotes: Remotes::default(),
             flights: Flights::default(),
             uploads: Uploads::default(),
+            upstream,
         }));
         store.link_what_manifests_name()?;
         Ok(store)
@@ -147,6 +163,10 @@ impl ImageStore {
     pub(crate) fn shows(&self, repository: &str, digest: &Digest) -> Result<bool, ImageError> {
         self.0.recent.touch(Thing::Blob(digest.clone()));
         Ok(self.0.links.has(repository, digest)? && self.0.blobs.has(digest)?)
+    }
+
+    pub(crate) fn upstream(&self) -> Option<&dyn Upstream> {
+        self.0.upstream.as_deref()
     }
 
     pub(crate) fn uploads(&self) -> &Uploads {

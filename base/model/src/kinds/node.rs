@@ -40,6 +40,8 @@ pub struct NodeStatus {
     pub started: Option<Timestamp>,
     /// Its endpoints can listen from this port on; 0: on any.
     pub lowest_port: u16,
+    /// Its agent is a process of its own, which dials the control plane and sends heartbeats.
+    pub remote: bool,
     /// Ready, and what else is known.
     pub conditions: Vec<Condition>,
 }
