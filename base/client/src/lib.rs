@@ -3,6 +3,7 @@
 //! One [`Client`] speaks to one server. Every method is one route of the HTTP API and answers with the
 //! types of `freehold-model`; what goes wrong is a [`ClientError`], which knows its exit code.
 
+mod access;
 mod endpoints;
 mod error;
 mod exec;
@@ -17,6 +18,7 @@ mod sse;
 mod volumes;
 mod watch;
 
+pub use access::AccessQuery;
 pub use endpoints::AccessLog;
 pub use error::ClientError;
 pub use exec::{ExecFrame, ExecInput, ExecOutput};

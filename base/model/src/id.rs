@@ -171,6 +171,7 @@ registry! {
     Authority AuthorityId "aut" "authority" "an";
     Identity IdentityId "idn" "identity" "an";
     JoinToken JoinTokenId "jtk" "jointoken" "a";
+    Token TokenId "tok" "token" "a";
 }
 
 impl fmt::Display for Kind {

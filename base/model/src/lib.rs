@@ -3,6 +3,7 @@
 //! Everything that crosses a boundary in Freehold (database row, HTTP body, event) is a type of
 //! this crate. It knows no clock, no randomness and no IO: callers pass those in.
 
+pub mod access;
 pub mod api;
 pub mod digest;
 pub mod drill;
@@ -23,6 +24,7 @@ pub mod problem;
 pub mod query;
 pub mod quota;
 pub mod resource;
+pub mod role;
 pub mod secrets;
 pub mod traffic;
 pub mod txn;
@@ -45,5 +47,6 @@ pub use problem::{Code, Problem};
 pub use query::{Page, Query};
 pub use quota::{Quota, Usage};
 pub use resource::{AnyResource, Condition, Resource, Spec};
+pub use role::{Binding, Role};
 pub use txn::{Actor, Claim, CommitError, Committed, Txn, Write};
 pub use units::{Bytes, Millicores, Millis};

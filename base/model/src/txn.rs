@@ -8,8 +8,10 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase", tag = "type", content = "name")]
 pub enum Actor {
-    /// A person or a machine with a token, by the token's name.
+    /// A person, by name; `admin` is who has the token of the data directory.
     User(String),
+    /// A machine, by its token's name.
+    Token(String),
     /// A reconciler, by its name.
     Controller(String),
     /// A node's agent, by its id.
@@ -22,6 +24,7 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Actor::User(name) => write!(f, "user:{name}"),
+            Actor::Token(name) => write!(f, "token:{name}"),
             Actor::Controller(name) => write!(f, "controller:{name}"),
             Actor::Node(id) => write!(f, "node:{id}"),
             Actor::System => f.write_str("system"),

@@ -69,6 +69,7 @@ fn parse_actor(text: &str) -> Result<Actor, StoreError> {
     match text.split_once(':') {
         None if text == "system" => Ok(Actor::System),
         Some(("user", name)) => Ok(Actor::User(name.into())),
+        Some(("token", name)) => Ok(Actor::Token(name.into())),
         Some(("controller", name)) => Ok(Actor::Controller(name.into())),
         Some(("node", id)) => Ok(Actor::Node(id.into())),
         _ => Err(StoreError::Engine(format!("stored actor `{text}` is of no known type"))),
@@ -102,6 +103,7 @@ mod tests {
         for actor in [
             Actor::System,
             Actor::User("a:b".into()),
+            Actor::Token("ci".into()),
             Actor::Controller("rollout".into()),
             Actor::Node("nod_1".into()),
             Actor::User(String::new()),

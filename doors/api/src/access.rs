@@ -5,56 +5,94 @@
 use axum::http::Method;
 use freehold_identity::Action;
 
-/// Every route of the API but the registry's: method, path as in the OpenAPI document, action.
-const TABLE: &[(Method, &str, Action)] = &[
-    (Method::GET, "/healthz", Action::Probe),
-    (Method::GET, "/openapi.json", Action::Probe),
-    (Method::GET, "/v1/resources", Action::Read),
-    (Method::GET, "/v1/resources/{id}", Action::Read),
-    (Method::GET, "/v1/resources/{id}/description", Action::Read),
-    (Method::GET, "/v1/events", Action::Read),
-    (Method::GET, "/v1/watch", Action::Read),
-    (Method::GET, "/v1/receipts", Action::Read),
-    (Method::GET, "/v1/receipts/export", Action::Read),
-    (Method::GET, "/v1/receipts/{id}", Action::Read),
-    (Method::GET, "/v1/diffs", Action::Read),
-    (Method::GET, "/v1/summaries", Action::Read),
-    (Method::GET, "/v1/doctor", Action::Read),
-    (Method::POST, "/v1/drills/egress", Action::Exec),
-    (Method::GET, "/v1/logs", Action::ReadLogs),
-    (Method::GET, "/v1/endpoints/{id}/traffic", Action::Read),
-    (Method::GET, "/v1/endpoints/{id}/access", Action::ReadLogs),
-    (Method::GET, "/v1/instances/{id}/exec", Action::Exec),
-    (Method::POST, "/v1/plans", Action::Plan),
-    (Method::POST, "/v1/operations", Action::Deploy),
-    (Method::POST, "/v1/receipts/{id}/cancel", Action::Deploy),
-    (Method::POST, "/v1/volumes", Action::ManageVolume),
-    (Method::DELETE, "/v1/volumes/{id}", Action::ManageVolume),
-    (Method::POST, "/v1/volumes/{id}/tasks", Action::ManageVolume),
-    (Method::GET, "/v1/images", Action::PullImage),
-    (Method::GET, "/v1/images/inspect", Action::PullImage),
-    (Method::POST, "/v1/images/pull", Action::PushImage),
-    (Method::POST, "/v1/images/collect", Action::DeleteImage),
-    (Method::DELETE, "/v1/images", Action::DeleteImage),
-    (Method::GET, "/v1/secrets", Action::Read),
-    (Method::POST, "/v1/secrets", Action::SetSecret),
-    (Method::DELETE, "/v1/secrets/{id}", Action::SetSecret),
-    (Method::GET, "/v1/join-tokens", Action::EnrolMachine),
-    (Method::POST, "/v1/join-tokens", Action::EnrolMachine),
-    (Method::DELETE, "/v1/join-tokens/{id}", Action::EnrolMachine),
-    (Method::POST, "/v1/nodes/{id}/revocation", Action::EnrolMachine),
-    (Method::POST, "/v1/join", Action::Join),
-    (Method::POST, "/v1/join/renewal", Action::Join),
-    (Method::GET, "/v1/node/certificate", Action::ActAsNode),
-    (Method::POST, "/v1/node/certificate", Action::ActAsNode),
-    (Method::GET, "/v1/key", Action::Read),
-    (Method::POST, "/v1/key/rotation", Action::RotateKey),
+/// Where a route acts, as far as the guard can tell before the handler runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Where {
+    /// It does not matter where: whoever may do it somewhere may do it.
+    Anywhere,
+    /// In what all orgs share.
+    House,
+    /// Where the resource is that the path names by its id.
+    Id,
+    /// Where the query or the body says, or wherever there is something to list: the guard lets in whoever
+    /// may do it somewhere, and the handler asks again ([`crate::who::Who`]).
+    Named,
+}
+
+/// Every route of the API but the registry's: method, path as in the OpenAPI document, action, place.
+const TABLE: &[(Method, &str, Action, Where)] = &[
+    (Method::GET, "/healthz", Action::Probe, Where::Anywhere),
+    (Method::GET, "/openapi.json", Action::Probe, Where::Anywhere),
+    (Method::GET, "/v1/resources", Action::Read, Where::Named),
+    (Method::GET, "/v1/resources/{id}", Action::Read, Where::Id),
+    (Method::GET, "/v1/resources/{id}/description", Action::Read, Where::Id),
+    (Method::GET, "/v1/events", Action::Read, Where::Named),
+    (Method::GET, "/v1/watch", Action::Read, Where::Named),
+    (Method::GET, "/v1/receipts", Action::Read, Where::Named),
+    (Method::GET, "/v1/receipts/export", Action::Read, Where::Named),
+    (Method::GET, "/v1/receipts/{id}", Action::Read, Where::Id),
+    (Method::GET, "/v1/diffs", Action::Read, Where::Named),
+    (Method::GET, "/v1/summaries", Action::Read, Where::Named),
+    (Method::GET, "/v1/doctor", Action::Read, Where::House),
+    (Method::POST, "/v1/drills/egress", Action::Exec, Where::Named),
+    (Method::GET, "/v1/logs", Action::ReadLogs, Where::Named),
+    (Method::GET, "/v1/endpoints/{id}/traffic", Action::Read, Where::Id),
+    (Method::GET, "/v1/endpoints/{id}/access", Action::ReadLogs, Where::Id),
+    (Method::GET, "/v1/instances/{id}/exec", Action::Exec, Where::Id),
+    (Method::POST, "/v1/plans", Action::Plan, Where::Named),
+    (Method::POST, "/v1/operations", Action::Deploy, Where::Named),
+    (Method::POST, "/v1/receipts/{id}/cancel", Action::Deploy, Where::Id),
+    (Method::POST, "/v1/volumes", Action::ManageVolume, Where::Named),
+    (Method::DELETE, "/v1/volumes/{id}", Action::ManageVolume, Where::Id),
+    (Method::POST, "/v1/volumes/{id}/tasks", Action::ManageVolume, Where::Id),
+    (Method::GET, "/v1/images", Action::PullImage, Where::Named),
+    (Method::GET, "/v1/images/inspect", Action::PullImage, Where::Named),
+    (Method::POST, "/v1/images/pull", Action::PushImage, Where::House),
+    (Method::POST, "/v1/images/collect", Action::DeleteImage, Where::House),
+    (Method::DELETE, "/v1/images", Action::DeleteImage, Where::Named),
+    (Method::GET, "/v1/secrets", Action::Read, Where::Named),
+    (Method::POST, "/v1/secrets", Action::SetSecret, Where::Named),
+    (Method::DELETE, "/v1/secrets/{id}", Action::SetSecret, Where::Id),
+    (Method::GET, "/v1/join-tokens", Action::EnrolMachine, Where::House),
+    (Method::POST, "/v1/join-tokens", Action::EnrolMachine, Where::House),
+    (Method::DELETE, "/v1/join-tokens/{id}", Action::EnrolMachine, Where::House),
+    (Method::POST, "/v1/nodes/{id}/revocation", Action::EnrolMachine, Where::House),
+    (Method::POST, "/v1/join", Action::Join, Where::House),
+    (Method::POST, "/v1/join/renewal", Action::Join, Where::House),
+    (Method::GET, "/v1/node/certificate", Action::ActAsNode, Where::House),
+    (Method::POST, "/v1/node/certificate", Action::ActAsNode, Where::House),
+    (Method::GET, "/v1/key", Action::Read, Where::Anywhere),
+    (Method::POST, "/v1/key/rotation", Action::RotateKey, Where::House),
+    (Method::GET, "/v1/whoami", Action::Account, Where::Anywhere),
+    (Method::GET, "/v1/access", Action::Account, Where::Named),
+    (Method::POST, "/v1/orgs", Action::ManageOrgs, Where::House),
+    (Method::POST, "/v1/projects", Action::ManageProjects, Where::Named),
+    (Method::GET, "/v1/tokens", Action::ManageTokens, Where::Named),
+    (Method::POST, "/v1/tokens", Action::ManageTokens, Where::Named),
+    (Method::DELETE, "/v1/tokens/{id}", Action::ManageTokens, Where::Named),
 ];
+
+/// Every row.
+pub(crate) fn rows() -> impl Iterator<Item = (&'static Method, &'static str, Action, Where)> {
+    TABLE.iter().map(|(method, path, action, place)| (method, *path, *action, *place))
+}
+
+impl Where {
+    /// Its name in the OpenAPI document.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Where::Anywhere => "anywhere",
+            Where::House => "house",
+            Where::Id => "id",
+            Where::Named => "named",
+        }
+    }
+}
 
 /// What a request is about to do, or why nothing does that.
 pub(crate) enum Target {
     /// A route of the table.
-    Route(Action),
+    Route(Action, Where),
     /// The registry, which speaks the distribution protocol instead of problems.
     Registry(Action),
     /// A path of the table with a method that it has not; those that it has.
@@ -70,8 +108,8 @@ pub(crate) fn target(method: &Method, matched: Option<&str>, path: &str) -> Targ
     }
     let method = if method == Method::HEAD { &Method::GET } else { method };
     let rows = || TABLE.iter().filter(|row| Some(row.1) == matched);
-    if let Some((_, _, action)) = rows().find(|row| row.0 == *method) {
-        return Target::Route(*action);
+    if let Some((_, _, action, place)) = rows().find(|row| row.0 == *method) {
+        return Target::Route(*action, *place);
     }
     let others: Vec<&Method> = rows().map(|row| &row.0).collect();
     if others.is_empty() { Target::Unknown } else { Target::OtherMethod(others) }
@@ -102,7 +140,7 @@ mod tests {
             }
         }
         let listed: BTreeSet<_> =
-            TABLE.iter().map(|(method, path, _)| (method.to_string(), (*path).to_owned())).collect();
+            TABLE.iter().map(|(method, path, ..)| (method.to_string(), (*path).to_owned())).collect();
         assert_eq!(listed.len(), TABLE.len(), "a route has two rows");
         assert_eq!(listed, documented);
     }

@@ -6,10 +6,12 @@
 //! what DNS rebinding could try: under the rebound name there is no password to send.
 
 use crate::{
-    access::{Target, target},
-    error::Failure,
-    request::RequestId,
+    access::{Target, Where, target},
+    error::{Answer, Failure},
+    extract::Id,
+    routes::resources::missing,
     state::Api,
+    who::{Who, not_allowed, reading},
 };
 use axum::{
     Json,
@@ -19,30 +21,88 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use freehold_identity::{Access, Action, Peer, Principal, decide, decide_peer};
-use freehold_model::{Actor, Code, Problem};
-use std::{convert::Infallible, str::FromStr};
+use freehold_identity::{Access, Action, Peer, Place, TokenHash, authenticate, decide, decide_peer};
+use freehold_image::Addressed;
+use freehold_model::{AnyId, Code, Problem};
+use std::str::FromStr;
 
 /// Lets a request through, or answers why not.
-pub(crate) async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    let (action, registry) = match target(request.method(), matched, request.uri().path()) {
-        Target::Route(action) => (action, false),
-        Target::Registry(action) => (action, true),
+    let (action, site) = match target(request.method(), matched, request.uri().path()) {
+        Target::Route(action, place) => (action, Site::Route(place)),
+        Target::Registry(action) => (action, Site::Registry),
         Target::OtherMethod(methods) => return other_method(&methods),
         Target::Unknown => return unknown(request.uri().path()),
     };
+    let registry = site == Site::Registry;
     if let Err(problem) = same_origin(request.headers()).and_then(|()| serving(&api, action)) {
         return refuse(problem, registry);
     }
-    let principal = credentials(request.headers()).and_then(|token| api.tokens.authenticate(&token)).cloned();
-    match decide(principal.as_ref(), action) {
-        Access::Granted => {
-            request.extensions_mut().insert(Known(principal));
-            next.run(request).await
+    match admit(&api, action, site, request).await {
+        Ok(request) => next.run(request).await,
+        Err(Failure(problem)) => refuse(problem, registry),
+    }
+}
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Site {
+    Route(Where),
+    Registry,
+}
+
+/// The request with who makes it, if they may.
+async fn admit(api: &Api, action: Action, site: Site, request: Request) -> Answer<Request> {
+    let (mut parts, body) = request.into_parts();
+    let who = identify(api, &parts.headers).await?;
+    let Some(who) = who else {
+        return match decide(None, action, Place::Anywhere) {
+            Access::Granted => Ok(Request::from_parts(parts, body)),
+            _ => Err(not_signed_in(&parts.headers).into()),
+        };
+    };
+    if who.principal.is_root() {
+        granted(&who, action, Place::House)?;
+    } else {
+        match site {
+            Site::Registry => registry(api, action, &who, &mut parts).await?,
+            Site::Route(Where::House) => granted(&who, action, Place::House)?,
+            Site::Route(Where::Anywhere | Where::Named) => granted(&who, action, Place::Anywhere)?,
+            Site::Route(Where::Id) => by_id(api, action, &who, &mut parts).await?,
         }
-        Access::NotSignedIn => refuse(not_signed_in(request.headers()), registry),
-        Access::NotAllowed => refuse(not_allowed(action), registry),
+    }
+    parts.extensions.insert(who);
+    Ok(Request::from_parts(parts, body))
+}
+
+/// Who makes the request, if what they show lets anybody in.
+async fn identify(api: &Api, headers: &HeaderMap) -> Answer<Option<Who>> {
+    let Some(text) = credentials(headers) else { return Ok(None) };
+    let shown = TokenHash::of(&text);
+    if let Some(principal) = api.tokens.authenticate(&text) {
+        return Ok(Some(Who { principal: principal.clone(), shown }));
+    }
+    let now = api.clock.now();
+    let found = api.read(move |view| Ok(authenticate(view, &shown, now)?)).await?;
+    Ok(found.map(|principal| Who { principal, shown }))
+}
+
+fn granted(who: &Who, action: Action, place: Place) -> Answer<()> {
+    if who.may(action, place) { Ok(()) } else { Err(not_allowed(action).into()) }
+}
+
+/// For routes that name a resource: what is hidden, and what never was, are answered alike.
+async fn by_id(api: &Api, action: Action, who: &Who, parts: &mut Parts) -> Answer<()> {
+    let Id(id) = Id::<AnyId>::from_request_parts(parts, api).await?;
+    let action = if action == Action::Read { reading(id.kind) } else { action };
+    let place = api.read(move |view| Ok(Place::of(view, id)?)).await?;
+    let access = place.map_or(Access::Hidden, |place| decide(Some(&who.principal), action, place));
+    let may_know = place.is_some_and(|place| who.may(reading(id.kind), place));
+    match access {
+        Access::Granted => Ok(()),
+        Access::NotAllowed if may_know => Err(not_allowed(action).into()),
+        _ => Err(missing(id)),
     }
 }
 
@@ -50,7 +110,7 @@ pub(crate) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
 pub(crate) async fn guard_machine(State(api): State<Api>, request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let action = match target(request.method(), matched, request.uri().path()) {
-        Target::Route(action) => action,
+        Target::Route(action, _) => action,
         Target::OtherMethod(methods) => return other_method(&methods),
         Target::Registry(_) | Target::Unknown => return unknown(request.uri().path()),
     };
@@ -64,29 +124,42 @@ pub(crate) async fn guard_machine(State(api): State<Api>, request: Request, next
                 Problem::new(Code::NotSignedIn, "This needs the certificate of a node of this house.");
             refuse(problem.hint("`freehold node join` gets one, with a join token."), false)
         }
-        Access::NotAllowed => refuse(not_allowed(action), false),
+        Access::Hidden | Access::NotAllowed => refuse(not_allowed(action), false),
     }
 }
 
-#[derive(Clone)]
-struct Known(Option<Principal>);
-
-/// Who calls, as events and receipts name them, and the request's id.
-pub(crate) struct Caller {
-    /// Who acts.
-    pub(crate) actor: Actor,
-    /// Joins what is done with the server's log.
-    pub(crate) request: String,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Caller {
-    type Rejection = Infallible;
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let known = parts.extensions.get::<Known>().and_then(|known| known.0.as_ref());
-        let name = known.map_or("anonymous", |principal| &principal.name);
-        let request = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-        Ok(Caller { actor: Actor::User(name.to_owned()), request })
+/// For the registry: where the repository is that the path names. A mount from a repository that they may
+/// not read becomes an upload, as the protocol has it for what cannot be mounted.
+async fn registry(api: &Api, action: Action, who: &Who, parts: &mut Parts) -> Answer<()> {
+    let name = match freehold_image::addressed(parts.uri.path()) {
+        Addressed::Nothing => return granted(who, action, Place::Anywhere),
+        Addressed::All => return granted(who, action, Place::House),
+        Addressed::Repository(name) => name.to_owned(),
+    };
+    let query = parts.uri.query().unwrap_or_default();
+    let sources: Vec<String> = form_urlencoded::parse(query.as_bytes())
+        .filter(|pair| pair.0 == "from")
+        .map(|pair| pair.1.into())
+        .collect();
+    let asker = who.clone();
+    let (access, mounts) = api
+        .read(move |view| {
+            let mut mounts = true;
+            for source in &sources {
+                mounts &= asker.repository(view, Action::PullImage, source)? == Access::Granted;
+            }
+            Ok((asker.repository(view, action, &name)?, mounts))
+        })
+        .await?;
+    match access {
+        Access::Granted => {}
+        Access::NotAllowed => return Err(not_allowed(action).into()),
+        _ => return Err(Problem::new(Code::NotFound, "There is no such repository.").into()),
     }
+    if !mounts && let Ok(plain) = parts.uri.path().parse() {
+        parts.uri = plain;
+    }
+    Ok(())
 }
 
 /// The token that a request carries: as a bearer, or as the password of any user.
@@ -134,10 +207,6 @@ fn not_signed_in(headers: &HeaderMap) -> Problem {
     )
 }
 
-fn not_allowed(action: Action) -> Problem {
-    Problem::new(Code::NotAllowed, format!("This token may not {action}.")).hint("Use a token that may.")
-}
-
 /// A refusal in the words of the route: problems, or the registry's own form (OCI distribution 1.1, errors).
 fn refuse(problem: Problem, registry: bool) -> Response {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::FORBIDDEN);
@@ -146,6 +215,7 @@ fn refuse(problem: Problem, registry: bool) -> Response {
         let code = match code {
             Code::NotSignedIn => "UNAUTHORIZED",
             Code::Unavailable => "UNAVAILABLE",
+            Code::NotFound => "NAME_UNKNOWN",
             _ => "DENIED",
         };
         let error = serde_json::json!({ "code": code, "message": problem.to_string() });

@@ -2,7 +2,7 @@
 //!
 //! Called by the description route. Pure: one consistent view in, a value out.
 
-use crate::reason::reason;
+use crate::{reason::reason, who::Sight};
 use freehold_model::{AnyId, AnyResource, Kind, Query, api::Description};
 use freehold_reconcile::{StoreError, View};
 
@@ -10,16 +10,20 @@ use freehold_reconcile::{StoreError, View};
 const CHILDREN: usize = 100;
 const EVENTS: usize = 20;
 
-/// Everything that explains `id`, or `None` if there is no such resource.
+/// Everything that `sight` sees of what explains `id`, or `None` if there is no such resource.
 ///
 /// # Errors
 /// When the view fails.
-pub(crate) fn describe(view: &dyn View, id: AnyId) -> Result<Option<Description>, StoreError> {
+pub(crate) fn describe(
+    view: &dyn View,
+    sight: &mut Sight,
+    id: AnyId,
+) -> Result<Option<Description>, StoreError> {
     let Some(resource) = view.get(id)? else { return Ok(None) };
     Ok(Some(Description {
         reason: reason(view, &resource)?,
-        ancestors: ancestors(view, &resource)?,
-        children: children(view, id)?,
+        ancestors: sight.filter(view, ancestors(view, &resource)?)?,
+        children: sight.filter(view, children(view, id)?)?,
         events: view.last_events(EVENTS, Some(id))?,
         resource,
         traffic: None,

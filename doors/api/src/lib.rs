@@ -5,6 +5,7 @@
 
 mod access;
 mod auth;
+mod commit;
 mod describe;
 mod error;
 mod extract;
@@ -21,6 +22,7 @@ mod request;
 mod routes;
 mod scope;
 mod state;
+mod who;
 
 pub use merge::Merge;
 pub use node_door::{CallDesk, NodeDoor, NodeHall, agent_router};
@@ -63,6 +65,7 @@ pub fn node_router(state: impl Into<Arc<ApiState>>) -> Router {
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let (_, mut document) = documented().merge(documented_for_nodes()).split_for_parts();
     openapi::add_problems(&mut document);
+    openapi::add_access(&mut document);
     document
 }
 
@@ -101,6 +104,12 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::join_tokens::list, routes::join_tokens::create))
         .routes(routes!(routes::join_tokens::revoke))
         .routes(routes!(routes::join_tokens::revoke_node))
+        .routes(routes!(routes::whoami::whoami))
+        .routes(routes!(routes::whoami::explain))
+        .routes(routes!(routes::tenancy::create_org))
+        .routes(routes!(routes::tenancy::create_project))
+        .routes(routes!(routes::tokens::list, routes::tokens::create))
+        .routes(routes!(routes::tokens::revoke))
         .routes(routes!(routes::doctor::doctor))
         .routes(routes!(routes::drills::egress))
 }

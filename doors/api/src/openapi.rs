@@ -1,5 +1,6 @@
 //! The OpenAPI document: what the routes say of themselves, and what is true of all of them.
 
+use freehold_identity::Needs;
 use freehold_model::{Problem, api, exec, kinds, logs, resource, traffic};
 use utoipa::{
     Modify, OpenApi,
@@ -26,6 +27,7 @@ use utoipa::{
         (name = "images", description = "The built-in registry; /v2 speaks the OCI distribution protocol 1.1"),
         (name = "secrets", description = "Values that only their workload sees, and the key that seals them"),
         (name = "machines", description = "Nodes that join, their certificates, and the authority that issues them"),
+        (name = "people", description = "Tokens, orgs, projects, and who may do what where"),
         (name = "server", description = "The server itself"),
     ),
     security(("bearer" = []), ("basic" = [])),
@@ -40,6 +42,7 @@ use utoipa::{
         kinds::SecretSpec, kinds::SecretStatus, kinds::NodeSpec, kinds::NodeStatus,
         kinds::AuthoritySpec, kinds::AuthorityStatus, kinds::IdentitySpec, kinds::IdentityStatus,
         kinds::JoinTokenSpec, kinds::JoinTokenStatus,
+        kinds::TokenSpec, kinds::TokenStatus, kinds::DeviceSpec, kinds::DeviceStatus,
         kinds::Template, kinds::ImageRef,
     ))
 )]
@@ -64,6 +67,32 @@ impl Modify for SignIn {
             deprecated: None,
         };
         components.add_security_scheme("certificate", certificate);
+    }
+}
+
+/// Says of every operation what it does and what that takes, as the access table has it: `x-access`.
+pub(crate) fn add_access(document: &mut utoipa::openapi::OpenApi) {
+    for (method, path, action, place) in crate::access::rows() {
+        let Some(item) = document.paths.paths.get_mut(path) else { continue };
+        let operation = match method.as_str() {
+            "GET" => &mut item.get,
+            "POST" => &mut item.post,
+            "DELETE" => &mut item.delete,
+            "PUT" => &mut item.put,
+            _ => &mut item.patch,
+        };
+        let needs = match action.needs() {
+            Needs::Nothing => "nothing".to_owned(),
+            Needs::SignedIn => "signed-in".to_owned(),
+            Needs::Node => "node".to_owned(),
+            Needs::JoinToken => "join-token".to_owned(),
+            Needs::Role(role) => role.to_string(),
+        };
+        let said = serde_json::json!({ "action": action.name(), "needs": needs, "place": place.name() });
+        if let Some(operation) = operation {
+            let extensions = operation.extensions.get_or_insert_with(Default::default);
+            extensions.insert("x-access".to_owned(), said);
+        }
     }
 }
 

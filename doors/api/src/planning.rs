@@ -7,13 +7,15 @@ use crate::{
     error::{Answer, Failure},
     routes::images,
     state::Api,
+    who::{Who, not_allowed},
 };
 use freehold_deploy::retention::KEPT;
 use freehold_deploy::{
     PlanError, Request, blocked_by, plan_deploy, plan_remove, plan_renewal, plan_rollback,
 };
+use freehold_identity::{Access, Action, Place};
 use freehold_image::{ImageError, Reference};
-use freehold_model::{Code, ImageRef, Manifest, Name, Plan, Problem, api::Change};
+use freehold_model::{Code, ImageRef, Manifest, Name, Plan, Problem, api::Change, manifest::Driver};
 use freehold_reconcile::View;
 use futures::future::join_all;
 use std::collections::BTreeMap;
@@ -47,15 +49,22 @@ pub(crate) enum Prepared {
     },
 }
 
-/// Parses the manifest and asks what its images mean now.
+/// Sees whether `who` may do it, parses the manifest and asks what its images mean now.
 ///
 /// # Errors
 /// Everything that is wrong with the manifest, or else with its images.
-pub(crate) async fn prepare(api: &Api, change: Change) -> Answer<Prepared> {
+pub(crate) async fn prepare(api: &Api, who: &Who, action: Action, change: Change) -> Answer<Prepared> {
+    let (Change::Deploy { project, .. }
+    | Change::Rollback { project, .. }
+    | Change::Renew { project, .. }
+    | Change::Remove { project, .. }) = &change;
+    let (asker, project) = (who.clone(), or_default(project.clone()));
+    api.read(move |view| asker.in_project(view, action, &project)).await?;
     Ok(match change {
         Change::Deploy { manifest, file, env, project, restart } => {
             let (project, env) = (or_default(project), or_prod(env));
             let manifest = Manifest::parse(&file, &manifest, &env).map_err(|wrong| wrong.problem())?;
+            allowed(api, who, &project, &manifest).await?;
             let images = resolve(api, &manifest).await?;
             Prepared::Deploy { project, env, manifest, images, restart }
         }
@@ -73,6 +82,33 @@ pub(crate) async fn prepare(api: &Api, change: Change) -> Answer<Prepared> {
         }
         Change::Remove { app, project } => Prepared::Remove { project: or_default(project), app },
     })
+}
+
+/// What a manifest asks for beyond its project: images of others, and what runs behind no wall.
+async fn allowed(api: &Api, who: &Who, project: &Name, manifest: &Manifest) -> Answer<()> {
+    if who.principal.is_root() {
+        return Ok(());
+    }
+    let images: Vec<(Name, String)> =
+        manifest.process.iter().map(|(name, process)| (name.clone(), process.image.clone())).collect();
+    let bare = manifest.process.values().any(|process| process.driver == Driver::Process);
+    let (who, project) = (who.clone(), project.clone());
+    let look = move |view: &dyn View| {
+        // Such a process is a user of the machine, and the machine is the house's.
+        if bare && !who.may(Action::DeployProcess, Place::House) {
+            return Err(not_allowed(Action::DeployProcess).into());
+        }
+        who.in_project(view, Action::Read, &project)?;
+        for (name, image) in &images {
+            match who.image(view, Action::PullImage, image)? {
+                Access::Granted => {}
+                // As an image that is not there.
+                _ => return Err(unresolved(&[(name, ImageError::absent(image))])),
+            }
+        }
+        Ok(())
+    };
+    api.read(look).await
 }
 
 impl Prepared {

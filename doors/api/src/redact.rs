@@ -24,7 +24,7 @@ pub(crate) fn public(mut resource: AnyResource) -> AnyResource {
                 });
             }
         }
-        Kind::JoinToken => {
+        Kind::JoinToken | Kind::Token => {
             resource.spec.as_object_mut().and_then(|spec| spec.remove("hash"));
         }
         _ => {}

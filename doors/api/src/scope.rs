@@ -5,7 +5,9 @@
 use crate::{
     error::{Answer, Failure},
     params::Keys,
+    who::{Who, not_allowed},
 };
+use freehold_identity::{Action, Place as Site};
 use freehold_model::{
     AnyId, App, AppSpec, Code, Env, EnvSpec, Name, OrgSpec, Problem, Project, ProjectSpec, Resource, Spec,
 };
@@ -31,18 +33,27 @@ impl Scope {
         Scope { project: keys.optional("project"), app: keys.optional("app"), env: keys.optional("env") }
     }
 
-    /// Every env that fits, in order of creation within app within project.
+    /// Every env that fits and in which `who` may do `action`, in order of creation within app within project.
     ///
     /// # Errors
-    /// Not found, when a given name fits nothing.
-    pub(crate) fn places(&self, view: &dyn View) -> Answer<Vec<Place>> {
+    /// Not found, when a given name fits nothing that they see; not allowed, where they named a project or an
+    /// app that they see and may not do it.
+    pub(crate) fn places(&self, view: &dyn View, who: &Who, action: Action) -> Answer<Vec<Place>> {
         let mut places = vec![];
         let mut orgs = vec![];
         for org in view.all::<OrgSpec>(None)? {
             orgs.push(org.any_id());
         }
         let projects = children::<ProjectSpec>(view, &orgs)?;
-        let projects = pick(projects, self.project.as_ref())?;
+        let may = |action, project: &Project| Site::project(project).is_some_and(|it| who.may(action, it));
+        let visible: Vec<Project> = projects.into_iter().filter(|it| may(Action::Read, it)).collect();
+        let picked = pick(visible, self.project.as_ref())?;
+        let seen = picked.len();
+        let projects: Vec<Project> = picked.into_iter().filter(|it| may(action, it)).collect();
+        let named = self.project.is_some() || self.app.is_some();
+        if projects.is_empty() && seen > 0 && named {
+            return Err(not_allowed(action).into());
+        }
         let apps = pick(children::<AppSpec>(view, &ids(&projects))?, self.app.as_ref())?;
         let envs = pick(children::<EnvSpec>(view, &ids(&apps))?, self.env.as_ref())?;
         for env in envs {

@@ -2,8 +2,9 @@
 
 use crate::{
     commands::{
-        audit, cancel, completions, deploy, describe, diff, doctor, drill, endpoint, events, exec, image,
-        import, init, key, logs, noun, plan, receipt, rollback, secret, state, status, up, upgrade, volume,
+        access, audit, cancel, completions, deploy, describe, diff, doctor, drill, endpoint, events, exec,
+        image, import, init, key, logs, noun, plan, receipt, rollback, secret, state, status, tenancy, token,
+        up, upgrade, volume,
     },
     failure::Outcome,
     output::Out,
@@ -122,10 +123,18 @@ pub(crate) enum Command {
     Node(noun::Command),
     /// Orgs: owners of projects.
     #[command(subcommand)]
-    Org(noun::Command),
+    Org(tenancy::OrgCommand),
     /// Projects: groups of apps.
     #[command(subcommand)]
-    Project(noun::Command),
+    Project(tenancy::ProjectCommand),
+    /// Tokens: let machines in, with a role and an end.
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Explains who may do what where.
+    #[command(subcommand)]
+    Access(access::Command),
+    /// Says who you are to the server, and what you may do where.
+    Whoami,
     /// Volumes: bytes that outlive instances.
     #[command(subcommand)]
     Volume(volume::Command),

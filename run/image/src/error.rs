@@ -129,6 +129,12 @@ pub enum ImageError {
 }
 
 impl ImageError {
+    /// What is answered about an image that is not here, and about one that the asker may not know of.
+    pub fn absent(reference: &str) -> ImageError {
+        let parsed = reference.parse::<crate::Reference>();
+        ImageError::Unknown(parsed.map_or_else(|_| reference.to_owned(), |reference| reference.to_string()))
+    }
+
     /// For `map_err`: an IO error with what was tried and where.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> ImageError {
         let path = path.into();

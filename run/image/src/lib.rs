@@ -32,6 +32,7 @@ pub use error::ImageError;
 pub use manifest::RunConfig;
 pub use prepare::PreparedImage;
 pub use reference::Reference;
+pub use registry::{Addressed, addressed};
 pub use store::{ImageStore, Inspected};
 pub use unpack::Limits;
 pub use upstream::{Pieces, Upstream, UpstreamError};

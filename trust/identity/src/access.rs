@@ -1,107 +1,110 @@
-//! Who may do what: one pure function, through which every access decision of every door goes.
+//! Who may do what where: one pure function, through which every access decision of every door goes.
 //!
-//! A new role is a new row in [`Role::may`] and in the table test; no door changes.
+//! A new action is a new row in [`actions`]; no door changes. Roles are ordered, so a row names the least
+//! role that may. Invariant: what somebody may not read is to them like what is not there ([`Access::Hidden`]).
 
-use crate::Peer;
-use serde::{Deserialize, Serialize};
-use std::fmt;
+use crate::{Identity, Peer, Place, Principal};
+use freehold_model::Role;
+use std::{fmt, str::FromStr};
 
-/// Somebody who proved who they are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal {
-    /// As it appears in events and receipts.
-    pub name: String,
-    /// What they may do.
-    pub role: Role,
+/// Who may do an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Anybody who can reach the server.
+    Nothing,
+    /// Anybody who is signed in.
+    SignedIn,
+    /// At least this role at the place.
+    Role(Role),
+    /// A node with a certificate of the house.
+    Node,
+    /// A join token in the request, which is proof enough; at the node door alone.
+    JoinToken,
 }
 
-/// What a principal may do, as a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Everything.
-    Admin,
+macro_rules! actions {
+    ($($(#[doc = $doc:literal])* $action:ident $name:literal $words:literal $needs:expr;)*) => {
+        /// What a request wants to do.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Action { $($(#[doc = $doc])* $action,)* }
+
+        impl Action {
+            /// Every action.
+            pub const ALL: &'static [Action] = &[$(Action::$action),*];
+
+            /// Its name in the access table and in `freehold access explain`.
+            pub fn name(self) -> &'static str {
+                match self { $(Action::$action => $name,)* }
+            }
+
+            /// Who may do it.
+            pub fn needs(self) -> Needs {
+                match self { $(Action::$action => $needs,)* }
+            }
+        }
+
+        impl fmt::Display for Action {
+            /// Completes the sentence "They may not …".
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Action::$action => $words,)* })
+            }
+        }
+    };
 }
 
-/// What a request wants to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Action {
-    /// To see whether the server is ready, and what it offers: open to anybody who can reach it.
-    Probe,
+actions! {
+    /// To see whether the server is ready, and what it offers.
+    Probe "probe" "see the server's health" Needs::Nothing;
+    /// To see who one is, and to give up one's own credentials.
+    Account "account" "see their own account" Needs::SignedIn;
     /// To see resources, events, receipts and what the machine can do.
-    Read,
+    Read "read" "read resources" Needs::Role(Role::Viewer);
     /// To read what workloads print.
-    ReadLogs,
+    ReadLogs "read-logs" "read logs" Needs::Role(Role::Viewer);
     /// To see what an operation would change.
-    Plan,
+    Plan "plan" "plan operations" Needs::Role(Role::Developer);
     /// To deploy, roll back and remove.
-    Deploy,
+    Deploy "deploy" "deploy, roll back or remove apps" Needs::Role(Role::Developer);
+    /// To deploy what runs on the machine itself, behind no wall.
+    DeployProcess "deploy-process" "deploy what runs without a container" Needs::Role(Role::Admin);
     /// To run a command inside an instance.
-    Exec,
+    Exec "exec" "run commands in instances" Needs::Role(Role::Developer);
     /// To read images from the registry.
-    PullImage,
+    PullImage "pull-image" "read images" Needs::Role(Role::Viewer);
     /// To write images to the registry, or have it fetch them.
-    PushImage,
+    PushImage "push-image" "write images" Needs::Role(Role::Developer);
     /// To delete images from the registry.
-    DeleteImage,
+    DeleteImage "delete-image" "delete images" Needs::Role(Role::Admin);
     /// To make, copy, restore and delete volumes.
-    ManageVolume,
+    ManageVolume "manage-volume" "make, copy, restore or delete volumes" Needs::Role(Role::Developer);
     /// To set secrets and to remove them. Nothing lets anybody read one.
-    SetSecret,
+    SetSecret "set-secret" "set or remove secrets" Needs::Role(Role::Developer);
     /// To replace the root key.
-    RotateKey,
+    RotateKey "rotate-key" "replace the root key" Needs::Role(Role::Owner);
+    /// To see who there is, and what they may.
+    ReadPeople "read-people" "see users and tokens" Needs::Role(Role::Admin);
+    /// To make tokens, and to revoke them.
+    ManageTokens "manage-tokens" "make or revoke tokens" Needs::Role(Role::Admin);
+    /// To make projects.
+    ManageProjects "manage-projects" "make projects" Needs::Role(Role::Admin);
+    /// To make orgs.
+    ManageOrgs "manage-orgs" "make orgs" Needs::Role(Role::Owner);
     /// To see, make and take back join tokens, and to revoke machines.
-    EnrolMachine,
+    EnrolMachine "enrol-machine" "let machines join, or revoke them" Needs::Role(Role::Admin);
     /// To replace the root or the intermediate of the certificate authority.
-    RotateAuthority,
+    RotateAuthority "rotate-authority" "rotate the certificate authority" Needs::Role(Role::Owner);
     /// To become a machine of the house: the join token is the proof.
-    Join,
+    Join "join" "join as a machine" Needs::JoinToken;
     /// To be told what a node should run, and to report on it: for that node, with its certificate.
-    ActAsNode,
+    ActAsNode "act-as-node" "act as a node" Needs::Node;
 }
 
-impl Action {
-    /// Every action.
-    pub const ALL: &'static [Action] = &[
-        Action::Probe,
-        Action::Read,
-        Action::ReadLogs,
-        Action::Plan,
-        Action::Deploy,
-        Action::Exec,
-        Action::PullImage,
-        Action::PushImage,
-        Action::DeleteImage,
-        Action::ManageVolume,
-        Action::SetSecret,
-        Action::RotateKey,
-        Action::EnrolMachine,
-        Action::RotateAuthority,
-        Action::Join,
-        Action::ActAsNode,
-    ];
-}
-
-impl fmt::Display for Action {
-    /// Completes the sentence "This token may not …".
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Action::Probe => "see the server's health",
-            Action::Read => "read resources",
-            Action::ReadLogs => "read logs",
-            Action::Plan => "plan operations",
-            Action::Deploy => "deploy, roll back or remove apps",
-            Action::Exec => "run commands in instances",
-            Action::PullImage => "read images",
-            Action::PushImage => "write images",
-            Action::DeleteImage => "delete images",
-            Action::ManageVolume => "make, copy, restore or delete volumes",
-            Action::SetSecret => "set or remove secrets",
-            Action::RotateKey => "replace the root key",
-            Action::EnrolMachine => "let machines join, or revoke them",
-            Action::RotateAuthority => "rotate the certificate authority",
-            Action::Join => "join as a machine",
-            Action::ActAsNode => "act as a node",
+impl FromStr for Action {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Action, String> {
+        Action::ALL.iter().copied().find(|action| action.name() == text).ok_or_else(|| {
+            let names: Vec<&str> = Action::ALL.iter().map(|action| action.name()).collect();
+            format!("is no action: use one of {}", names.join(", "))
         })
     }
 }
@@ -113,65 +116,153 @@ pub enum Access {
     Granted,
     /// Nobody knows who it is: signing in can help.
     NotSignedIn,
+    /// They may not even know that the place is there.
+    Hidden,
     /// It is known who it is, and they may not.
     NotAllowed,
 }
 
-/// Whether `principal` (`None`: nobody known) may do `action`.
-pub fn decide(principal: Option<&Principal>, action: Action) -> Access {
-    match principal {
-        _ if action == Action::Probe => Access::Granted,
-        None => Access::NotSignedIn,
-        // No token is a machine: see `decide_peer`.
-        Some(_) if matches!(action, Action::ActAsNode | Action::Join) => Access::NotAllowed,
-        Some(principal) if principal.role.may(action) => Access::Granted,
-        Some(_) => Access::NotAllowed,
-    }
-}
-
-/// Whether the machine behind a client certificate (`None`: there was none) may do `action`.
-pub fn decide_peer(peer: Option<&Peer>, action: Action) -> Access {
-    match (peer, action) {
-        // The token in the request is the proof.
-        (_, Action::Join) => Access::Granted,
-        (None, _) => Access::NotSignedIn,
-        (Some(_), Action::ActAsNode) => Access::Granted,
-        (Some(_), _) => Access::NotAllowed,
-    }
-}
-
-impl Role {
-    fn may(self, _action: Action) -> bool {
-        match self {
-            Role::Admin => true,
+/// Whether `principal` (`None`: nobody known) may do `action` at `place`.
+pub fn decide(principal: Option<&Principal>, action: Action, place: Place) -> Access {
+    let needs = action.needs();
+    let Some(principal) = principal else {
+        return if needs == Needs::Nothing { Access::Granted } else { Access::NotSignedIn };
+    };
+    let granted = match (needs, principal.identity) {
+        (Needs::Nothing, _) => true,
+        (Needs::Node, identity) => matches!(identity, Identity::Node(_)),
+        (Needs::JoinToken, _) => false,
+        (_, Identity::Node(_)) => false,
+        (Needs::SignedIn, _) | (_, Identity::Root) => true,
+        (Needs::Role(least), _) => {
+            // Whoever is in a project may see which org it belongs to.
+            let sees_org = action == Action::Read && matches!(place, Place::Org(_));
+            principal.role_at(place) >= Some(least) || (sees_org && principal.knows(place))
         }
+    };
+    match granted {
+        true => Access::Granted,
+        false if principal.knows(place) => Access::NotAllowed,
+        false => Access::Hidden,
+    }
+}
+
+/// Whether the machine behind a client certificate (`None`: there was none) may do `action`: act as that node,
+/// and nothing else.
+pub fn decide_peer(peer: Option<&Peer>, action: Action) -> Access {
+    match (peer, action.needs()) {
+        (_, Needs::JoinToken) => Access::Granted,
+        (None, _) => Access::NotSignedIn,
+        (Some(peer), Needs::Node) => decide(Some(&Principal::node(peer.node)), action, Place::House),
+        (Some(_), _) => Access::NotAllowed,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use Access::*;
+    use super::{Access::*, *};
+    use freehold_model::{Binding, OrgId, ProjectId};
+    use ulid::Ulid;
 
-    /// One row per action: what an anonymous caller gets, what an admin gets.
-    const TABLE: &[(Action, Access, Access)] = &[
-        (Action::Probe, Granted, Granted),
-        (Action::Read, NotSignedIn, Granted),
-        (Action::ReadLogs, NotSignedIn, Granted),
-        (Action::Plan, NotSignedIn, Granted),
-        (Action::Deploy, NotSignedIn, Granted),
-        (Action::Exec, NotSignedIn, Granted),
-        (Action::PullImage, NotSignedIn, Granted),
-        (Action::PushImage, NotSignedIn, Granted),
-        (Action::DeleteImage, NotSignedIn, Granted),
-        (Action::ManageVolume, NotSignedIn, Granted),
-        (Action::SetSecret, NotSignedIn, Granted),
-        (Action::RotateKey, NotSignedIn, Granted),
-        (Action::EnrolMachine, NotSignedIn, Granted),
-        (Action::RotateAuthority, NotSignedIn, Granted),
-        (Action::Join, NotSignedIn, NotAllowed),
-        (Action::ActAsNode, NotSignedIn, NotAllowed),
+    const OURS: OrgId = OrgId(Ulid(1));
+    const THEIRS: OrgId = OrgId(Ulid(2));
+    const PROJECT: ProjectId = ProjectId(Ulid(3));
+    const OTHER: ProjectId = ProjectId(Ulid(4));
+
+    fn principal(role: Role, org: OrgId, project: Option<ProjectId>) -> Principal {
+        Principal {
+            name: "x".into(),
+            identity: Identity::Token(freehold_model::TokenId(Ulid(9))),
+            bindings: vec![Binding { role, org, project }],
+            house: Some(OURS),
+        }
+    }
+
+    /// One row per action: what viewer, developer, admin and owner of the place get.
+    const TABLE: &[(Action, [bool; 4])] = &[
+        (Action::Probe, [true; 4]),
+        (Action::Account, [true; 4]),
+        (Action::Read, [true; 4]),
+        (Action::ReadLogs, [true; 4]),
+        (Action::Plan, [false, true, true, true]),
+        (Action::Deploy, [false, true, true, true]),
+        (Action::DeployProcess, [false, false, true, true]),
+        (Action::Exec, [false, true, true, true]),
+        (Action::PullImage, [true; 4]),
+        (Action::PushImage, [false, true, true, true]),
+        (Action::DeleteImage, [false, false, true, true]),
+        (Action::ManageVolume, [false, true, true, true]),
+        (Action::SetSecret, [false, true, true, true]),
+        (Action::RotateKey, [false, false, false, true]),
+        (Action::ReadPeople, [false, false, true, true]),
+        (Action::ManageTokens, [false, false, true, true]),
+        (Action::ManageProjects, [false, false, true, true]),
+        (Action::ManageOrgs, [false, false, false, true]),
+        (Action::EnrolMachine, [false, false, true, true]),
+        (Action::RotateAuthority, [false, false, false, true]),
     ];
+
+    fn of_machines(action: Action) -> bool {
+        matches!(action.needs(), Needs::Node | Needs::JoinToken)
+    }
+
+    #[test]
+    fn every_action_role_and_place_is_decided_as_the_table_says() {
+        let listed: Vec<Action> = TABLE.iter().map(|row| row.0).collect();
+        let roles: Vec<Action> = Action::ALL.iter().copied().filter(|action| !of_machines(*action)).collect();
+        assert_eq!(listed, roles);
+        let project = Place::Project { org: OURS, project: PROJECT };
+        let foreign = Place::Project { org: THEIRS, project: OTHER };
+        for (action, may) in TABLE {
+            for (role, may) in Role::ALL.iter().zip(may) {
+                let case = format!("{role} {action:?}");
+                let org_wide = principal(*role, OURS, None);
+                let in_project = principal(*role, OURS, Some(PROJECT));
+                let expected = if *may { Granted } else { NotAllowed };
+                for place in [project, Place::Org(OURS), Place::House, Place::Anywhere] {
+                    assert_eq!(decide(Some(&org_wide), *action, place), expected, "{case} {place:?}");
+                }
+                assert_eq!(decide(Some(&in_project), *action, project), expected, "{case}");
+                let placeless = matches!(action.needs(), Needs::Nothing | Needs::SignedIn);
+                let nothing = if placeless { Granted } else { Hidden };
+                for place in [foreign, Place::Org(THEIRS)] {
+                    assert_eq!(decide(Some(&org_wide), *action, place), nothing, "{case} {place:?}");
+                }
+                let sibling = Place::Project { org: OURS, project: OTHER };
+                assert_eq!(decide(Some(&in_project), *action, sibling), nothing, "{case} sibling");
+                // What is the house's is no secret, but it is not a project's either.
+                let house = if placeless { Granted } else { NotAllowed };
+                assert_eq!(decide(Some(&in_project), *action, Place::House), house, "{case} house");
+                assert_eq!(decide(Some(&principal(*role, THEIRS, None)), *action, Place::House), house);
+                // The org of one's project may be read, and no more than that.
+                let org = if placeless || *action == Action::Read { Granted } else { NotAllowed };
+                assert_eq!(decide(Some(&in_project), *action, Place::Org(OURS)), org, "{case} its org");
+            }
+        }
+    }
+
+    #[test]
+    fn strangers_the_admin_of_the_directory_and_nodes() {
+        let root = Principal::root();
+        let node = Principal::node(freehold_model::NodeId(Ulid(7)));
+        let nobody = Principal { bindings: vec![], ..principal(Role::Owner, OURS, None) };
+        for action in Action::ALL {
+            let open = action.needs() == Needs::Nothing;
+            let of_nodes = action.needs() == Needs::Node;
+            let of_machines = of_machines(*action);
+            for place in [Place::House, Place::Org(THEIRS), Place::Anywhere] {
+                assert_eq!(decide(None, *action, place), if open { Granted } else { NotSignedIn });
+                assert_eq!(decide(Some(&root), *action, place) == Granted, !of_machines, "root {action:?}");
+                assert_eq!(
+                    decide(Some(&node), *action, place) == Granted,
+                    open || of_nodes,
+                    "node {action:?}"
+                );
+                let may = open || *action == Action::Account;
+                assert_eq!(decide(Some(&nobody), *action, place) == Granted, may, "nobody {action:?}");
+            }
+        }
+    }
 
     #[test]
     fn a_machine_may_act_as_a_node_and_nothing_else() {
@@ -189,13 +280,10 @@ mod tests {
     }
 
     #[test]
-    fn every_action_and_role_is_in_the_table_and_decided_as_it_says() {
-        let admin = Principal { name: "admin".into(), role: Role::Admin };
-        let listed: Vec<Action> = TABLE.iter().map(|row| row.0).collect();
-        assert_eq!(listed, Action::ALL);
-        for (action, anonymous, admins) in TABLE {
-            assert_eq!(decide(None, *action), *anonymous, "anonymous, {action:?}");
-            assert_eq!(decide(Some(&admin), *action), *admins, "admin, {action:?}");
+    fn actions_read_back_their_names() {
+        for action in Action::ALL {
+            assert_eq!(action.name().parse(), Ok(*action));
         }
+        assert!("fly".parse::<Action>().unwrap_err().contains("deploy"));
     }
 }

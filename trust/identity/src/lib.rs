@@ -1,19 +1,32 @@
-//! Certificate authority, enrolment, tokens and access decisions.
+//! Certificate authority, enrolment, users, tokens, sessions and access decisions.
 //!
-//! Two questions are answered here and nowhere else: who is it ([`Tokens::authenticate`], [`Presented`]), and
-//! may they ([`decide`]). Doors ask both; capabilities never do. The [`Authority`] lets machines into the
-//! house and certifies them.
+//! Two questions are answered here and nowhere else: who is it ([`Tokens::authenticate`], [`authenticate`],
+//! [`Presented`]), and may they ([`decide`]). Doors ask both; capabilities never do. What changes people and
+//! their rights is decided here too, as transactions that carry their own audit events. The [`Authority`] lets
+//! machines into the house and certifies them.
 
 mod access;
+mod binding;
 mod ca;
+mod credential;
+mod error;
+mod explain;
 mod file;
+mod grant;
 mod join;
 mod membership;
 mod peer;
+mod place;
+mod principal;
+mod tenancy;
 pub mod tls;
 mod token;
 
-pub use access::{Access, Action, Principal, Role, decide, decide_peer};
+#[cfg(test)]
+mod testing;
+
+pub use access::{Access, Action, Needs, decide, decide_peer};
+pub use binding::{named, resolve};
 pub use ca::{
     Authority,
     error::AuthorityError,
@@ -21,12 +34,30 @@ pub use ca::{
     live::Live,
     request::{RequestError, request},
 };
+pub use credential::authenticate;
+pub use error::PeopleError;
+pub use explain::explain;
 pub use file::{TokenFile, TokenFileError};
 pub use freehold_model::{KeyFingerprint, KeyFingerprintError};
+pub use grant::{create_token, may_revoke, revoke_token, token_summaries};
 pub use join::{
     Refusal, revoke_into,
     token::{JoinTokenError, JoinTokenText},
 };
 pub use membership::{About, MachineKey, Membership, MembershipError};
 pub use peer::{NotANode, Peer, Presented};
+pub use place::{Place, house};
+pub use principal::{Identity, Principal};
+pub use tenancy::{create_org, create_project};
 pub use token::{Token, TokenError, TokenHash, Tokens};
+
+/// Who asks for a change of people, and when.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    /// Who.
+    pub principal: Principal,
+    /// Joins the change with the server's log.
+    pub request: String,
+    /// By the server's clock.
+    pub now: jiff::Timestamp,
+}

@@ -3,7 +3,7 @@
 //! A plain SHA-256 is enough to keep one: there is nothing to guess in 256 random bits, so a slow hash
 //! (as passwords need) would cost each request and protect nothing.
 
-use crate::{Principal, Role};
+use crate::Principal;
 use rand::Rng as _;
 use sha2::{Digest as _, Sha256};
 use std::{fmt, str::FromStr};
@@ -54,11 +54,12 @@ impl fmt::Debug for Token {
 }
 
 /// The SHA-256 of a token. Compared in constant time; deliberately not `PartialEq`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    fn of(presented: &str) -> TokenHash {
+    /// The hash of whatever was presented.
+    pub fn of(presented: &str) -> TokenHash {
         TokenHash(Sha256::digest(presented.as_bytes()).into())
     }
 
@@ -69,15 +70,21 @@ impl TokenHash {
     }
 }
 
-/// The tokens that the server accepts, and whose they are.
+impl TokenHash {
+    /// As the store keeps it: 64 hex digits.
+    pub fn hex(&self) -> String {
+        hex::encode(self.0)
+    }
+}
+
+/// The tokens that the server accepts without asking the store, and whose they are.
 #[derive(Debug, Clone, Default)]
 pub struct Tokens(Vec<(TokenHash, Principal)>);
 
 impl Tokens {
     /// The one token made at first start, whose bearer is `admin`.
     pub fn admin(token: &Token) -> Tokens {
-        let principal = Principal { name: "admin".into(), role: Role::Admin };
-        Tokens(vec![(token.hash(), principal)])
+        Tokens(vec![(token.hash(), Principal::root())])
     }
 
     /// Whose token was presented, if it is a known one.

@@ -2,7 +2,7 @@
 //!
 //! The tree is org → project → app → env → {release, rollout, receipt, instance, endpoint, secret}, and
 //! project → volume, which outlives the app;
-//! nodes stand at the top beside orgs. Stored JSON refuses unknown fields nowhere and defaults what is
+//! nodes and tokens stand at the top beside orgs. Stored JSON refuses unknown fields nowhere and defaults what is
 //! absent, so that a newer version can add fields and an older one still reads them.
 
 mod app;
@@ -19,6 +19,7 @@ mod release;
 mod rollout;
 mod secret;
 mod tenancy;
+mod token;
 mod volume;
 
 pub use app::{App, AppSpec, AppStatus};
@@ -45,6 +46,7 @@ pub use secret::{
     SecretVersion,
 };
 pub use tenancy::{Org, OrgSpec, OrgStatus, Project, ProjectSpec, ProjectStatus};
+pub use token::{TokenResource, TokenSpec, TokenStatus};
 pub use volume::{
     Keeping, Snapshot, Source, TaskState, TaskStatus, Volume, VolumeAction, VolumeSpec, VolumeStatus,
     VolumeTask,

@@ -33,7 +33,7 @@ fn admit(door: &Door, request: &Request) -> Result<(), Problem> {
     match decide_peer(peer, *action) {
         Access::Granted => {}
         Access::NotSignedIn => return Err(no_certificate()),
-        Access::NotAllowed => {
+        Access::Hidden | Access::NotAllowed => {
             return Err(Problem::new(Code::NotAllowed, format!("This machine may not {action}.")));
         }
     }

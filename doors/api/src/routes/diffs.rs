@@ -6,9 +6,11 @@ use crate::{
     params::{FromParams, Keys, Params},
     planning::{or_default, or_prod},
     state::Api,
+    who::Who,
 };
 use axum::{Json, extract::State};
 use freehold_deploy::{Where, diff_releases, drift};
+use freehold_identity::Action;
 use freehold_model::{Name, api::Diff};
 use std::str::FromStr;
 use utoipa::IntoParams;
@@ -81,9 +83,14 @@ impl FromParams for Wanted {
 /// Compares two releases of an env, or its current release with what is observed to run.
 #[utoipa::path(get, path = "/v1/diffs", operation_id = "diff_releases", tag = "run", params(DiffParams),
     responses((status = 200, description = "What differs", body = Diff)))]
-pub(crate) async fn get(State(api): State<Api>, Params(wanted): Params<Wanted>) -> Answer<Json<Diff>> {
+pub(crate) async fn get(
+    State(api): State<Api>,
+    who: Who,
+    Params(wanted): Params<Wanted>,
+) -> Answer<Json<Diff>> {
     let number = |side: Side| if let Side::Release(number) = side { Some(number) } else { None };
     let read = move |view: &dyn freehold_reconcile::View| {
+        who.in_project(view, Action::Read, &wanted.project)?;
         let app = wanted.app.as_ref().expect("a missing app was refused");
         let place = Where { project: &wanted.project, app, env: &wanted.env };
         match wanted.to {

@@ -1,8 +1,9 @@
 //! Drills: proofs made on demand that something holds.
 
 use super::summaries::SummaryParams;
-use crate::{error::Answer, params::Params, scope::Scope, state::Api};
+use crate::{error::Answer, params::Params, scope::Scope, state::Api, who::Who};
 use axum::{Json, extract::State};
+use freehold_identity::Action;
 use freehold_model::{
     Desired, EndpointSpec, Instance, InstanceId, InstanceSpec, Phase,
     drill::EgressDrill,
@@ -15,9 +16,10 @@ use freehold_reconcile::{View, ViewExt as _};
     responses((status = 200, description = "What was tried from inside the running containers, and what came of it", body = EgressDrill)))]
 pub(crate) async fn egress(
     State(api): State<Api>,
+    who: Who,
     Params(scope): Params<Scope>,
 ) -> Answer<Json<EgressDrill>> {
-    let found = api.read(move |view| subjects(view, &scope)).await?;
+    let found = api.read(move |view| subjects(view, &who, &scope)).await?;
     let tries = api.agent.drill_egress(found.instances, found.ports).await?;
     Ok(Json(EgressDrill { ok: tries.iter().all(|one| one.ok), tries }))
 }
@@ -30,9 +32,9 @@ struct Subjects {
     ports: Vec<(u16, String)>,
 }
 
-fn subjects(view: &dyn View, scope: &Scope) -> Answer<Subjects> {
+fn subjects(view: &dyn View, who: &Who, scope: &Scope) -> Answer<Subjects> {
     let mut instances = vec![];
-    for place in scope.places(view)? {
+    for place in scope.places(view, who, Action::Exec)? {
         let all = view.all::<InstanceSpec>(Some(place.env.any_id()))?;
         instances.extend(all.iter().filter(|it| is_subject(it)).map(|it| it.id));
     }

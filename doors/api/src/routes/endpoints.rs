@@ -6,6 +6,7 @@ use crate::{
     extract::Id,
     params::{FromParams, Keys, NoParams, Params},
     state::Api,
+    who::Who,
 };
 use axum::{
     Json,
@@ -73,10 +74,11 @@ impl FromParams for Wish {
 pub(crate) async fn access(
     State(api): State<Api>,
     Id(id): Id<EndpointId>,
+    who: Who,
     Params(Wish(query)): Params<Wish>,
 ) -> Answer<Response> {
     exists(&api, id).await?;
-    let lines = api.edge.access(id, query).take_until(api.stopping());
+    let lines = api.edge.access(id, query).take_until(api.stopping()).take_until(who.dismissed(&api));
     let body = Body::from_stream(lines.map(|lines| lines.map(|lines| text(&lines))));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }

@@ -1,10 +1,11 @@
 //! The event log: read in pages, or watched as server-sent events.
 
 use crate::{
-    error::Answer,
+    error::{Answer, Failure},
     extract::excerpt,
     params::{FromParams, Keys, Params},
     state::Api,
+    who::{Sight, Who},
 };
 use axum::{
     Json,
@@ -13,14 +14,19 @@ use axum::{
     response::{Sse, sse},
 };
 use freehold_model::{AnyId, Code, Event, Problem, Seq};
-use freehold_reconcile::{StoreError, watch_from};
+use freehold_reconcile::{StoreError, View, watch_from};
 use futures::{Stream, StreamExt as _, future::ready};
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use utoipa::{IntoParams, ToSchema};
 
 /// How many events a page has when nothing is said, and at most.
 const PAGE: u64 = 100;
 const MAX_PAGE: u64 = 1000;
+/// How many are read at once for a caller who does not see them all.
+const READ: usize = 1000;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Which events are wanted.
@@ -57,18 +63,72 @@ impl FromParams for PageParams {
     responses((status = 200, description = "Events", body = Vec<Event>)))]
 pub(crate) async fn list(
     State(api): State<Api>,
+    who: Who,
     Params(page): Params<PageParams>,
 ) -> Answer<Json<Vec<Event>>> {
-    let read = move |view: &dyn freehold_reconcile::View| {
+    let read = move |view: &dyn View| {
+        let mut sight = who.sight();
         Ok(match page.last {
-            Some(last) => view.last_events(last as usize, page.subject)?,
+            Some(last) => last_seen(view, &mut sight, last as usize, page.subject)?,
             None => {
                 let limit = page.limit.unwrap_or(PAGE) as usize;
-                view.events(page.after.unwrap_or(0), limit, page.subject)?
+                seen(view, &mut sight, page.after.unwrap_or(0), limit, page.subject)?
             }
         })
     };
     api.read(read).await.map(Json)
+}
+
+/// The first `limit` events after `after` that the caller sees.
+fn seen(
+    view: &dyn View,
+    sight: &mut Sight,
+    mut after: Seq,
+    limit: usize,
+    subject: Option<AnyId>,
+) -> Result<Vec<Event>, StoreError> {
+    if sight.is_whole() {
+        return view.events(after, limit, subject);
+    }
+    let mut found = vec![];
+    loop {
+        let read = view.events(after, READ, subject)?;
+        let Some(last) = read.last() else { return Ok(found) };
+        after = last.seq;
+        for event in read {
+            if sight.sees(view, event.subject)? {
+                found.push(event);
+            }
+            if found.len() == limit {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// The last `limit` that the caller sees, the newest first. The log is read from its end by doubling.
+fn last_seen(
+    view: &dyn View,
+    sight: &mut Sight,
+    limit: usize,
+    subject: Option<AnyId>,
+) -> Result<Vec<Event>, StoreError> {
+    let mut many = limit;
+    loop {
+        let read = view.last_events(many, subject)?;
+        let whole = read.len() < many;
+        let mut found = vec![];
+        for event in read {
+            if sight.sees(view, event.subject)? {
+                found.push(event);
+            }
+        }
+        if whole || found.len() >= limit {
+            found.truncate(limit);
+            return Ok(found);
+        }
+        many = many.saturating_mul(4);
+    }
 }
 
 /// Which events are wanted, and from where.
@@ -105,26 +165,52 @@ pub(crate) struct SentEvent {
     responses((status = 200, description = "Events as they come", content_type = "text/event-stream", body = SentEvent)))]
 pub(crate) async fn watch(
     State(api): State<Api>,
+    who: Who,
     Params(watch): Params<WatchParams>,
     headers: HeaderMap,
 ) -> Answer<Sse<impl Stream<Item = Result<sse::Event, axum::Error>>>> {
     let from = last_event_id(&headers)?.or(watch.from).unwrap_or_else(|| *api.store.head().borrow());
     let events = watch_from(api.store.clone(), from).into_stream().take_until(api.stopping());
-    let stream = events.filter_map(move |event| ready(wanted(event, watch.subject)));
+    let wanted = events.filter(move |event| ready(is_about(event, watch.subject)));
+    let dismissed = who.dismissed(&api);
+    let stream = visible(api, who, wanted).take_until(dismissed).map(sent);
     Ok(Sse::new(stream).keep_alive(sse::KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
-/// The event as it is sent, if it is about `subject` or about anything wanted.
-fn wanted(
-    event: Result<Event, StoreError>,
-    subject: Option<AnyId>,
-) -> Option<Result<sse::Event, axum::Error>> {
-    let event = match event {
-        Ok(event) => event,
-        Err(error) => return Some(Err(axum::Error::new(error))),
-    };
-    let about = subject.is_none_or(|subject| subject == event.subject);
-    about.then(|| sse::Event::default().id(event.seq.to_string()).json_data(&event))
+fn is_about(event: &Result<Event, StoreError>, subject: Option<AnyId>) -> bool {
+    event.as_ref().map_or(true, |event| subject.is_none_or(|subject| subject == event.subject))
+}
+
+/// Those of `events` that the caller sees.
+fn visible(
+    api: Api,
+    who: Who,
+    events: impl Stream<Item = Result<Event, StoreError>> + Send,
+) -> impl Stream<Item = Result<Event, Failure>> + Send {
+    let sight = Arc::new(Mutex::new(who.sight()));
+    let whole = who.principal.is_root();
+    events.filter_map(move |event| {
+        let (api, sight) = (api.clone(), sight.clone());
+        async move {
+            let event = match event {
+                Ok(event) if !whole => event,
+                other => return Some(other.map_err(Failure::from)),
+            };
+            let subject = event.subject;
+            let read = move |view: &dyn View| {
+                Ok(sight.lock().unwrap_or_else(PoisonError::into_inner).sees(view, subject)?)
+            };
+            match api.read(read).await {
+                Ok(sees) => sees.then_some(Ok(event)),
+                Err(failure) => Some(Err(failure)),
+            }
+        }
+    })
+}
+
+fn sent(event: Result<Event, Failure>) -> Result<sse::Event, axum::Error> {
+    let event = event.map_err(|failure| axum::Error::new(failure.0))?;
+    sse::Event::default().id(event.seq.to_string()).json_data(&event)
 }
 
 fn last_event_id(headers: &HeaderMap) -> Answer<Option<Seq>> {

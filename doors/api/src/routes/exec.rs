@@ -5,11 +5,11 @@
 
 use super::resources::missing;
 use crate::{
-    auth::Caller,
     error::Answer,
     extract::Id,
     params::{NoParams, Params},
     state::Api,
+    who::{Caller, Who},
 };
 use axum::{
     extract::{
@@ -46,6 +46,7 @@ const HELLO: Duration = Duration::from_secs(10);
 pub(crate) async fn exec(
     State(api): State<Api>,
     Id(id): Id<InstanceId>,
+    who: Who,
     _: Params<NoParams>,
     caller: Caller,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -63,7 +64,7 @@ pub(crate) async fn exec(
     let upgrade = upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
     Ok(upgrade.on_upgrade(async move |socket| {
         let _place = place;
-        converse(api, id, caller, socket).await;
+        converse(api, id, who, caller, socket).await;
     }))
 }
 
@@ -79,13 +80,14 @@ async fn must_run(api: &Api, id: InstanceId) -> Answer<()> {
 }
 
 /// The whole session; its last message says how it ended.
-async fn converse(api: Api, id: InstanceId, caller: Caller, mut socket: WebSocket) {
+async fn converse(api: Api, id: InstanceId, who: Who, caller: Caller, mut socket: WebSocket) {
     let report = match start(&api, id, caller, &mut socket).await {
         Ok(session) => {
             let (mut sink, stream) = socket.split();
             let report = tokio::select! {
                 report = forward_output(session.output, &mut sink) => report,
                 () = forward_input(stream, session.input) => None,
+                () = who.dismissed(&api) => Some(ExecReport::Failed("the credentials were revoked".into())),
                 () = api.stopping() => Some(ExecReport::Failed("the server stops".into())),
             };
             return close(sink, report).await;

@@ -5,14 +5,17 @@ use crate::{
     extract::Json,
     params::{FromParams, Keys, NoParams, Params},
     state::Api,
+    who::{Who, not_allowed},
 };
 use axum::{Json as Sent, extract::State, http::StatusCode};
 use freehold_deploy::retention::images_in_use;
+use freehold_identity::{Access, Action};
 use freehold_image::{Collect, ImageError, ImageStore};
 use freehold_model::{
     Code,
     api::{CollectRequest, Collected, ImageSummary, PullRequest},
 };
+use freehold_reconcile::View;
 use std::time::Duration;
 use utoipa::IntoParams;
 
@@ -37,8 +40,38 @@ impl FromParams for Which {
 /// Lists the images of the built-in registry.
 #[utoipa::path(get, path = "/v1/images", operation_id = "list_images", tag = "images",
     responses((status = 200, description = "Every tag", body = Vec<ImageSummary>)))]
-pub(crate) async fn list(State(api): State<Api>, _: Params<NoParams>) -> Answer<Sent<Vec<ImageSummary>>> {
-    work(&api, ImageStore::list).await.map(Sent)
+pub(crate) async fn list(
+    State(api): State<Api>,
+    who: Who,
+    _: Params<NoParams>,
+) -> Answer<Sent<Vec<ImageSummary>>> {
+    let mut all = work(&api, ImageStore::list).await?;
+    if who.principal.is_root() {
+        return Ok(Sent(all));
+    }
+    let filter = move |view: &dyn View| {
+        let mut kept = vec![];
+        for image in all.drain(..) {
+            if who.image(view, Action::PullImage, &image.reference)? == Access::Granted {
+                kept.push(image);
+            }
+        }
+        Ok(kept)
+    };
+    api.read(filter).await.map(Sent)
+}
+
+/// Goes on if `who` may; what is hidden from them is answered like what is not there.
+async fn may(api: &Api, who: Who, action: Action, reference: &str) -> Answer<()> {
+    if who.principal.is_root() {
+        return Ok(());
+    }
+    let text = reference.to_owned();
+    match api.read(move |view| who.image(view, action, &text)).await? {
+        Access::Granted => Ok(()),
+        Access::NotAllowed => Err(not_allowed(action).into()),
+        Access::Hidden | Access::NotSignedIn => Err(failure(&ImageError::absent(reference))),
+    }
 }
 
 /// Shows an image: its digest, manifest and config.
@@ -46,8 +79,10 @@ pub(crate) async fn list(State(api): State<Api>, _: Params<NoParams>) -> Answer<
     responses((status = 200, description = "reference, digest, manifest, config", body = Object)))]
 pub(crate) async fn inspect(
     State(api): State<Api>,
+    who: Who,
     Params(which): Params<Which>,
 ) -> Answer<Sent<freehold_image::Inspected>> {
+    may(&api, who, Action::PullImage, &which.reference).await?;
     work(&api, move |images| images.inspect(&which.reference)).await.map(Sent)
 }
 
@@ -65,7 +100,12 @@ pub(crate) async fn pull(
 /// Removes a tag.
 #[utoipa::path(delete, path = "/v1/images", operation_id = "delete_image", tag = "images", params(Which),
     responses((status = 204, description = "It is gone")))]
-pub(crate) async fn remove(State(api): State<Api>, Params(which): Params<Which>) -> Answer<StatusCode> {
+pub(crate) async fn remove(
+    State(api): State<Api>,
+    who: Who,
+    Params(which): Params<Which>,
+) -> Answer<StatusCode> {
+    may(&api, who, Action::DeleteImage, &which.reference).await?;
     work(&api, move |images| images.remove(&which.reference)).await.map(|()| StatusCode::NO_CONTENT)
 }
 

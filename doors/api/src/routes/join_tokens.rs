@@ -2,11 +2,11 @@
 
 use super::join::failure;
 use crate::{
-    auth::Caller,
     error::{Answer, Failure},
     extract::{Id, Json as Body},
     params::{NoParams, Params},
     state::Api,
+    who::Caller,
 };
 use axum::{Json, extract::State};
 use freehold_model::{

@@ -8,6 +8,7 @@ use crate::{
     port::LogSelection,
     scope::Scope,
     state::Api,
+    who::{Who, not_allowed},
 };
 use axum::{
     body::{Body, Bytes},
@@ -15,10 +16,12 @@ use axum::{
     http::{HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
+use freehold_identity::{Action, Place};
 use freehold_model::{
-    Code, EnvId, InstanceId, Name, Problem,
+    Code, EnvId, InstanceId, InstanceSpec, Name, Problem,
     logs::{LogLine, LogPlace, LogQuery},
 };
+use freehold_reconcile::{View, ViewExt as _};
 use freehold_runtime::logs::Patterns;
 use futures::{Stream, StreamExt as _, stream};
 use std::str::FromStr;
@@ -134,15 +137,22 @@ impl FromStr for Cursor {
 /// Streams the lines that instances printed, in the order of time.
 #[utoipa::path(get, path = "/v1/logs", operation_id = "read_logs", tag = "watch", params(LogParams),
     responses((status = 200, description = "One JSON object to a line", content_type = "application/x-ndjson", body = LogLine)))]
-pub(crate) async fn read(State(api): State<Api>, Params(wish): Params<Wish>) -> Answer<Response> {
+pub(crate) async fn read(
+    State(api): State<Api>,
+    who: Who,
+    Params(mut wish): Params<Wish>,
+) -> Answer<Response> {
     let began = api.clock.now().to_string();
     let env = match wish.scope.app {
-        Some(_) => Some(env(&api, wish.scope).await?),
-        None => None,
+        Some(_) => Some(env(&api, &who, wish.scope).await?),
+        None => {
+            wish.instances = visible(&api, &who, wish.instances).await?;
+            None
+        }
     };
     let selection = LogSelection { env, processes: wish.processes, instances: wish.instances };
     let trails = api.agent.logs(selection, wish.query).await?;
-    let lines = Merge::new(trails).take_until(api.stopping());
+    let lines = Merge::new(trails).take_until(api.stopping()).take_until(who.dismissed(&api));
     let body = Body::from_stream(chunks(lines));
     let kind = HeaderValue::from_static("application/x-ndjson");
     let began = HeaderValue::from_str(&began).expect("a time is ASCII");
@@ -150,15 +160,54 @@ pub(crate) async fn read(State(api): State<Api>, Params(wish): Params<Wish>) -> 
 }
 
 /// The one env that is meant: `prod` of `default`, where nothing else is said.
-async fn env(api: &Api, mut scope: Scope) -> Answer<EnvId> {
+async fn env(api: &Api, who: &Who, mut scope: Scope) -> Answer<EnvId> {
     scope.project = Some(or_default(scope.project));
     scope.env = Some(or_prod(scope.env));
-    let places = api.read(move |view| scope.places(view)).await?;
+    let who = who.clone();
+    let places = api.read(move |view| scope.places(view, &who, Action::ReadLogs)).await?;
     match places.as_slice() {
         [place] => Ok(place.env.id),
         [] => Err(Problem::new(Code::NotFound, "There is no such env.").into()),
         _ => Err(Problem::new(Code::Conflict, "The names fit several envs.").into()),
     }
+}
+
+/// The ids of the instances that are named, by ids or their ends, and that the caller may read: who does not
+/// see everything names what is there, or by its whole id what was.
+async fn visible(api: &Api, who: &Who, named: Vec<String>) -> Answer<Vec<String>> {
+    if who.principal.is_root() {
+        return Ok(named);
+    }
+    let who = who.clone();
+    let find = move |view: &dyn View| {
+        let all = view.all::<InstanceSpec>(None)?;
+        let mut found = vec![];
+        for text in named {
+            let ids: Vec<InstanceId> = match text.parse() {
+                Ok(id) => vec![id],
+                Err(_) => all.iter().map(|it| it.id).filter(|it| it.to_string().ends_with(&text)).collect(),
+            };
+            let before = found.len();
+            let mut seen = false;
+            for id in ids {
+                let place = Place::of(view, id.into())?;
+                seen |= place.is_some_and(|place| who.may(Action::Read, place));
+                if place.is_some_and(|place| who.may(Action::ReadLogs, place)) {
+                    found.push(id.to_string());
+                }
+            }
+            if found.len() == before {
+                return Err(match seen {
+                    true => not_allowed(Action::ReadLogs).into(),
+                    false => Problem::new(Code::NotFound, format!("There is no instance `{text}`."))
+                        .hint("`freehold status` shows those that there are.")
+                        .into(),
+                });
+            }
+        }
+        Ok(found)
+    };
+    api.read(find).await
 }
 
 /// Lines as JSON, those that are ready at once in one piece. A problem ends the body early.

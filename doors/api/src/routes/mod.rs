@@ -17,4 +17,7 @@ pub(crate) mod receipts;
 pub(crate) mod resources;
 pub(crate) mod secrets;
 pub(crate) mod summaries;
+pub(crate) mod tenancy;
+pub(crate) mod tokens;
 pub(crate) mod volumes;
+pub(crate) mod whoami;

@@ -5,13 +5,13 @@
 //! decided once more.
 
 use crate::{
-    auth::Caller,
     error::{Answer, Failure},
     extract::Json,
     idempotency::Key,
     params::{NoParams, Params},
     planning::{Prepared, prepare},
     state::Api,
+    who::{Caller, Who},
 };
 use axum::{
     Json as Sent,
@@ -19,6 +19,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use freehold_deploy::{Asking, PlanError};
+use freehold_identity::Action;
 use freehold_model::{
     AnyResource, Code, Digest, Plan, Problem, ReceiptId, ReceiptSpec, Txn,
     api::{Apply, Change},
@@ -33,10 +34,11 @@ const ATTEMPTS: usize = 8;
     responses((status = 200, description = "The plan", body = Plan)))]
 pub(crate) async fn plan(
     State(api): State<Api>,
+    who: Who,
     _: Params<NoParams>,
     Json(change): Json<Change>,
 ) -> Answer<Sent<Plan>> {
-    let prepared = prepare(&api, change).await?;
+    let prepared = prepare(&api, &who, Action::Plan, change).await?;
     let plan = api.read(move |view| prepared.plan(view).map_err(failure)).await?;
     Ok(Sent(plan))
 }
@@ -52,6 +54,7 @@ pub(crate) async fn plan(
             body = AnyResource)))]
 pub(crate) async fn apply(
     State(api): State<Api>,
+    who: Who,
     _: Params<NoParams>,
     caller: Caller,
     headers: HeaderMap,
@@ -63,7 +66,7 @@ pub(crate) async fn apply(
     {
         return answer(&api, receipt).await;
     }
-    let prepared = prepare(&api, wanted.change).await?;
+    let prepared = prepare(&api, &who, Action::Deploy, wanted.change).await?;
     for _ in 0..ATTEMPTS {
         let (mut txn, receipt) = decide(&api, &prepared, wanted.plan_hash.clone(), &caller).await?;
         txn.idempotency = key.as_ref().map(|key| key.keep(receipt));

@@ -7,6 +7,7 @@ use crate::{
     error::{Answer, Failure},
     params::{FromParams, Keys, Params},
     state::Api,
+    who::{Sight, Who},
 };
 use axum::{
     Json,
@@ -148,7 +149,7 @@ impl Selection {
     }
 
     /// The newest that fit, and where to go on if there may be more.
-    fn page(&self, view: &dyn View) -> Result<ResourceList, StoreError> {
+    fn page(&self, view: &dyn View, sight: &mut Sight) -> Result<ResourceList, StoreError> {
         let mut query = Query { after: self.after, ..Query::of(Kind::Receipt).newest(READ) };
         let (mut items, mut looked_at) = (vec![], 0);
         loop {
@@ -157,7 +158,7 @@ impl Selection {
                 (looked_at, query.after) = (looked_at + 1, Some(stored.id));
                 let receipt: Receipt = stored.clone().typed()?;
                 // Ids are in order of time, but for clocks that were set back.
-                if self.fits(&receipt, &stored) {
+                if self.fits(&receipt, &stored) && sight.sees_it(view, &stored)? {
                     items.push(stored);
                 }
                 if items.len() == self.limit || looked_at == LOOKED_AT {
@@ -199,26 +200,31 @@ fn says(value: &Value, text: &str) -> bool {
     responses((status = 200, description = "A page; it may be short, or empty, and still have a `next`", body = ResourceList)))]
 pub(crate) async fn list(
     State(api): State<Api>,
+    who: Who,
     Params(wanted): Params<Selection>,
 ) -> Answer<Json<ResourceList>> {
-    api.read(move |view| Ok(wanted.page(view)?)).await.map(Json)
+    api.read(move |view| Ok(wanted.page(view, &mut who.sight())?)).await.map(Json)
 }
 
 /// Streams all receipts that fit, whole, each with the manifest of its release; the newest first.
 #[utoipa::path(get, path = "/v1/receipts/export", operation_id = "export_receipts", tag = "run", params(ReceiptParams),
     responses((status = 200, description = "One JSON object to a line", content_type = "application/x-ndjson", body = ExportedReceipt)))]
-pub(crate) async fn export(State(api): State<Api>, Params(wanted): Params<Selection>) -> Answer<Response> {
-    let body = Body::from_stream(pieces(api, Selection { limit: READ, ..wanted }));
+pub(crate) async fn export(
+    State(api): State<Api>,
+    who: Who,
+    Params(wanted): Params<Selection>,
+) -> Answer<Response> {
+    let body = Body::from_stream(pieces(api, who, Selection { limit: READ, ..wanted }));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
 
 /// A page at a time, as lines.
-fn pieces(api: Api, wanted: Selection) -> impl Stream<Item = Result<Bytes, Problem>> + Send {
+fn pieces(api: Api, who: Who, wanted: Selection) -> impl Stream<Item = Result<Bytes, Problem>> + Send {
     let pieces = stream::try_unfold(Some(wanted), move |wanted| {
-        let api = api.clone();
+        let (api, who) = (api.clone(), who.clone());
         async move {
             let Some(wanted) = wanted else { return Ok(None) };
-            let (text, next) = api.read(move |view| lines(view, wanted)).await?;
+            let (text, next) = api.read(move |view| lines(view, &who, wanted)).await?;
             Ok::<_, Failure>(Some((Bytes::from(text), next)))
         }
     });
@@ -226,8 +232,8 @@ fn pieces(api: Api, wanted: Selection) -> impl Stream<Item = Result<Bytes, Probl
     pieces.map_err(|failure| failure.0)
 }
 
-fn lines(view: &dyn View, wanted: Selection) -> Answer<(Vec<u8>, Option<Selection>)> {
-    let page = wanted.page(view)?;
+fn lines(view: &dyn View, who: &Who, wanted: Selection) -> Answer<(Vec<u8>, Option<Selection>)> {
+    let page = wanted.page(view, &mut who.sight())?;
     let mut text = vec![];
     for stored in page.items {
         let manifest = manifest(view, &stored.clone().typed().map_err(Failure::internal)?)?;

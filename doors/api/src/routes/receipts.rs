@@ -2,11 +2,11 @@
 
 use super::resources::missing;
 use crate::{
-    auth::Caller,
     error::{Answer, Failure},
     extract::Id,
     params::{FromParams, Keys, NoParams, Params},
     state::Api,
+    who::Caller,
 };
 use axum::{Json, extract::State, http::StatusCode};
 use freehold_deploy::CancelError;

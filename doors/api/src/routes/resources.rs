@@ -7,12 +7,15 @@ use crate::{
     params::{FromParams, Keys, NoParams, Params},
     redact,
     state::Api,
+    who::{Sight, Who, not_allowed, reading},
 };
 use axum::{Json, extract::State};
+use freehold_identity::{Access, Place, decide};
 use freehold_model::{
-    AnyId, AnyResource, Code, EndpointId, Kind, Problem, Query,
+    AnyId, AnyResource, Code, EndpointId, Kind, Page, Problem, Query,
     api::{Description, ResourceList},
 };
+use freehold_reconcile::{StoreError, View};
 use std::{collections::BTreeMap, str::FromStr};
 use utoipa::IntoParams;
 
@@ -109,10 +112,43 @@ fn kinds() -> String {
     responses((status = 200, description = "A page, in order of ids", body = ResourceList)))]
 pub(crate) async fn list(
     State(api): State<Api>,
+    who: Who,
     Params(query): Params<Listing>,
 ) -> Answer<Json<ResourceList>> {
-    let page = api.read(move |view| Ok(view.list(&query.0)?)).await?;
+    let action = reading(query.0.kind);
+    if decide(Some(&who.principal), action, Place::Anywhere) != Access::Granted {
+        return Err(not_allowed(action).into());
+    }
+    let page = api.read(move |view| Ok(page(view, &mut who.sight(), query.0)?)).await?;
     Ok(Json(ResourceList { items: redact::all_public(page.items), next: page.next }))
+}
+
+/// As many as are wanted of those that the caller sees.
+fn page(view: &dyn View, sight: &mut Sight, mut query: Query) -> Result<Page, StoreError> {
+    if sight.is_whole() {
+        return view.list(&query);
+    }
+    let wanted = std::mem::replace(&mut query.limit, Query::MAX_LIMIT);
+    let mut items = vec![];
+    loop {
+        let read = view.list(&query)?;
+        let last = read.items.last().map(|item| item.id);
+        for item in read.items {
+            let (id, sees) = (item.id, sight.sees_it(view, &item)?);
+            if !sees {
+                continue;
+            }
+            items.push(item);
+            if items.len() == wanted {
+                let more = read.next.is_some() || last != Some(id);
+                return Ok(Page { items, next: more.then_some(id) });
+            }
+        }
+        query.after = read.next;
+        if query.after.is_none() {
+            return Ok(Page { items, next: None });
+        }
+    }
 }
 
 /// Reads one resource.
@@ -135,9 +171,10 @@ pub(crate) async fn get(
 pub(crate) async fn description(
     State(api): State<Api>,
     Id(id): Id<AnyId>,
+    who: Who,
     _: Params<NoParams>,
 ) -> Answer<Json<Description>> {
-    let found = api.read(move |view| Ok(describe::describe(view, id)?)).await?;
+    let found = api.read(move |view| Ok(describe::describe(view, &mut who.sight(), id)?)).await?;
     let mut description = found.map(redact::description).ok_or_else(|| missing(id))?;
     description.traffic = EndpointId::try_from(id).ok().and_then(|endpoint| api.edge.traffic(endpoint));
     Ok(Json(description))

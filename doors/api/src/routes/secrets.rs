@@ -2,15 +2,17 @@
 //! these routes holds one, and what a caller sent in the wrong shape is not repeated.
 
 use crate::{
-    auth::Caller,
     error::{Answer, Failure},
     extract::{HiddenJson, Id},
     params::{FromParams, Keys, NoParams, Params},
+    planning::or_default,
     routes::summaries::SummaryParams,
     scope::Scope,
     state::Api,
+    who::{Caller, Who},
 };
 use axum::{Json, extract::State};
+use freehold_identity::Action;
 use freehold_model::{
     Code, SecretId,
     secrets::{HouseKey, RotatedKey, SecretRemoved, SecretSet, SecretSummary, SetSecret},
@@ -24,11 +26,12 @@ use utoipa::IntoParams;
     responses((status = 200, description = "In order of names within each env", body = Vec<SecretSummary>)))]
 pub(crate) async fn list(
     State(api): State<Api>,
+    who: Who,
     Params(scope): Params<Scope>,
 ) -> Answer<Json<Vec<SecretSummary>>> {
     let read = move |view: &dyn freehold_reconcile::View| {
         let mut found = vec![];
-        for place in scope.places(view)? {
+        for place in scope.places(view, &who, Action::Read)? {
             found.extend(Vault::summaries(view, &place.project, &place.app, &place.env)?);
         }
         Ok(found)
@@ -41,10 +44,13 @@ pub(crate) async fn list(
     responses((status = 200, description = "The secret, and the version that holds the value", body = SecretSet)))]
 pub(crate) async fn set(
     State(api): State<Api>,
+    who: Who,
     _: Params<NoParams>,
     caller: Caller,
     HiddenJson(wanted): HiddenJson<SetSecret>,
 ) -> Answer<Json<SecretSet>> {
+    let project = or_default(wanted.project.clone());
+    api.read(move |view| who.in_project(view, Action::SetSecret, &project)).await?;
     api.vault.set(&caller.actor, &caller.request, &wanted).await.map(Json).map_err(failure)
 }
 

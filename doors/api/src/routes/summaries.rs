@@ -6,8 +6,10 @@ use crate::{
     reason,
     scope::{Place, Scope},
     state::Api,
+    who::Who,
 };
 use axum::{Json, extract::State};
+use freehold_identity::Action;
 use freehold_model::{
     AnyId, Endpoint, EndpointSpec, Instance, InstanceSpec, Kind, Query, ReceiptId, ReceiptSpec, ReleaseId,
     ReleaseSpec,
@@ -41,10 +43,11 @@ impl FromParams for Scope {
     responses((status = 200, description = "One for each env", body = Vec<EnvSummary>)))]
 pub(crate) async fn list(
     State(api): State<Api>,
+    who: Who,
     Params(scope): Params<Scope>,
 ) -> Answer<Json<Vec<EnvSummary>>> {
     let read = move |view: &dyn View| {
-        let places = scope.places(view)?;
+        let places = scope.places(view, &who, Action::Read)?;
         let summaries: Result<Vec<_>, StoreError> = places.iter().map(|place| summary(view, place)).collect();
         Ok(summaries?)
     };

@@ -1,14 +1,16 @@
 //! Making, changing and deleting volumes. They are listed and read like every resource.
 
 use crate::{
-    auth::Caller,
     error::{Answer, Failure},
     extract::{Id, Json},
     params::{NoParams, Params},
+    planning::or_default,
     state::Api,
+    who::{Caller, Who},
 };
 use axum::{Json as Sent, extract::State, http::StatusCode};
 use freehold_deploy::{Asker, ChangeError, change_volume, create_volume, delete_volume};
+use freehold_identity::{Action, Place};
 use freehold_model::{AnyResource, Code, Problem, Txn, VolumeAction, VolumeId, api::CreateVolume};
 use freehold_reconcile::{SystemIds, View};
 
@@ -20,10 +22,25 @@ const ATTEMPTS: usize = 8;
     responses((status = 202, description = "Accepted: the volume, not ready yet", body = AnyResource)))]
 pub(crate) async fn create(
     State(api): State<Api>,
+    who: Who,
     _: Params<NoParams>,
     caller: Caller,
     Json(wanted): Json<CreateVolume>,
 ) -> Answer<(StatusCode, Sent<AnyResource>)> {
+    let (project, from) = (or_default(wanted.project.clone()), wanted.from.clone());
+    let may = move |view: &dyn View| {
+        who.in_project(view, Action::ManageVolume, &project)?;
+        let Some(from) = from.map(|source| source.volume).filter(|_| !who.principal.is_root()) else {
+            return Ok(());
+        };
+        // To copy a volume is to read all of it.
+        let place = Place::of(view, from.into())?;
+        match place.is_some_and(|place| who.may(Action::ManageVolume, place)) {
+            true => Ok(()),
+            false => Err(super::resources::missing(from)),
+        }
+    };
+    api.read(may).await?;
     change(&api, &caller, move |view, asker| create_volume(view, &wanted, asker, &mut SystemIds)).await
 }
 

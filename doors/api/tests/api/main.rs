@@ -1,6 +1,7 @@
 //! The API as a caller meets it: every test drives the router, most of them without a socket.
 
 mod access;
+mod access_table;
 mod drills;
 mod endpoints;
 mod exec;
@@ -11,6 +12,7 @@ mod operations;
 mod receipts;
 mod resources;
 mod secrets;
+mod tokens;
 mod volumes;
 mod watch;
 mod world;

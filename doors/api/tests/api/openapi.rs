@@ -82,6 +82,7 @@ async fn routes_take_exactly_the_documented_parameters() {
                 ("volumes", "vol"),
                 ("secrets", "sec"),
                 ("join-tokens", "jtk"),
+                ("tokens", "tok"),
                 ("nodes", "nod"),
             ];
             let prefix =

@@ -1,5 +1,6 @@
 //! The commands, one file each. Every file holds the flags of its command and what it does.
 
+pub(crate) mod access;
 pub(crate) mod audit;
 pub(crate) mod cancel;
 pub(crate) mod completions;
@@ -25,7 +26,9 @@ pub(crate) mod rollback;
 pub(crate) mod secret;
 pub(crate) mod state;
 pub(crate) mod status;
+pub(crate) mod tenancy;
 mod terminal;
+pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod upgrade;
 pub(crate) mod volume;
@@ -93,8 +96,11 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Release(command) => noun::run(Kind::Release, command, session).await,
         Command::Rollout(command) => noun::run(Kind::Rollout, command, session).await,
         Command::Node(command) => noun::run(Kind::Node, command, session).await,
-        Command::Org(command) => noun::run(Kind::Org, command, session).await,
-        Command::Project(command) => noun::run(Kind::Project, command, session).await,
+        Command::Org(command) => tenancy::run_org(command, session).await,
+        Command::Project(command) => tenancy::run_project(command, session).await,
+        Command::Token(command) => token::run(command, session).await,
+        Command::Access(command) => access::run(command, session).await,
+        Command::Whoami => access::whoami(session).await,
         Command::Volume(command) => volume::run(command, session).await,
         Command::Secret(command) => secret::run(command, session).await,
         Command::Key(command) => key::run(command, session).await,

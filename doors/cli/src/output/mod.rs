@@ -5,6 +5,7 @@ pub(crate) mod diff;
 pub(crate) mod event;
 pub(crate) mod logs;
 mod paint;
+pub(crate) mod people;
 pub(crate) mod placement;
 pub(crate) mod plan;
 pub(crate) mod printable;

@@ -22,6 +22,7 @@ mod logs;
 mod nginx;
 mod ordinary;
 mod outside;
+mod people;
 mod planted;
 mod postgres;
 mod queue;

@@ -17,7 +17,7 @@ use std::{
 
 /// The binary under test.
 pub(crate) const FREEHOLD: &str = env!("CARGO_BIN_EXE_freehold");
-const API: &str = "127.0.0.1:7411";
+pub(crate) const API: &str = "127.0.0.1:7411";
 
 /// One machine. Dropping it ends everything that runs in it.
 pub(crate) struct World {

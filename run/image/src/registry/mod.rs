@@ -80,6 +80,33 @@ fn place(path: &str) -> Option<Place<'_>> {
     }
 }
 
+/// What a request's path is about, for those who decide whether its sender may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addressed<'a> {
+    /// The registry itself, or nothing that it has.
+    Nothing,
+    /// Every repository.
+    All,
+    /// One repository.
+    Repository(&'a str),
+}
+
+/// What `path` is about; the very reading that the handlers go by.
+pub fn addressed(path: &str) -> Addressed<'_> {
+    match place(path) {
+        None | Some(Place::Base) => Addressed::Nothing,
+        Some(Place::Catalog) => Addressed::All,
+        Some(
+            Place::Tags { name }
+            | Place::Manifest { name, .. }
+            | Place::Blob { name, .. }
+            | Place::Uploads { name }
+            | Place::Upload { name, .. }
+            | Place::Referrers { name, .. },
+        ) => Addressed::Repository(name),
+    }
+}
+
 /// Reads a path and a header as requests have them, for [`crate::fuzz`].
 pub(crate) fn parse(path: &str, header: &str) {
     match place(path) {

@@ -1,0 +1,120 @@
+//! Who one is, and who may do what where.
+
+use crate::{
+    error::Answer,
+    params::{FromParams, Keys, NoParams, Params},
+    state::Api,
+    who::{Who, not_allowed},
+};
+use axum::{Json, extract::State};
+use freehold_identity::{Action, Identity, Place, Principal, explain as explained, house, named, resolve};
+use freehold_model::{
+    Code, Name, Problem, TokenSpec,
+    access::{Explanation, Whoami},
+};
+use freehold_reconcile::{StoreError, View, ViewExt as _};
+use utoipa::IntoParams;
+
+/// Who one is, and what one may be where.
+#[utoipa::path(get, path = "/v1/whoami", operation_id = "whoami", tag = "people",
+    responses((status = 200, description = "Who calls", body = Whoami)))]
+pub(crate) async fn whoami(State(api): State<Api>, who: Who, _: Params<NoParams>) -> Answer<Json<Whoami>> {
+    let read = move |view: &dyn View| {
+        let bindings: Result<Vec<_>, StoreError> =
+            who.principal.bindings.iter().map(|binding| named(view, binding)).collect();
+        Ok(Whoami { actor: who.principal.actor(), root: who.principal.is_root(), bindings: bindings? })
+    };
+    api.read(read).await.map(Json)
+}
+
+/// What is asked.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)] // The struct documents what `from_params` reads.
+pub(crate) struct ExplainParams {
+    /// The action: `deploy`, `read-logs`, `manage-tokens`, …
+    action: String,
+    /// In this org as a whole.
+    org: Option<String>,
+    /// In this project; `default` when neither org nor project is given.
+    project: Option<String>,
+    /// In what all orgs share: nodes, the key, users.
+    house: Option<bool>,
+    /// About the token of this name.
+    token: Option<String>,
+    /// About everybody who has a role there.
+    everybody: Option<bool>,
+}
+
+/// What `ExplainParams` describe.
+pub(crate) struct Question {
+    action: Option<Action>,
+    org: Option<Name>,
+    project: Option<Name>,
+    house: bool,
+    token: Option<Name>,
+    everybody: bool,
+}
+
+impl FromParams for Question {
+    fn from_params(keys: &mut Keys) -> Self {
+        Question {
+            action: keys.required("action", "say what is to be done, such as deploy"),
+            org: keys.optional("org"),
+            project: keys.optional("project"),
+            house: keys.flag("house"),
+            token: keys.optional("token"),
+            everybody: keys.flag("everybody"),
+        }
+    }
+}
+
+/// Whether somebody may do something somewhere, by which binding, and what it takes. About others than
+/// oneself only for those who manage people there.
+#[utoipa::path(get, path = "/v1/access", operation_id = "explain_access", tag = "people", params(ExplainParams),
+    responses((status = 200, description = "The answer, and why", body = Explanation)))]
+pub(crate) async fn explain(
+    State(api): State<Api>,
+    who: Who,
+    Params(question): Params<Question>,
+) -> Answer<Json<Explanation>> {
+    api.read(move |view| answer(view, &who, &question)).await.map(Json)
+}
+
+fn answer(view: &dyn View, who: &Who, question: &Question) -> Answer<Explanation> {
+    let action = question.action.expect("a missing action was refused");
+    let place = match question.house {
+        true => Place::House,
+        false => resolve(view, &who.principal, question.org.as_ref(), question.project.as_ref())?,
+    };
+    let own = question.token.is_none() && !question.everybody;
+    if own {
+        return Ok(explained(view, action, place, std::slice::from_ref(&who.principal))?);
+    }
+    if !who.may(Action::ReadPeople, place) {
+        return Err(not_allowed(Action::ReadPeople).into());
+    }
+    let mut people = everybody(view)?;
+    match &question.token {
+        Some(name) => {
+            people.retain(|one| matches!(one.identity, Identity::Token(_)) && one.name == name.as_str());
+        }
+        // Whoever is nobody there is none of their business.
+        None => people.retain(|one| one.role_at(place).is_some()),
+    }
+    if let (Some(name), true) = (&question.token, people.is_empty()) {
+        let problem = Problem::new(Code::NotFound, format!("There is no token `{name}`."));
+        return Err(problem.hint("`freehold token list` shows what there is.").into());
+    }
+    Ok(explained(view, action, place, &people)?)
+}
+
+fn everybody(view: &dyn View) -> Result<Vec<Principal>, StoreError> {
+    let house = house(view)?;
+    let mut people = vec![Principal::root()];
+    for token in view.all::<TokenSpec>(None)? {
+        let (identity, bindings) = (Identity::Token(token.id), token.spec.bindings);
+        people.push(Principal { name: token.name, identity, bindings, house });
+    }
+    Ok(people)
+}

@@ -1,0 +1,93 @@
+//! People and machines for people: tokens, roles, and why somebody may or may not.
+
+use super::{
+    Paint,
+    paint::Tone,
+    table::{Table, cell},
+    time,
+};
+use freehold_model::access::{Explanation, NamedBinding, TokenSummary, Whoami};
+use jiff::Timestamp;
+
+/// Every token.
+pub(crate) fn tokens(tokens: &[TokenSummary], paint: Paint, now: Timestamp) -> String {
+    let mut table = Table::new(&["TOKEN", "MAY", "MADE", "BY", "ENDS"]);
+    for token in tokens {
+        let ends = match token.expired {
+            true => cell(format!("expired {}", time::ago(token.expires, now)), Tone::Bad),
+            false => time::ago(token.expires, now).into(),
+        };
+        table.row([
+            token.name.clone().into(),
+            bindings(&token.bindings).into(),
+            time::ago(token.created, now).into(),
+            token.creator.to_string().into(),
+            ends,
+        ]);
+    }
+    table.render(paint, 0, "no tokens; `freehold token create NAME --role ROLE` makes one")
+}
+
+/// `developer of project shop, viewer of org home`.
+pub(crate) fn bindings(bindings: &[NamedBinding]) -> String {
+    let words: Vec<String> = bindings.iter().map(binding).collect();
+    if words.is_empty() { "nothing".into() } else { words.join(", ") }
+}
+
+fn binding(binding: &NamedBinding) -> String {
+    match (&binding.project, &binding.org) {
+        (Some(project), _) => format!("{} of project {project}", binding.role),
+        (None, Some(org)) => format!("{} of org {org}", binding.role),
+        (None, None) => format!("{} of what is gone", binding.role),
+    }
+}
+
+/// Who may, who may not, and why.
+pub(crate) fn explanation(explanation: &Explanation, paint: Paint) -> String {
+    let takes = explanation.needs.map(|role| format!(" takes {role}")).unwrap_or_default();
+    let head = format!("{} in {} ({}){takes}", explanation.action, explanation.place, explanation.meaning);
+    let mut table = Table::new(&["WHO", "MAY", "WHY"]);
+    for one in &explanation.people {
+        let may = if one.granted { cell("yes", Tone::Good) } else { cell("no", Tone::Bad) };
+        let by = one.by.as_ref().map(|by| format!(" (by {})", binding(by))).unwrap_or_default();
+        table.row([one.actor.to_string().into(), may, format!("{}{by}", one.reason).into()]);
+    }
+    format!("{}\n{}", paint.bold(&head), table.render(paint, 2, "nobody has a role there"))
+}
+
+/// Who one is.
+pub(crate) fn whoami(who: &Whoami) -> String {
+    match who.root {
+        true => format!("{}: owner of the data directory, who may do everything", who.actor),
+        false => format!("{}: {}", who.actor, bindings(&who.bindings)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use freehold_model::{Actor, Role, access::Standing};
+
+    #[test]
+    fn an_explanation_says_who_may_by_which_binding() {
+        let by = NamedBinding { role: Role::Viewer, org: None, project: Some("shop".parse().unwrap()) };
+        let standing = Standing {
+            actor: Actor::Token("ci".into()),
+            granted: false,
+            role: Some(Role::Viewer),
+            by: Some(by),
+            reason: "viewer of project shop, and it takes developer".into(),
+        };
+        let explanation = Explanation {
+            action: "deploy".into(),
+            meaning: "to deploy".into(),
+            place: "project shop".into(),
+            needs: Some(Role::Developer),
+            people: vec![standing],
+        };
+        let text = super::explanation(&explanation, Paint::plain());
+        for part in ["takes developer", "token:ci", "no", "(by viewer of project shop)"] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! People and machines with less than everything: tokens by command, and what they may do with it.
+
+use crate::world::{Ended, FREEHOLD, World};
+use std::io::Read as _;
+
+/// Runs `freehold ARGS` with another token than the admin's.
+fn with(world: &World, token: &str, args: &[&str]) -> Ended {
+    Ended::of(world.command(FREEHOLD).env("FREEHOLD_TOKEN", token).args(args))
+}
+
+fn token(world: &World, args: &[&str]) -> String {
+    let made = world.json(&[&["token", "create"], args].concat());
+    made["token"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_machine_gets_as_far_as_its_token_and_no_further() {
+    let Some(world) = World::start() else { return };
+    world.freehold(&["org", "create", "elsewhere"]).ok();
+    world.freehold(&["project", "create", "hidden", "--org", "elsewhere"]).ok();
+    let ci = token(&world, &["ci", "--role", "developer", "--expires", "1d"]);
+    let eye = token(&world, &["eye", "--role", "viewer", "--org", "home"]);
+    with(&world, &ci, &["whoami"]).ok().says("token:ci: developer of project default");
+    with(&world, &ci, &["secret", "list"]).ok();
+    with(&world, &ci, &["node", "list"]).ok().says("no resources");
+    with(&world, &ci, &["doctor"]).exits(3).says("You may not read resources");
+    with(&world, &eye, &["node", "list"]).ok().says("nod_");
+    let projects = with(&world, &ci, &["project", "list"]).ok().says("default");
+    assert!(!projects.out.contains("hidden"), "{projects:#?}");
+    with(&world, &ci, &["project", "create", "mine"]).exits(3).says("manage-projects");
+    with(&world, &ci, &["token", "create", "more", "--role", "viewer"]).exits(3);
+    let hidden = with(&world, &ci, &["app", "delete", "x", "-y", "--project", "hidden"]).exits(4);
+    let nowhere = with(&world, &ci, &["app", "delete", "x", "-y", "--project", "nowhere"]).exits(4);
+    assert_eq!(hidden.err.replace("hidden", "nowhere"), nowhere.err);
+    // What it takes is explained, to the machine and to the admin.
+    with(&world, &ci, &["access", "explain", "manage-tokens"]).ok().says("it takes admin");
+    world.freehold(&["access", "explain", "deploy", "--all"]).ok().says("token:ci").says("no");
+    world.freehold(&["token", "list"]).ok().says("developer of project default");
+    world.freehold(&["token", "revoke", "ci"]).ok();
+    with(&world, &ci, &["whoami"]).exits(3);
+    world.freehold(&["token", "revoke", "ci"]).exits(4);
+    let log = world.up_log();
+    assert!(!log.contains(&ci[3..]) && !log.contains(&eye[3..]), "the log has a token");
+}
+
+#[test]
+fn a_stream_ends_when_its_token_is_revoked() {
+    let Some(world) = World::start() else { return };
+    let eye = token(&world, &["eye", "--role", "viewer"]);
+    let mut follow = world.command("curl");
+    let url = format!("http://{}/v1/watch?from=0", crate::world::API);
+    follow.args(["-sSN", "--max-time", "60", "-H", &format!("Authorization: Bearer {eye}"), &url]);
+    let mut started = follow.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 3];
+    started.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    world.freehold(&["token", "revoke", "eye"]).ok();
+    let ended = started.wait_with_output().unwrap();
+    // 28 is the end of curl's own patience.
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+}
