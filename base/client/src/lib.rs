@@ -11,6 +11,7 @@ mod http;
 mod images;
 mod logs;
 mod operations;
+mod quotas;
 mod receipts;
 mod resources;
 mod secrets;

@@ -6,6 +6,7 @@ use freehold_model::{
     api::{Description, Doctor, EnvSummary, ResourceList},
     drill::EgressDrill,
 };
+use jiff::Timestamp;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
@@ -75,6 +76,15 @@ pub struct EventQuery {
     /// About this resource alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<AnyId>,
+    /// By this actor, as it prints: `user:ada`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// Called this, as in `secret.set`, or of this kind, as in `secret`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what: Option<String>,
+    /// Not before this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// The last so many, the newest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<usize>,

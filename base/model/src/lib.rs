@@ -45,7 +45,7 @@ pub use placement::{
 pub use plan::Plan;
 pub use problem::{Code, Problem};
 pub use query::{Page, Query};
-pub use quota::{Quota, Usage};
+pub use quota::{Quota, QuotaReport, Usage};
 pub use resource::{AnyResource, Condition, Resource, Spec};
 pub use role::{Binding, Role};
 pub use txn::{Actor, Claim, CommitError, Committed, Txn, Write};

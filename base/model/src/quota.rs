@@ -1,6 +1,6 @@
 //! What the apps of an org or of a project may use together.
 
-use crate::{Bytes, Millicores};
+use crate::{AnyId, Bytes, Millicores};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -45,6 +45,20 @@ pub struct Usage {
     pub volumes: u32,
     /// What all volumes may hold.
     pub bytes: Bytes,
+}
+
+/// An org or a project, what it may use, and what it uses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct QuotaReport {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: AnyId,
+    /// Its name.
+    pub name: String,
+    /// What it may use.
+    pub quota: Quota,
+    /// What it uses.
+    pub used: Usage,
 }
 
 /// A limit that would be passed.

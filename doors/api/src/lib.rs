@@ -108,6 +108,8 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::whoami::explain))
         .routes(routes!(routes::tenancy::create_org))
         .routes(routes!(routes::tenancy::create_project))
+        .routes(routes!(routes::quotas::list))
+        .routes(routes!(routes::quotas::set))
         .routes(routes!(routes::tokens::list, routes::tokens::create))
         .routes(routes!(routes::tokens::revoke))
         .routes(routes!(routes::doctor::doctor))

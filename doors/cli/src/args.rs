@@ -3,8 +3,8 @@
 use crate::{
     commands::{
         access, audit, cancel, completions, deploy, describe, diff, doctor, drill, endpoint, events, exec,
-        image, import, init, key, logs, noun, plan, receipt, rollback, secret, state, status, tenancy, token,
-        up, upgrade, volume,
+        image, import, init, key, logs, noun, plan, quota, receipt, rollback, secret, state, status, tenancy,
+        token, up, upgrade, volume,
     },
     failure::Outcome,
     output::Out,
@@ -130,6 +130,9 @@ pub(crate) enum Command {
     /// Tokens: let machines in, with a role and an end.
     #[command(subcommand)]
     Token(token::Command),
+    /// What orgs and projects may use, and what they use.
+    #[command(subcommand)]
+    Quota(quota::Command),
     /// Explains who may do what where.
     #[command(subcommand)]
     Access(access::Command),

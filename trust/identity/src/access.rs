@@ -87,6 +87,8 @@ actions! {
     ManageTokens "manage-tokens" "make or revoke tokens" Needs::Role(Role::Admin);
     /// To make projects.
     ManageProjects "manage-projects" "make projects" Needs::Role(Role::Admin);
+    /// To give a project or an org another quota: asked of whoever it is a part of.
+    SetQuota "set-quota" "set quotas" Needs::Role(Role::Admin);
     /// To make orgs.
     ManageOrgs "manage-orgs" "make orgs" Needs::Role(Role::Owner);
     /// To see, make and take back join tokens, and to revoke machines.
@@ -197,6 +199,7 @@ mod tests {
         (Action::ReadPeople, [false, false, true, true]),
         (Action::ManageTokens, [false, false, true, true]),
         (Action::ManageProjects, [false, false, true, true]),
+        (Action::SetQuota, [false, false, true, true]),
         (Action::ManageOrgs, [false, false, false, true]),
         (Action::EnrolMachine, [false, false, true, true]),
         (Action::RotateAuthority, [false, false, false, true]),

@@ -16,6 +16,7 @@ use axum::{
 use freehold_model::{AnyId, Code, Event, Problem, Seq};
 use freehold_reconcile::{StoreError, View, watch_from};
 use futures::{Stream, StreamExt as _, future::ready};
+use jiff::Timestamp;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -41,6 +42,13 @@ pub(crate) struct PageParams {
     /// About the resource of this id.
     #[param(value_type = Option<String>)]
     subject: Option<AnyId>,
+    /// By this actor, as in `user:ada` or `controller:rollout`.
+    actor: Option<String>,
+    /// Called this, as in `secret.set`, or of this kind, as in `secret`.
+    what: Option<String>,
+    /// Not before this.
+    #[param(value_type = Option<String>, format = DateTime)]
+    since: Option<Timestamp>,
     /// Instead of a page: the last so many, newest first.
     #[param(minimum = 1, maximum = 1000)]
     last: Option<u64>,
@@ -54,7 +62,9 @@ impl FromParams for PageParams {
         if last.is_some() && (after.is_some() || limit.is_some()) {
             keys.mistake("last", "cannot be given together with after or limit");
         }
-        PageParams { after, limit, last, subject: keys.optional("subject") }
+        let (subject, actor) = (keys.optional("subject"), keys.optional("actor"));
+        let (what, since) = (keys.optional("what"), keys.optional("since"));
+        PageParams { after, limit, subject, actor, what, since, last }
     }
 }
 
@@ -67,67 +77,85 @@ pub(crate) async fn list(
     Params(page): Params<PageParams>,
 ) -> Answer<Json<Vec<Event>>> {
     let read = move |view: &dyn View| {
-        let mut sight = who.sight();
-        Ok(match page.last {
-            Some(last) => last_seen(view, &mut sight, last as usize, page.subject)?,
-            None => {
-                let limit = page.limit.unwrap_or(PAGE) as usize;
-                seen(view, &mut sight, page.after.unwrap_or(0), limit, page.subject)?
-            }
+        let PageParams { after, limit, subject, actor, what, since, last } = page;
+        let mut sieve = Sieve { sight: who.sight(), subject, actor, what, since };
+        Ok(match last {
+            Some(last) => sieve.last(view, last as usize)?,
+            None => sieve.page(view, after.unwrap_or(0), limit.unwrap_or(PAGE) as usize)?,
         })
     };
     api.read(read).await.map(Json)
 }
 
-/// The first `limit` events after `after` that the caller sees.
-fn seen(
-    view: &dyn View,
-    sight: &mut Sight,
-    mut after: Seq,
-    limit: usize,
+/// Lets through what is wanted and what the caller sees.
+struct Sieve {
+    sight: Sight,
     subject: Option<AnyId>,
-) -> Result<Vec<Event>, StoreError> {
-    if sight.is_whole() {
-        return view.events(after, limit, subject);
-    }
-    let mut found = vec![];
-    loop {
-        let read = view.events(after, READ, subject)?;
-        let Some(last) = read.last() else { return Ok(found) };
-        after = last.seq;
-        for event in read {
-            if sight.sees(view, event.subject)? {
-                found.push(event);
-            }
-            if found.len() == limit {
-                return Ok(found);
-            }
-        }
-    }
+    actor: Option<String>,
+    what: Option<String>,
+    since: Option<Timestamp>,
 }
 
-/// The last `limit` that the caller sees, the newest first. The log is read from its end by doubling.
-fn last_seen(
-    view: &dyn View,
-    sight: &mut Sight,
-    limit: usize,
-    subject: Option<AnyId>,
-) -> Result<Vec<Event>, StoreError> {
-    let mut many = limit;
-    loop {
-        let read = view.last_events(many, subject)?;
-        let whole = read.len() < many;
+impl Sieve {
+    /// Whether it lets everything about its subject through.
+    fn is_open(&self) -> bool {
+        self.sight.is_whole() && self.actor.is_none() && self.what.is_none() && self.since.is_none()
+    }
+
+    fn lets_through(&mut self, view: &dyn View, event: &Event) -> Result<bool, StoreError> {
+        let of_kind = |what: &String| {
+            event.what == *what
+                || event.what.strip_prefix(what.as_str()).is_some_and(|rest| rest.starts_with('.'))
+        };
+        let by = |actor: &String| event.actor.to_string() == *actor;
+        let wanted = self.what.as_ref().is_none_or(of_kind)
+            && self.actor.as_ref().is_none_or(by)
+            && self.since.is_none_or(|since| event.time >= since);
+        Ok(wanted && self.sight.sees(view, event.subject)?)
+    }
+
+    /// The first `limit` after `after`.
+    fn page(&mut self, view: &dyn View, mut after: Seq, limit: usize) -> Result<Vec<Event>, StoreError> {
+        if self.is_open() {
+            return view.events(after, limit, self.subject);
+        }
         let mut found = vec![];
-        for event in read {
-            if sight.sees(view, event.subject)? {
-                found.push(event);
+        loop {
+            let read = view.events(after, READ, self.subject)?;
+            let Some(last) = read.last() else { return Ok(found) };
+            after = last.seq;
+            for event in read {
+                if self.lets_through(view, &event)? {
+                    found.push(event);
+                }
+                if found.len() == limit {
+                    return Ok(found);
+                }
             }
         }
-        if whole || found.len() >= limit {
-            found.truncate(limit);
-            return Ok(found);
+    }
+
+    /// The last `limit`, the newest first. The log is read from its end, a page at a time, each the page
+    /// before the one that was looked through.
+    fn last(&mut self, view: &dyn View, limit: usize) -> Result<Vec<Event>, StoreError> {
+        let newest = view.last_events(limit, self.subject)?;
+        if self.is_open() {
+            return Ok(newest);
         }
-        many = many.saturating_mul(4);
+        let mut found = vec![];
+        let mut end = newest.first().map_or(0, |event| event.seq);
+        while end > 0 && found.len() < limit {
+            let start = end.saturating_sub(READ as u64);
+            let mut read = view.events(start, READ, self.subject)?;
+            read.retain(|event| event.seq <= end);
+            for event in read.into_iter().rev() {
+                if found.len() < limit && self.lets_through(view, &event)? {
+                    found.push(event);
+                }
+            }
+            end = start;
+        }
+        Ok(found)
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod join;
 pub(crate) mod join_tokens;
 pub(crate) mod logs;
 pub(crate) mod operations;
+pub(crate) mod quotas;
 pub(crate) mod receipt_list;
 pub(crate) mod receipts;
 pub(crate) mod resources;

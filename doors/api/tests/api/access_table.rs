@@ -62,6 +62,7 @@ fn site(world: &World, org: &str, project: &'static str, app: &'static str) -> S
     }));
     let ids = [
         ("resources", of_app.id.to_string()),
+        ("quotas", in_org.id.to_string()),
         ("instances", world.put("i", Some(env.any_id()), instance).id.to_string()),
         ("endpoints", world.put("tcp/8000", Some(env.any_id()), endpoint).id.to_string()),
         ("receipts", world.put("r", Some(env.any_id()), receipt).id.to_string()),
@@ -135,9 +136,11 @@ fn request(method: &str, path: &str, site: &Site) -> Option<Asked> {
     let noun = path.trim_start_matches("/v1/").split('/').next().unwrap_or_default();
     let mut body = None;
     let query = match (method, path) {
-        ("GET", "/healthz" | "/openapi.json" | "/v1/doctor" | "/v1/key" | "/v1/whoami" | "/v1/images") => {
-            "".into()
-        }
+        (
+            "GET",
+            "/healthz" | "/openapi.json" | "/v1/doctor" | "/v1/key" | "/v1/whoami" | "/v1/images"
+            | "/v1/quotas",
+        ) => "".into(),
         ("GET", "/v1/resources") => "?kind=app".into(),
         ("GET", "/v1/events" | "/v1/receipts/export" | "/v1/receipts" | "/v1/tokens" | "/v1/watch") => {
             "".into()
@@ -202,6 +205,10 @@ fn request(method: &str, path: &str, site: &Site) -> Option<Asked> {
             };
             return Some(Asked { method: method.into(), path: path.replace("{id}", id), body });
         }
+        ("PUT", "/v1/quotas/{id}") => {
+            body = Some(json!({ "instances": 7 }));
+            "".into()
+        }
         ("POST", "/v1/orgs") => {
             body = Some(json!({ "name": "home" }));
             "".into()
@@ -262,8 +269,8 @@ async fn every_route_role_and_place() {
             for bearer in &bearers {
                 let case = format!("{method} {path} as {:?}, house {}", bearer.role, bearer.house);
                 let (status, text) = house.send(bearer.token.as_deref(), &own).await;
-                // Orgs are the house's to make; projects, an org's.
-                let wide = place == "house" || path == "/v1/projects";
+                // Orgs are the house's to make; projects and their quotas, an org's.
+                let wide = place == "house" || path == "/v1/projects" || path == "/v1/quotas/{id}";
                 let may = match (needs, bearer.role) {
                     ("nothing", _) => true,
                     (_, None) => {

@@ -9,6 +9,7 @@ mod images;
 mod logs;
 mod openapi;
 mod operations;
+mod quotas;
 mod receipts;
 mod resources;
 mod secrets;

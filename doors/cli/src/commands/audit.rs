@@ -4,11 +4,12 @@
 use crate::{
     args::Globals,
     failure::{Failure, Outcome},
-    output::Out,
+    output::{self, Out, time},
     session::Session,
 };
 use freehold_client::EventQuery;
 use freehold_model::{Broken, Code, Event, Link, Problem, Seq};
+use jiff::Timestamp;
 use serde::Serialize;
 use std::{
     fs::File,
@@ -24,12 +25,16 @@ const LONGEST: u64 = 4 << 20;
 /// The subcommands of `audit`.
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "Examples:
+  freehold audit list --actor ada --since 7d       what somebody did
+  freehold audit list --what secret                what happened to secrets, whoever did it
   freehold audit export > audit.jsonl              every event, one line of JSON each
   freehold audit export --after 5000 >> audit.jsonl
   freehold audit verify                            the server's log, computed again here
   freehold audit verify audit.jsonl                an export, without any server
   freehold audit verify --anchor 5000:3f…          and that it still is what it was at event 5000")]
 pub(crate) enum Command {
+    /// Lists what was done, by whom, the newest at the bottom.
+    List(ListArgs),
     /// Prints events with their hashes, the oldest first, one line of JSON each.
     Export {
         /// Only what came after this event.
@@ -38,6 +43,25 @@ pub(crate) enum Command {
     },
     /// Checks that nothing was cut out of the log or changed in it.
     Verify(VerifyArgs),
+}
+
+/// Flags of `audit list`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// Only about this resource: an id, or `kind/name`.
+    subject: Option<String>,
+    /// Only by this actor: a user or a token by name, or as in `controller:rollout` and `node:nod_…`.
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
+    /// Only what is called this, as in `secret.set`, or is of this kind, as in `secret`.
+    #[arg(long, value_name = "WHAT")]
+    what: Option<String>,
+    /// Not before: how long ago (7d), a date or a timestamp.
+    #[arg(long, value_name = "WHEN", value_parser = time::point)]
+    since: Option<Timestamp>,
+    /// At most so many, the newest.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    last: u16,
 }
 
 /// Flags of `audit verify`.
@@ -133,6 +157,7 @@ fn broken(error: &Broken) -> Failure {
 
 pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
     match command {
+        Command::List(args) => list(args, session).await,
         Command::Export { after } => export(after, session).await,
         Command::Verify(args) => {
             let mut walk = Walk::new(args.anchor);
@@ -143,6 +168,22 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
             tell(&walk.end()?, session.out)
         }
     }
+}
+
+async fn list(args: ListArgs, session: &Session) -> Outcome {
+    let subject = match &args.subject {
+        Some(subject) => Some(session.find(subject).await?),
+        None => None,
+    };
+    let actor = args.actor.map(|name| match name.contains(':') || name == "system" {
+        true => name,
+        false => format!("user:{name}"),
+    });
+    let (what, since, last) = (args.what, args.since, Some(args.last.into()));
+    let query = EventQuery { subject, actor, what, since, last, ..EventQuery::default() };
+    let mut events = session.client.events(&query).await?;
+    events.reverse();
+    session.out.show(&events, |events| output::event::lines(events, session.out.paint))
 }
 
 /// Verifies an export.

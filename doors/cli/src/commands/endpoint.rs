@@ -35,7 +35,7 @@ pub(crate) struct LogArgs {
     /// Its name or its id.
     name: String,
     /// Only of connections that ended since: how long ago, or a timestamp.
-    #[arg(long, value_name = "TIME", value_parser = point)]
+    #[arg(long, value_name = "TIME", value_parser = time::point)]
     since: Option<Timestamp>,
     /// Only the last so many.
     #[arg(long, value_name = "N")]
@@ -67,8 +67,4 @@ async fn print(mut lines: AccessLog, session: &Session) -> Outcome {
         session.out.show_next(&line, |line| output::traffic::line(line, paint))?;
     }
     Ok(())
-}
-
-fn point(text: &str) -> Result<Timestamp, String> {
-    time::parse_point(text, Timestamp::now())
 }

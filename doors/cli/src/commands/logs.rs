@@ -30,10 +30,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ID")]
     instance: Vec<String>,
     /// Not before: how long ago (10m), a date or a timestamp.
-    #[arg(long, value_name = "TIME", value_parser = point)]
+    #[arg(long, value_name = "TIME", value_parser = time::point)]
     since: Option<Timestamp>,
     /// Not after: how long ago (10m), a date or a timestamp.
-    #[arg(long, value_name = "TIME", value_parser = point)]
+    #[arg(long, value_name = "TIME", value_parser = time::point)]
     until: Option<Timestamp>,
     /// Only the last so many of all that fit.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1_000_000))]
@@ -96,8 +96,4 @@ async fn print(mut logs: Logs, patterns: &Patterns, session: &Session) -> Outcom
             LogNews::End => return Ok(()),
         }
     }
-}
-
-fn point(text: &str) -> Result<Timestamp, String> {
-    time::parse_point(text, Timestamp::now())
 }

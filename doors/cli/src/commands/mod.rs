@@ -20,6 +20,7 @@ pub(crate) mod logs;
 pub(crate) mod noun;
 mod operation;
 pub(crate) mod plan;
+pub(crate) mod quota;
 pub(crate) mod receipt;
 mod releases;
 pub(crate) mod rollback;
@@ -99,6 +100,7 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Org(command) => tenancy::run_org(command, session).await,
         Command::Project(command) => tenancy::run_project(command, session).await,
         Command::Token(command) => token::run(command, session).await,
+        Command::Quota(command) => quota::run(command, session).await,
         Command::Access(command) => access::run(command, session).await,
         Command::Whoami => access::whoami(session).await,
         Command::Volume(command) => volume::run(command, session).await,

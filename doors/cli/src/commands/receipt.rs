@@ -73,10 +73,10 @@ struct Filter {
     #[arg(long, value_name = "NAME")]
     actor: Option<String>,
     /// Asked for not before: how long ago, or a timestamp.
-    #[arg(long, value_name = "TIME", value_parser = point)]
+    #[arg(long, value_name = "TIME", value_parser = time::point)]
     since: Option<Timestamp>,
     /// Asked for before: how long ago, or a timestamp.
-    #[arg(long, value_name = "TIME", value_parser = point)]
+    #[arg(long, value_name = "TIME", value_parser = time::point)]
     until: Option<Timestamp>,
     /// With this text in it: in an id, a reason, a step, a digest, a line of a log.
     #[arg(long, value_name = "TEXT")]
@@ -97,10 +97,6 @@ impl Filter {
             ..ReceiptQuery::default()
         })
     }
-}
-
-fn point(text: &str) -> Result<Timestamp, String> {
-    time::parse_point(text, Timestamp::now())
 }
 
 pub(crate) async fn run(args: Args, session: &Session) -> Outcome {

@@ -24,6 +24,11 @@ pub(crate) fn parse_point(text: &str, now: Timestamp) -> Result<Timestamp, Strin
     })
 }
 
+/// The same as of now, for flags.
+pub(crate) fn point(text: &str) -> Result<Timestamp, String> {
+    parse_point(text, Timestamp::now())
+}
+
 /// A length of time as typed: `500ms`, `10s`, `5m`.
 ///
 /// # Errors

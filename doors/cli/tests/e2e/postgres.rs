@@ -176,6 +176,35 @@ fn an_installation_moves_between_engines() {
     wait_for("every trace to vanish", || world.traces(), |traces| traces.is_empty());
 }
 
+/// A document of another system begins a store, Freehold starts over it, and it comes out again.
+#[test]
+fn what_another_system_knew_is_brought_along() {
+    let Some(mut world) = World::new() else { return };
+    let fixture = workspace().join("base/store/tests/fixtures/inventory.json");
+    let text = std::fs::read_to_string(&fixture).unwrap();
+    let home = world.data().to_str().unwrap().to_owned();
+    let broken = world.write("broken.json", &text.replace("node/nas", "node/gone"));
+    world
+        .freehold(&["state", "import", &broken, "--data", &home])
+        .exits(2)
+        .says("addresses[0].owner: there is no node/gone");
+    assert!(!world.data().exists(), "nothing was made");
+    let fixture = fixture.to_str().unwrap();
+    world.freehold(&["state", "import", fixture, "--data", &home]).ok().says("2 nodes, 2 devices");
+    world.freehold(&["state", "import", fixture, "--data", &home]).exits(2).says("6 events already");
+    let exported = world.json(&["state", "export", "--data", &home]);
+    assert_eq!(exported, serde_json::from_str::<serde_json::Value>(&text).unwrap());
+
+    world.up(&[]);
+    let nodes = world.json(&["node", "list"]);
+    let nodes: Vec<&str> =
+        nodes.as_array().unwrap().iter().filter_map(|node| node["name"].as_str()).collect();
+    assert!(nodes.contains(&"nas") && nodes.contains(&"tower") && nodes.len() == 3, "{nodes:?}");
+    world.push_busybox("busy:1");
+    let file = world.write("freehold.toml", &manifest(1));
+    world.freehold(&["deploy", "-f", &file]).ok();
+}
+
 /// A data directory stays with its store, and what cannot be used says why and what to do.
 #[test]
 fn a_store_that_cannot_be_used_is_refused_with_the_way_out() {
