@@ -1,6 +1,6 @@
 //! A change as a value: everything that one commit does, or none of it.
 
-use crate::{AnyId, AnyResource, NewEvent, Resource, Seq, Spec, resource::json};
+use crate::{AnyId, AnyResource, Fence, NewEvent, Resource, Seq, Spec, resource::json};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -104,6 +104,8 @@ pub struct Txn {
     pub reason: String,
     /// The request that caused it, to join it with logs.
     pub request: String,
+    /// The lease under which it is decided; a stale one refuses everything.
+    pub fence: Option<Fence>,
     /// Resources that must have exactly this version (0: must not exist).
     pub expect: Vec<(AnyId, u64)>,
     /// Applied in order.
@@ -125,6 +127,7 @@ impl Txn {
             actor,
             reason: reason.into(),
             request: request.into(),
+            fence: None,
             expect: vec![],
             writes: vec![],
             claims: vec![],
@@ -257,6 +260,16 @@ pub enum CommitError {
         /// Who holds it.
         owner: AnyId,
     },
+    /// Whoever decided it no longer holds the lease under which it was decided.
+    #[error("the lease `{lease}` was lost: decided under version {held}, it is at {found} by now")]
+    LeaseLost {
+        /// The lease.
+        lease: String,
+        /// The version that the transaction names.
+        held: u64,
+        /// The version that is stored; 0 if there is no such lease.
+        found: u64,
+    },
     /// The disk has no room for it.
     #[error("the disk that the state is kept on is full")]
     Full,
@@ -268,6 +281,6 @@ pub enum CommitError {
 impl CommitError {
     /// Whether reading again and deciding again can help.
     pub fn is_conflict(&self) -> bool {
-        !matches!(self, CommitError::Full | CommitError::Engine(_))
+        !matches!(self, CommitError::LeaseLost { .. } | CommitError::Full | CommitError::Engine(_))
     }
 }

@@ -5,6 +5,7 @@
 //! the same trait in memory.
 
 pub mod agenda;
+pub mod lease;
 pub mod memory;
 pub mod ports;
 pub mod reconciler;
@@ -12,6 +13,7 @@ pub mod run;
 pub mod sim;
 pub mod watch;
 
+pub use lease::{Keeper, Seat};
 pub use memory::MemoryStore;
 pub use ports::{Clock, Ids, Store, StoreError, SystemClock, SystemIds, View, ViewExt};
 pub use reconciler::{Decision, Reconciler};

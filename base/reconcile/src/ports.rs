@@ -1,8 +1,8 @@
 //! The ports through which a reconciler meets the world: resources, time and fresh ids.
 
 use freehold_model::{
-    AnyId, AnyResource, Claim, CommitError, Committed, Event, Kind, Page, Query, Resource, Seq, Spec, Txn,
-    resource::ResourceError,
+    AnyId, AnyResource, Claim, CommitError, Committed, Event, Kind, Lease, LeaseChange, Page, Query,
+    Resource, Seq, Spec, Txn, resource::ResourceError,
 };
 use jiff::Timestamp;
 
@@ -104,6 +104,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Records that consumer `name` has handled everything up to `seq`. Never goes back.
     async fn advance(&self, name: &str, seq: Seq) -> Result<(), StoreError>;
+
+    /// Every lease there is, in order of names, as of now.
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError>;
+
+    /// Changes leases. Whether a lease could be taken is seen by reading it again. Once this has answered,
+    /// no transaction is committed under a fence that the change has made stale.
+    async fn change_lease(&self, change: LeaseChange) -> Result<(), StoreError>;
 }
 
 /// Tells the time.

@@ -3,14 +3,18 @@
 //!
 //! Events only say where to look; what to do is decided from a fresh view. The loop never ends before
 //! `shutdown`: whatever fails is logged and tried again, less and less often.
+//!
+//! It decides only while its process leads, and every commit names the lease's version: what was decided
+//! before the lead was lost, and comes late, is refused by the store. Each term begins from nothing.
 
 use crate::{
     agenda::Agenda,
+    lease::Seat,
     ports::{Clock, Store, StoreError, SystemIds},
     reconciler::{Decision, Reconciler},
     watch::{EventWatch, watch_from},
 };
-use freehold_model::{AnyId, CommitError};
+use freehold_model::{AnyId, CommitError, Fence};
 use jiff::{SignedDuration, Timestamp};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -24,24 +28,34 @@ const RESYNC: SignedDuration = SignedDuration::from_secs(30);
 /// How soon reading the log is tried again after the store failed.
 const RETRY: SignedDuration = SignedDuration::from_secs(1);
 
-/// Runs `reconciler` until `shutdown`.
+/// Runs `reconciler` until `shutdown`, whenever `seat` leads.
 pub async fn run(
     reconciler: Arc<dyn Reconciler>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    mut seat: Seat,
     shutdown: CancellationToken,
 ) {
-    let head = *store.head().borrow();
-    let watch = watch_from(Arc::clone(&store), head);
-    let now = clock.now();
-    let mut looper = Loop { reconciler, store, clock, watch, agenda: Agenda::default(), resync: now };
-    while !shutdown.is_cancelled() {
-        looper.round().await;
-        let pause = looper.pause();
+    let mut lost = None;
+    loop {
+        let fence = tokio::select! {
+            () = shutdown.cancelled() => return,
+            led = seat.led(lost) => match led {
+                Some(fence) => fence,
+                None => return,
+            },
+        };
+        lost = Some(fence.version);
+        let head = *store.head().borrow();
+        let watch = watch_from(Arc::clone(&store), head);
+        let (reconciler, store, clock) = (reconciler.clone(), store.clone(), clock.clone());
+        let (agenda, resync) = (Agenda::default(), clock.now());
+        let term =
+            Loop { reconciler, store, clock, watch, agenda, resync, fence: fence.clone(), is_over: false };
         tokio::select! {
-            () = shutdown.cancelled() => break,
-            () = tokio::time::sleep(pause) => {}
-            more = looper.watch.changed() => if !more { break },
+            () = shutdown.cancelled() => return,
+            () = seat.lost(&fence) => {}
+            () = term.run() => {}
         }
     }
 }
@@ -54,6 +68,10 @@ struct Loop {
     agenda: Agenda,
     /// When to ask for all subjects next; at start, now.
     resync: Timestamp,
+    /// The lease under which this term runs.
+    fence: Fence,
+    /// Whether the store says that the lease has moved on.
+    is_over: bool,
 }
 
 /// Why a subject could not be brought forward.
@@ -68,6 +86,21 @@ enum Trouble {
 }
 
 impl Loop {
+    /// Works until the lease is lost or the store is closed.
+    async fn run(mut self) {
+        loop {
+            self.round().await;
+            if self.is_over {
+                return;
+            }
+            let pause = self.pause();
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                more = self.watch.changed() => if !more { return },
+            }
+        }
+    }
+
     /// Reads what happened, then brings forward every subject that is due.
     async fn round(&mut self) {
         if self.clock.now() >= self.resync {
@@ -83,6 +116,9 @@ impl Loop {
             }
             let Some(subject) = self.agenda.take(self.clock.now()) else { return };
             self.bring_forward(subject).await;
+            if self.is_over {
+                return;
+            }
         }
     }
 
@@ -124,6 +160,10 @@ impl Loop {
         let name = self.reconciler.name();
         match outcome {
             Ok(wake) => self.agenda.settle(subject, wake),
+            Err(Trouble::Commit(lost @ CommitError::LeaseLost { .. })) => {
+                tracing::warn!(reconciler = name, %subject, %lost, "another leads: nothing was changed");
+                self.is_over = true;
+            }
             Err(Trouble::Commit(conflict)) if conflict.is_conflict() => {
                 tracing::debug!(reconciler = name, %subject, %conflict, "deciding again");
                 self.agenda.conflicted(subject, now);
@@ -142,7 +182,8 @@ impl Loop {
         let Decision { txn, wake } =
             catch_unwind(decide).map_err(|panic| Trouble::Panic(message(&*panic)))??;
         drop(view);
-        if let Some(txn) = txn.filter(|txn| !txn.is_empty()) {
+        if let Some(mut txn) = txn.filter(|txn| !txn.is_empty()) {
+            txn.fence = Some(self.fence.clone());
             self.store.commit(txn).await?;
         }
         Ok(wake)

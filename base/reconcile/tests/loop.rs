@@ -4,8 +4,8 @@ use freehold_model::{
     Actor, AnyId, App, AppId, AppSpec, CommitError, Committed, Event, Kind, Org, OrgId, OrgSpec, Seq, Txn,
 };
 use freehold_reconcile::{
-    Clock, Decision, Ids, MemoryStore, Reconciler, Store, StoreError, SystemClock, SystemIds, View, ViewExt,
-    run, watch_from,
+    Clock, Decision, Ids, Keeper, MemoryStore, Reconciler, Store, StoreError, SystemClock, SystemIds, View,
+    ViewExt, run, watch_from,
 };
 use jiff::Timestamp;
 use std::{
@@ -85,6 +85,12 @@ impl Store for Moody {
     async fn advance(&self, name: &str, seq: Seq) -> Result<(), StoreError> {
         self.inner.advance(name, seq).await
     }
+    async fn leases(&self) -> Result<Vec<freehold_model::Lease>, StoreError> {
+        self.inner.leases().await
+    }
+    async fn change_lease(&self, change: freehold_model::LeaseChange) -> Result<(), StoreError> {
+        self.inner.change_lease(change).await
+    }
 }
 
 fn org(name: &str) -> (OrgId, Txn) {
@@ -112,13 +118,18 @@ async fn the_loop_outlives_panics_failures_and_conflicts_and_follows_events() {
     let store = Arc::new(Moody { inner, refusals: AtomicU32::new(3) });
     let shutdown = CancellationToken::new();
     let reconciler = Arc::new(Answerer { looks: AtomicU32::new(0) });
-    let running = tokio::spawn(run(reconciler, store.clone(), Arc::new(SystemClock), shutdown.clone()));
+    let mut keeper = Keeper::new(store.clone(), "test", "");
+    let seat = keeper.seat("answerer");
+    let keeping = tokio::spawn(keeper.run(shutdown.clone()));
+    let running = tokio::spawn(run(reconciler, store.clone(), Arc::new(SystemClock), seat, shutdown.clone()));
     until_answered(&*store, first).await;
     let (second, txn) = org("second");
     store.commit(txn).await.unwrap();
     until_answered(&*store, second).await;
     shutdown.cancel();
     tokio::time::timeout(Duration::from_secs(5), running).await.expect("it stops").unwrap();
+    tokio::time::timeout(Duration::from_secs(5), keeping).await.expect("it stops").unwrap();
+    assert_eq!(store.leases().await.unwrap()[0].holder, "", "it is given back");
 }
 
 #[tokio::test]

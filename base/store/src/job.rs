@@ -2,7 +2,8 @@
 
 use crate::row::Row;
 use freehold_model::{
-    Actor, AnyId, Claim, CommitError, Committed, NewEvent, Seq, Txn, Write, txn::Idempotency,
+    Actor, AnyId, Claim, CommitError, Committed, Fence, LeaseChange, NewEvent, Seq, Txn, Write,
+    txn::Idempotency,
 };
 use freehold_reconcile::StoreError;
 use tokio::sync::oneshot;
@@ -10,6 +11,8 @@ use tokio::sync::oneshot;
 /// One piece of work for the writer, with the place where its answer goes.
 pub(crate) enum Job {
     Commit(Box<Prepared>, oneshot::Sender<Result<Committed, CommitError>>),
+    /// Not of engines that change leases beside their writer.
+    Lease(LeaseChange, oneshot::Sender<Result<(), StoreError>>),
     Advance(String, Seq, oneshot::Sender<Result<(), StoreError>>),
     /// Commit what came before, checkpoint and end.
     Close(oneshot::Sender<()>),
@@ -20,6 +23,7 @@ pub(crate) struct Prepared {
     pub actor: Actor,
     pub reason: String,
     pub request: String,
+    pub fence: Option<Fence>,
     pub expect: Vec<(AnyId, u64)>,
     pub writes: Vec<Step>,
     pub claims: Vec<Claim>,
@@ -56,6 +60,7 @@ impl From<Txn> for Prepared {
             actor: txn.actor,
             reason: txn.reason,
             request: txn.request,
+            fence: txn.fence,
             expect: txn.expect,
             writes: txn.writes.into_iter().map(Step::from).collect(),
             claims: txn.claims,

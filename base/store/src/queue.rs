@@ -1,7 +1,7 @@
 //! The callers' end of a writer's queue, the same for every engine.
 
 use crate::job::{Job, Prepared};
-use freehold_model::{CommitError, Committed, Seq, Txn};
+use freehold_model::{CommitError, Committed, LeaseChange, Seq, Txn};
 use freehold_reconcile::StoreError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,6 +29,12 @@ impl Queue {
     pub(crate) async fn advance(&self, name: &str, seq: Seq) -> Result<(), StoreError> {
         let (to, answer) = oneshot::channel();
         self.push(Job::Advance(name.to_owned(), seq, to)).await;
+        answer.await.unwrap_or_else(|_| Err(StoreError::Engine(CLOSED.into())))
+    }
+
+    pub(crate) async fn change_lease(&self, change: LeaseChange) -> Result<(), StoreError> {
+        let (to, answer) = oneshot::channel();
+        self.push(Job::Lease(change, to)).await;
         answer.await.unwrap_or_else(|_| Err(StoreError::Engine(CLOSED.into())))
     }
 

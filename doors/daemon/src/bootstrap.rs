@@ -59,7 +59,7 @@ fn first<S: Spec>(view: &dyn View) -> Result<Option<Resource<S>>, StoreError> {
 }
 
 /// The machine's name without its domain, or `node` where it is no name.
-fn host_name() -> Name {
+pub(crate) fn host_name() -> Name {
     let uname = rustix::system::uname();
     let full = uname.nodename().to_string_lossy().to_ascii_lowercase();
     let label = full.split('.').next().unwrap_or_default();

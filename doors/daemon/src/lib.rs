@@ -11,6 +11,7 @@ mod data;
 mod disk;
 mod edge;
 mod machines;
+mod name;
 mod node;
 mod nodes;
 mod serve;

@@ -4,7 +4,7 @@ use crate::{
     bootstrap, collect,
     control::LocalControl,
     data::{self, Running},
-    disk, edge, machines, node,
+    disk, edge, machines, name, node,
     nodes::Nodes,
     serve,
     state::State,
@@ -17,7 +17,7 @@ use freehold_edge::{Edge, EdgeConfig, Reach};
 use freehold_identity::{Authority, TokenFile, Tokens};
 use freehold_image::ImageStore;
 use freehold_model::NodeId;
-use freehold_reconcile::{Clock, Reconciler, Store, SystemClock};
+use freehold_reconcile::{Clock, Keeper, Reconciler, Store, SystemClock};
 use freehold_runtime::{LocalRuntime, RuntimeConfig, doctor, rootless};
 use freehold_secrets::{Vault, forbid_core_dumps};
 use freehold_store::PostgresOptions;
@@ -132,10 +132,6 @@ pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) 
 
 /// A full disk must not keep what ran before from running: what only says who runs can be missing.
 fn given_room<T>(written: Result<T>) -> Result<Option<T>> {
-    let is_full = |error: &anyhow::Error| {
-        let cause = error.downcast_ref::<std::io::Error>();
-        cause.is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
-    };
     match written {
         Err(error) if is_full(&error) => {
             tracing::error!(error = format!("{error:#}"), "it starts all the same: make room");
@@ -143,6 +139,12 @@ fn given_room<T>(written: Result<T>) -> Result<Option<T>> {
         }
         written => written.map(Some),
     }
+}
+
+/// Whether there was no room for it.
+pub(crate) fn is_full(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
 }
 
 fn running(ready: &Ready) -> Result<Running> {
@@ -202,10 +204,12 @@ impl House {
         let mut tasks = JoinSet::new();
         let reconcilers: [Arc<dyn Reconciler>; 2] =
             [Arc::new(RolloutReconciler), Arc::new(TeardownReconciler)];
+        let mut keeper = Keeper::new(store.clone(), &name::own(&options.data)?, "");
         for reconciler in reconcilers {
-            let (store, clock) = (store.clone(), clock.clone());
-            tasks.spawn(freehold_reconcile::run(reconciler, store, clock, shutdown.clone()));
+            let (store, clock, seat) = (store.clone(), clock.clone(), keeper.seat(reconciler.name()));
+            tasks.spawn(freehold_reconcile::run(reconciler, store, clock, seat, shutdown.clone()));
         }
+        tasks.spawn(keeper.run(shutdown.clone()));
 
         tasks.spawn(collect::run(store.clone(), images.clone(), shutdown.clone()));
         let (ready, is_ready) = watch::channel(false);

@@ -4,12 +4,14 @@
 //! A view is a snapshot: it shares everything with the store until the next commit.
 
 mod apply;
+mod leases;
 mod view;
 
 pub use view::MemoryView;
 
 use crate::ports::{Clock, Store, StoreError, View};
-use freehold_model::{AnyId, AnyResource, CommitError, Committed, Event, Seq, Txn};
+use freehold_model::{AnyId, AnyResource, CommitError, Committed, Event, Lease, LeaseChange, Seq, Txn};
+use leases::Leases;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -29,6 +31,7 @@ struct Inner {
     log: Arc<Vec<Event>>,
     answers: HashMap<String, serde_json::Value>,
     cursors: HashMap<String, Seq>,
+    leases: Leases,
 }
 
 /// What a commit replaces as a whole.
@@ -51,6 +54,7 @@ impl MemoryStore {
     pub fn commit_now(&self, txn: Txn) -> Result<Committed, CommitError> {
         let mut inner = self.lock();
         let version = inner.log.len() as Seq;
+        inner.leases.check(txn.fence.as_ref())?;
         if let Some(answer) = txn.idempotency.as_ref().and_then(|wanted| inner.answers.get(&wanted.key)) {
             return Ok(Committed { version, replayed: Some(answer.clone()) });
         }
@@ -65,6 +69,16 @@ impl MemoryStore {
             self.head.send_replace(version);
         }
         Ok(Committed { version, replayed: None })
+    }
+
+    /// Changes leases at once.
+    pub fn change_lease_now(&self, change: LeaseChange) {
+        self.lock().leases.change(change, self.clock.now());
+    }
+
+    /// Every lease at once.
+    pub fn leases_now(&self) -> Vec<Lease> {
+        self.lock().leases.all()
     }
 
     /// A snapshot at once.
@@ -106,6 +120,15 @@ impl Store for MemoryStore {
         let mut inner = self.lock();
         let cursor = inner.cursors.entry(name.to_owned()).or_default();
         *cursor = seq.max(*cursor);
+        Ok(())
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        Ok(self.leases_now())
+    }
+
+    async fn change_lease(&self, change: LeaseChange) -> Result<(), StoreError> {
+        self.change_lease_now(change);
         Ok(())
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The semantics are those of `freehold_model::txn`; in particular:
-//! - A transaction is judged in this order: idempotency key, expected versions, writes, releases, claims.
+//! - A transaction is judged in this order: fence, idempotency key, expected versions, writes, releases, claims.
 //! - Versions and generations that writes name are those from before the transaction.
 //! - Everything that one transaction writes gets one version: the sequence number of its last event.
 //! - A write that changes nothing causes no event; a transaction that causes no event answers the head.
@@ -18,6 +18,7 @@ pub mod concurrency;
 pub mod cursors;
 pub mod fixture;
 pub mod idempotency;
+pub mod leases;
 pub mod lists;
 pub mod log;
 pub mod names;
@@ -68,6 +69,12 @@ macro_rules! conformance_tests {
             concurrency::a_view_sees_one_moment,
             concurrency::a_commit_is_seen_once_it_is_answered,
             cursors::a_cursor_never_goes_back,
+            leases::a_lease_is_taken_only_as_it_was_seen,
+            leases::leases_are_renewed_and_released_by_their_holder,
+            leases::a_stale_fence_refuses_everything,
+            leases::a_contended_lease_has_one_holder,
+            leases::no_commit_follows_a_lease_that_moved_on,
+            leases::a_keeper_replaces_one_that_died,
         }
     };
     (@each $make:expr; $($module:ident::$scenario:ident,)*) => {

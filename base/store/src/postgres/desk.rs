@@ -36,6 +36,8 @@ pub(super) struct Layer {
     pub answers: BTreeMap<String, (String, String)>,
     /// Owners that were deleted: whatever they held is given back.
     pub gone: BTreeSet<AnyId>,
+    /// Versions of leases; locked against change until the group is committed.
+    pub leases: BTreeMap<String, u64>,
 }
 
 /// The layers, and the events so far.
@@ -54,6 +56,7 @@ pub(super) struct Need {
     pub names: BTreeSet<Name>,
     pub claims: BTreeSet<Key>,
     pub answers: BTreeSet<String>,
+    pub leases: BTreeSet<String>,
 }
 
 impl Need {
@@ -75,6 +78,7 @@ impl Need {
         }
         self.claims.extend(txn.claims.iter().map(|claim| (claim.scope.clone(), claim.key.clone())));
         self.claims.extend(txn.releases.iter().cloned());
+        self.leases.extend(txn.fence.iter().map(|fence| fence.lease.clone()));
         self.answers.extend(txn.idempotency.iter().map(|asked| asked.key.clone()));
     }
 }
@@ -107,6 +111,11 @@ impl Desk {
     /// Who holds the claim.
     pub(super) fn holder(&self, key: &Key) -> Option<AnyId> {
         self.layers().into_iter().find_map(|layer| layer.claims.get(key)).copied()?
+    }
+
+    /// The version of a lease; 0 if there is none.
+    pub(super) fn lease(&self, name: &str) -> u64 {
+        self.loaded.leases.get(name).copied().unwrap_or(0)
     }
 
     /// The stored answer of a key.
@@ -175,7 +184,7 @@ impl Desk {
 
     /// Whether there is nothing to store.
     pub(super) fn is_unchanged(&self) -> bool {
-        let Layer { rows, names: _, claims, answers, gone } = &self.changed;
+        let Layer { rows, names: _, claims, answers, gone, leases: _ } = &self.changed;
         rows.is_empty()
             && claims.is_empty()
             && answers.is_empty()

@@ -48,6 +48,8 @@ const CLAIMS: &str = "SELECT c.scope, c.key, c.owner FROM freehold.claims c
                       JOIN unnest($1::text[], $2::text[]) AS n (scope, key)
                       ON c.scope = n.scope AND c.key = n.key";
 const ANSWERS: &str = "SELECT key, time, answer FROM freehold.idempotency WHERE key = ANY($1)";
+// A renewal does not wait for this lock; whoever takes or gives back the lease does.
+const LEASES: &str = "SELECT name, version FROM freehold.leases WHERE name = ANY($1) FOR KEY SHARE";
 
 /// Begins the transaction, waits for the end of the log to be free, and loads. The statements are sent
 /// together; the server runs them one after the other, each seeing what was committed before the lock.
@@ -56,15 +58,17 @@ pub(super) async fn load(session: &Session, writer: &str, need: &Need) -> Result
     let (kinds, parents, names) = unzip3(&need.names);
     let (scopes, keys): (Vec<String>, Vec<String>) = need.claims.iter().cloned().unzip();
     let answers = texts(&need.answers);
-    for sql in [HEAD, GROUPS, ROWS, NAMES, CLAIMS, ANSWERS] {
+    let leases = texts(&need.leases);
+    for sql in [HEAD, GROUPS, LEASES, ROWS, NAMES, CLAIMS, ANSWERS] {
         session.prepare(sql).await?;
     }
     let begin = session.client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED");
     let wanted = |wanted: bool, sql: &'static str, with: Vec<_>| ask(session, wanted, sql, with);
-    let (_, head, groups, rows, named, claimed, answered) = try_join!(
+    let (_, head, groups, fenced, rows, named, claimed, answered) = try_join!(
         begin,
         wanted(true, HEAD, vec![]),
         wanted(true, GROUPS, vec![&writer]),
+        wanted(!leases.is_empty(), LEASES, vec![&leases]),
         wanted(!ids.is_empty(), ROWS, vec![&ids]),
         wanted(!names.is_empty(), NAMES, vec![&kinds, &parents, &names]),
         wanted(!keys.is_empty(), CLAIMS, vec![&scopes, &keys]),
@@ -75,6 +79,9 @@ pub(super) async fn load(session: &Session, writer: &str, need: &Need) -> Result
         Link { seq: head.try_get::<_, i64>(0)? as u64, hash: hex::encode(head.try_get::<_, &[u8]>(1)?) };
     let groups = groups.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(0);
     let mut layer = Layer::default();
+    for row in &fenced {
+        layer.leases.insert(row.try_get(0)?, row.try_get::<_, i64>(1)? as u64);
+    }
     for row in &rows {
         let stored = stored(row)?;
         layer.rows.insert(stored.row.id, Some(Arc::new(stored)));

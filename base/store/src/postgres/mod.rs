@@ -15,6 +15,7 @@ mod connect;
 mod copy;
 mod desk;
 mod error;
+mod leases;
 mod listen;
 mod load;
 mod pool;

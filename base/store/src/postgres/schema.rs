@@ -9,7 +9,10 @@ use super::{connect::Session, error::PostgresError};
 use tokio_postgres::Error;
 
 /// Every migration, oldest first; the n-th leads to schema n.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/postgres/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/postgres/0001_initial.sql"),
+    include_str!("../../migrations/postgres/0002_leases.sql"),
+];
 
 /// The advisory lock of a migration: "frhd" and 1.
 const MIGRATING: i64 = 0x6672_6864_0001;

@@ -1,14 +1,14 @@
 //! The public face of the PostgreSQL store.
 
 use super::{
-    connect::PostgresOptions, error::PostgresError, listen::listen, pool::Engine, pool::Pool, schema,
-    view::PostgresView, writer::Writer,
+    connect::PostgresOptions, error::PostgresError, leases::Leases, listen::listen, pool::Engine, pool::Pool,
+    schema, view::PostgresView, writer::Writer,
 };
 use crate::{
     ChainError, chain,
     queue::{CLOSED, Queue},
 };
-use freehold_model::{CommitError, Committed, Seq, Txn};
+use freehold_model::{CommitError, Committed, Lease, LeaseChange, Seq, Txn};
 use freehold_reconcile::{Clock, Store, StoreError, View};
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -24,6 +24,7 @@ pub struct PostgresStore {
     queue: Queue,
     head: watch::Receiver<Seq>,
     readers: Arc<Pool>,
+    leases: Arc<Leases>,
     installation: String,
     closing: Arc<AtomicBool>,
     listener: tokio::task::JoinHandle<()>,
@@ -75,8 +76,18 @@ impl PostgresStore {
             let _ = tell.send(());
         });
         let listener = tokio::spawn(listen(options.clone(), sender));
+        let leases = Arc::new(Leases::new(options.clone()));
         let readers = Pool::new(options, engine, readers);
-        Ok(PostgresStore { queue, head, readers, installation, closing, listener, ended: Mutex::new(ended) })
+        Ok(PostgresStore {
+            queue,
+            head,
+            readers,
+            leases,
+            installation,
+            closing,
+            listener,
+            ended: Mutex::new(ended),
+        })
     }
 
     /// Whose state it is: made along with the tables, and never changed.
@@ -91,6 +102,7 @@ impl PostgresStore {
         self.closing.store(true, Ordering::Relaxed);
         self.listener.abort();
         self.queue.close().await;
+        self.leases.close().await;
     }
 
     /// Walks the event log from its beginning and checks that nothing was cut or edited; answers the
@@ -106,6 +118,15 @@ impl PostgresStore {
             chain::verify(&view, reached)
         });
         walk.await.map_err(|error| ChainError::Engine(error.to_string()))?
+    }
+
+    /// Runs `work` on the store's own runtime, which drives its connection.
+    async fn drive<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let done = self.readers.handle().spawn(work).await;
+        done.unwrap_or_else(|_| Err(StoreError::Engine(CLOSED.into())))
     }
 
     async fn snapshot(&self) -> Result<PostgresView, StoreError> {
@@ -136,6 +157,16 @@ impl Store for PostgresStore {
 
     async fn advance(&self, name: &str, seq: Seq) -> Result<(), StoreError> {
         self.queue.advance(name, seq).await
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        let leases = Arc::clone(&self.leases);
+        self.drive(async move { leases.all().await }).await
+    }
+
+    async fn change_lease(&self, change: LeaseChange) -> Result<(), StoreError> {
+        let leases = Arc::clone(&self.leases);
+        self.drive(async move { leases.change(&change).await }).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! Decides one transaction on a [`Desk`]: the same order, checks and events as in SQLite. Pure.
 //!
-//! The order is: idempotency key, expected versions, writes, releases, claims, events. Versions and
+//! The order is: fence, idempotency key, expected versions, writes, releases, claims, events. Versions and
 //! generations that writes name are compared with what was stored *before* the transaction.
 
 use super::desk::{Desk, Stored, name_of};
@@ -10,7 +10,7 @@ use crate::{
     log::Stamp,
     row::{Row, same_json},
 };
-use freehold_model::{AnyId, CommitError, Committed, Link, Seq};
+use freehold_model::{AnyId, CommitError, Committed, Fence, Link, Seq};
 use jiff::Timestamp;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -38,6 +38,12 @@ fn decide(
     txn: &Prepared,
     now: Timestamp,
 ) -> Result<Committed, CommitError> {
+    if let Some(Fence { lease, version: held }) = &txn.fence {
+        let (held, found) = (*held, desk.lease(lease));
+        if found != held {
+            return Err(CommitError::LeaseLost { lease: lease.clone(), held, found });
+        }
+    }
     if let Some(asked) = &txn.idempotency {
         if let Some(answer) = desk.answer(&asked.key) {
             let answer = crate::row::json("answer", answer);
@@ -74,6 +80,7 @@ pub(super) fn unfit(txn: &Prepared) -> Option<CommitError> {
     }
     keys.extend(txn.claims.iter().flat_map(|claim| [&*claim.scope, &*claim.key]));
     keys.extend(txn.releases.iter().flat_map(|(scope, key)| [&**scope, &**key]));
+    keys.extend(txn.fence.iter().map(|fence| &*fence.lease));
     keys.extend(txn.idempotency.iter().map(|asked| &*asked.key));
     texts.extend(txn.events.iter().map(|event| &*event.what));
     let problem = if keys.iter().chain(&texts).any(|text| text.contains('\0')) {

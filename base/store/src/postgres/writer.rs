@@ -104,6 +104,9 @@ impl Writer {
                         advances.0.push((name, seq));
                         advances.1.push(to);
                     }
+                    Job::Lease(_, to) => {
+                        drop(to.send(Err(StoreError::Engine("leases go another way".into()))))
+                    }
                     Job::Close(to) => {
                         queue.close();
                         closed.push(to);
@@ -227,7 +230,7 @@ impl Writer {
         let place = self.options.place();
         let failed = |error: tokio_postgres::Error| PostgresError::of(place, &error);
         let session = self.options.connect().await.map_err(failed)?;
-        let sql = "SET idle_in_transaction_session_timeout = '15s'; SET statement_timeout = 0;
+        let sql = "SET idle_in_transaction_session_timeout = '2s'; SET statement_timeout = 0;
                    SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;
                    SELECT set_config('synchronous_commit', 'on', false)
                    WHERE current_setting('synchronous_commit') IN ('off', 'local')";

@@ -1,10 +1,10 @@
 //! Applies one transaction inside a savepoint of the writer.
 //!
-//! The order is: idempotency key, expected versions, writes, releases, claims, events. Versions and
+//! The order is: fence, idempotency key, expected versions, writes, releases, claims, events. Versions and
 //! generations that writes name are compared with what was stored *before* the transaction, so that one
 //! transaction may write the spec and the status of a resource it read once.
 
-use super::{claims, engine, failed, log, work::Work};
+use super::{claims, engine, failed, leases, log, work::Work};
 use crate::{job::Prepared, log::Stamp};
 use freehold_model::{CommitError, Committed, Link};
 use freehold_reconcile::StoreError;
@@ -53,6 +53,9 @@ pub(super) fn apply(
     txn: &Prepared,
     now: Timestamp,
 ) -> Result<Committed, Refusal> {
+    if let Some(fence) = &txn.fence {
+        leases::check(db, fence)?;
+    }
     if let Some(answer) = replay(db, txn, now)? {
         return Ok(Committed { version: head.seq, replayed: Some(answer) });
     }

@@ -8,6 +8,7 @@ mod apply;
 mod backup;
 mod claims;
 mod copy;
+mod leases;
 mod lock;
 mod log;
 mod pool;

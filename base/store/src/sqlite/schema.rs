@@ -13,7 +13,10 @@ use std::{
 };
 
 /// Every migration, oldest first; the n-th leads to schema n.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_initial.sql"),
+    include_str!("../../migrations/sqlite/0002_leases.sql"),
+];
 
 /// The schema that this program writes.
 pub(super) fn current() -> usize {

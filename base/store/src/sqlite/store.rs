@@ -1,11 +1,13 @@
 //! The public face of the SQLite store.
 
-use super::{lock::Lock, pool::Pool, row::broken, schema, view::SqliteView, writer::Writer};
+use super::{
+    leases, leases::Renewals, lock::Lock, pool::Pool, row::broken, schema, view::SqliteView, writer::Writer,
+};
 use crate::{
     ChainError, OpenError, chain,
     queue::{CLOSED, Queue},
 };
-use freehold_model::{CommitError, Committed, Seq, Txn};
+use freehold_model::{CommitError, Committed, Lease, LeaseChange, Seq, Txn};
 use freehold_reconcile::{Clock, Store, StoreError, View};
 use std::{
     path::Path,
@@ -21,6 +23,7 @@ pub struct SqliteStore {
     queue: Queue,
     head: watch::Receiver<Seq>,
     readers: Arc<Pool>,
+    renewals: Renewals,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -35,14 +38,15 @@ impl SqliteStore {
         let failed = |source| OpenError::Engine { path: path.to_owned(), source };
         let lock = Lock::take(path)?;
         let db = schema::open_writer(path)?;
-        let writer = Writer::new(db, clock, lock).map_err(failed)?;
+        let renewals = Renewals::default();
+        let writer = Writer::new(db, clock, renewals.clone(), lock).map_err(failed)?;
         let head = writer.head();
         let (queue, jobs) = Queue::new();
         let thread = std::thread::Builder::new().name("store-writer".into());
         let thread = thread.spawn(move || writer.run(jobs));
         let thread = thread.map_err(|source| OpenError::File { path: path.to_owned(), source })?;
         let readers = Pool::new(path.to_owned());
-        Ok(SqliteStore { queue, head, readers, writer: Mutex::new(Some(thread)) })
+        Ok(SqliteStore { queue, head, readers, renewals, writer: Mutex::new(Some(thread)) })
     }
 
     /// Commits what is queued, checkpoints the journal into the database and gives the lock back. Every
@@ -95,6 +99,14 @@ impl Store for SqliteStore {
 
     async fn advance(&self, name: &str, seq: Seq) -> Result<(), StoreError> {
         self.queue.advance(name, seq).await
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        leases::all(self.snapshot().await?.db(), &self.renewals)
+    }
+
+    async fn change_lease(&self, change: LeaseChange) -> Result<(), StoreError> {
+        self.queue.change_lease(change).await
     }
 }
 

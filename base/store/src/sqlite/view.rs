@@ -26,7 +26,7 @@ impl SqliteView {
         Ok(SqliteView { reader, version })
     }
 
-    fn db(&self) -> &Connection {
+    pub(super) fn db(&self) -> &Connection {
         self.reader.db()
     }
 }

@@ -6,11 +6,12 @@
 use super::{
     apply::{Refusal, apply},
     failed,
+    leases::{self, Renewals},
     lock::Lock,
     log,
 };
 use crate::job::{Job, Prepared};
-use freehold_model::{CommitError, Committed, Link, Seq};
+use freehold_model::{CommitError, Committed, LeaseChange, Link, Seq};
 use freehold_reconcile::{Clock, StoreError};
 use rusqlite::{Connection, params};
 use std::sync::Arc;
@@ -25,21 +26,27 @@ pub(super) struct Writer {
     end: Link,
     clock: Arc<dyn Clock>,
     head: watch::Sender<Seq>,
+    renewals: Renewals,
     _lock: Lock,
 }
 
 /// An answer that waits for its group to be on disk.
 enum Answer {
     Commit(oneshot::Sender<Result<Committed, CommitError>>, Result<Committed, CommitError>),
-    Advance(oneshot::Sender<Result<(), StoreError>>, Result<(), CommitError>),
+    Done(oneshot::Sender<Result<(), StoreError>>, Result<(), CommitError>),
 }
 
 impl Writer {
     /// Starts from the end of the stored log.
-    pub(super) fn new(db: Connection, clock: Arc<dyn Clock>, lock: Lock) -> rusqlite::Result<Writer> {
+    pub(super) fn new(
+        db: Connection,
+        clock: Arc<dyn Clock>,
+        renewals: Renewals,
+        lock: Lock,
+    ) -> rusqlite::Result<Writer> {
         let end = log::head(&db)?;
         let head = watch::Sender::new(end.seq);
-        Ok(Writer { db, end, clock, head, _lock: lock })
+        Ok(Writer { db, end, clock, head, renewals, _lock: lock })
     }
 
     /// The durable head.
@@ -81,7 +88,11 @@ impl Writer {
                 }
                 Job::Advance(name, seq, to) => {
                     let result = self.attempt(&mut failure, |writer| writer.advance(&name, seq));
-                    answers.push(Answer::Advance(to, result));
+                    answers.push(Answer::Done(to, result));
+                }
+                Job::Lease(change, to) => {
+                    let result = self.attempt(&mut failure, |writer| writer.change_lease(&change));
+                    answers.push(Answer::Done(to, result));
                 }
                 Job::Close(to) => closing = Some(to),
             }
@@ -136,6 +147,10 @@ impl Writer {
         Ok(())
     }
 
+    fn change_lease(&mut self, change: &LeaseChange) -> Result<(), Refusal> {
+        leases::change(&self.db, &self.renewals, change, self.clock.now())
+    }
+
     fn statement(&self, sql: &str) -> Result<(), CommitError> {
         let run = || self.db.prepare_cached(sql)?.execute([]);
         run().map(drop).map_err(failed)
@@ -164,7 +179,7 @@ impl Answer {
         let failure = failure.cloned();
         match self {
             Answer::Commit(to, result) => drop(to.send(failure.map_or(result, Err))),
-            Answer::Advance(to, result) => {
+            Answer::Done(to, result) => {
                 let result = failure.map_or(result, Err);
                 let _ = to.send(result.map_err(|error| StoreError::Engine(error.to_string())));
             }

@@ -121,6 +121,14 @@ impl Store for TempPostgres {
     async fn advance(&self, name: &str, seq: Seq) -> Result<(), StoreError> {
         self.store.advance(name, seq).await
     }
+
+    async fn leases(&self) -> Result<Vec<freehold_model::Lease>, StoreError> {
+        self.store.leases().await
+    }
+
+    async fn change_lease(&self, change: freehold_model::LeaseChange) -> Result<(), StoreError> {
+        self.store.change_lease(change).await
+    }
 }
 
 /// The store with a clock of the test's.

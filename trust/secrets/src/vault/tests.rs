@@ -42,6 +42,12 @@ impl Store for Failing {
     async fn advance(&self, name: &str, seq: Seq) -> Result<(), StoreError> {
         self.inner.advance(name, seq).await
     }
+    async fn leases(&self) -> Result<Vec<freehold_model::Lease>, StoreError> {
+        self.inner.leases().await
+    }
+    async fn change_lease(&self, change: freehold_model::LeaseChange) -> Result<(), StoreError> {
+        self.inner.change_lease(change).await
+    }
 }
 
 struct House {

@@ -34,7 +34,9 @@ fn a_full_disk_fails_commits_and_passes_when_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
     let lock = Lock::take(&path).unwrap();
-    let mut writer = Writer::new(schema::open_writer(&path).unwrap(), Arc::new(SystemClock), lock).unwrap();
+    let mut writer =
+        Writer::new(schema::open_writer(&path).unwrap(), Arc::new(SystemClock), Renewals::default(), lock)
+            .unwrap();
     let head = writer.head();
     assert!(run(&mut writer, vec![put("first", 10)])[0].is_ok());
 
@@ -57,7 +59,9 @@ fn a_failed_group_fails_for_everybody_in_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
     let lock = Lock::take(&path).unwrap();
-    let mut writer = Writer::new(schema::open_writer(&path).unwrap(), Arc::new(SystemClock), lock).unwrap();
+    let mut writer =
+        Writer::new(schema::open_writer(&path).unwrap(), Arc::new(SystemClock), Renewals::default(), lock)
+            .unwrap();
     // A deferred constraint is looked at by COMMIT alone.
     let sql = "PRAGMA foreign_keys = ON;
                CREATE TABLE broken (id REFERENCES absent (id) DEFERRABLE INITIALLY DEFERRED);
@@ -82,7 +86,9 @@ fn a_failure_at_any_step_loses_and_halves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
     let lock = Lock::take(&path).unwrap();
-    let mut writer = Writer::new(schema::open_writer(&path).unwrap(), Arc::new(SystemClock), lock).unwrap();
+    let mut writer =
+        Writer::new(schema::open_writer(&path).unwrap(), Arc::new(SystemClock), Renewals::default(), lock)
+            .unwrap();
     assert!(run(&mut writer, vec![put("taken", 10)])[0].is_ok());
     for k in 1.. {
         let names = [
