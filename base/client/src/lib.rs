@@ -4,6 +4,7 @@
 //! types of `freehold-model`; what goes wrong is a [`ClientError`], which knows its exit code.
 
 mod access;
+mod controls;
 mod endpoints;
 mod error;
 mod exec;

@@ -111,7 +111,7 @@ pub struct Health {
     pub status: String,
 }
 
-const NO_QUERY: [(&str, &str); 0] = [];
+pub(crate) const NO_QUERY: [(&str, &str); 0] = [];
 
 impl Client {
     /// Whether the server is ready. Needs no token.

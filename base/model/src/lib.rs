@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod api;
+pub mod controls;
 pub mod digest;
 pub mod drill;
 pub mod event;

@@ -6,6 +6,7 @@
 mod access;
 mod auth;
 mod commit;
+mod controls;
 mod describe;
 mod error;
 mod extract;
@@ -24,6 +25,7 @@ mod scope;
 mod state;
 mod who;
 
+pub use controls::Controls;
 pub use merge::Merge;
 pub use node_door::{CallDesk, NodeDoor, NodeHall, agent_router};
 pub use port::{AccessLines, EdgePort, LogLines, LogSelection, LogTrail, NodePort};
@@ -113,6 +115,7 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::tokens::list, routes::tokens::create))
         .routes(routes!(routes::tokens::revoke))
         .routes(routes!(routes::doctor::doctor))
+        .routes(routes!(routes::controls::list))
         .routes(routes!(routes::drills::egress))
 }
 

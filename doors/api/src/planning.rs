@@ -93,6 +93,7 @@ async fn allowed(api: &Api, who: &Who, project: &Name, manifest: &Manifest) -> A
         manifest.process.iter().map(|(name, process)| (name.clone(), process.image.clone())).collect();
     let bare = manifest.process.values().any(|process| process.driver == Driver::Process);
     let (who, project) = (who.clone(), project.clone());
+    let elsewhere = api.controls.elsewhere();
     let look = move |view: &dyn View| {
         // Such a process is a user of the machine, and the machine is the house's.
         if bare && !who.may(Action::DeployProcess, Place::House) {
@@ -103,7 +104,7 @@ async fn allowed(api: &Api, who: &Who, project: &Name, manifest: &Manifest) -> A
             match who.image(view, Action::PullImage, image)? {
                 Access::Granted => {}
                 // As an image that is not there.
-                _ => return Err(unresolved(&[(name, ImageError::absent(image))])),
+                _ => return Err(unresolved(&[(name, ImageError::absent(image))], elsewhere.clone())),
             }
         }
         Ok(())
@@ -182,16 +183,17 @@ async fn resolve(api: &Api, manifest: &Manifest) -> Answer<BTreeMap<Name, ImageR
             Err(error) => failed.push((name, error)),
         }
     }
-    if failed.is_empty() { Ok(images) } else { Err(unresolved(&failed)) }
+    if failed.is_empty() { Ok(images) } else { Err(unresolved(&failed, api.controls.elsewhere())) }
 }
 
-fn unresolved(failed: &[(&Name, ImageError)]) -> Failure {
+fn unresolved(failed: &[(&Name, ImageError)], elsewhere: Option<String>) -> Failure {
     let first = images::failure(&failed[0].1);
     if first.0.code == Code::Internal {
         return first;
     }
-    let lines: Vec<String> =
+    let mut lines: Vec<String> =
         failed.iter().map(|(name, error)| format!("process.{name}.image: {error}")).collect();
+    lines.extend(elsewhere.filter(|_| first.0.code == Code::NotFound));
     let title = match failed.len() {
         1 => "An image cannot be had.".to_owned(),
         many => format!("{many} images cannot be had."),

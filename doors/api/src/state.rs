@@ -1,6 +1,7 @@
 //! What handlers work with: the ports, and reading them without blocking the executor.
 
 use crate::{
+    controls::Controls,
     error::{Answer, Failure},
     port::{EdgePort, NodePort},
 };
@@ -30,6 +31,8 @@ pub struct ApiState {
     pub clock: Arc<dyn Clock>,
     /// Whom to let in.
     pub tokens: Tokens,
+    /// The control planes that work on the store.
+    pub controls: Controls,
     /// Whether the server serves: false while it starts, and again when it stops. Meanwhile nothing
     /// but probes is let in; turning false ends streams and waits.
     pub ready: watch::Receiver<bool>,

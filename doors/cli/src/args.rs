@@ -2,9 +2,9 @@
 
 use crate::{
     commands::{
-        access, audit, cancel, completions, deploy, describe, diff, doctor, drill, endpoint, events, exec,
-        image, import, init, key, logs, noun, plan, quota, receipt, rollback, secret, state, status, tenancy,
-        token, up, upgrade, volume,
+        access, audit, cancel, completions, control, deploy, describe, diff, doctor, drill, endpoint, events,
+        exec, image, import, init, key, logs, noun, plan, quota, receipt, rollback, secret, state, status,
+        tenancy, token, up, upgrade, volume,
     },
     failure::Outcome,
     output::Out,
@@ -60,6 +60,8 @@ pub(crate) struct Globals {
 pub(crate) enum Command {
     /// Runs Freehold on this machine: control plane, node and endpoints in one process.
     Up(up::Args),
+    /// Runs a control plane without a node, beside others on one database; lists them.
+    Control(control::Args),
     /// Writes a manifest for a folder, and says what to do next.
     Init(init::Args),
     /// Turns what other tools read into a manifest.

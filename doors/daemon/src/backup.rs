@@ -110,7 +110,10 @@ pub async fn export(data: &Path, store: Option<PostgresOptions>) -> Result<Inven
 /// The store itself, whatever data directory it is of.
 async fn open(data: &Path, store: Option<PostgresOptions>, clock: Arc<dyn Clock>) -> Result<State> {
     Ok(match store {
-        Some(store) => State::Postgres(Arc::new(PostgresStore::open(store.sole(), clock).await?)),
+        Some(store) => {
+            let store = Arc::new(PostgresStore::open(store.sole(), clock).await?);
+            State::Postgres { store, _lock: None }
+        }
         None => State::Sqlite(Arc::new(SqliteStore::open(data.join("state.db"), clock)?)),
     })
 }

@@ -12,9 +12,10 @@ use freehold_reconcile::{
     ports::{StoreError, SystemIds},
 };
 
-/// Makes what is missing, in one transaction, and answers with this machine's node.
-pub(crate) async fn ensure(store: &dyn Store, clock: &dyn Clock) -> Result<NodeId> {
-    let (txn, node) = plan(&*store.view().await?, clock)?;
+/// Makes what is missing, in one transaction, and answers with this machine's node, if it is to
+/// have one.
+pub(crate) async fn ensure(store: &dyn Store, clock: &dyn Clock, with_node: bool) -> Result<Option<NodeId>> {
+    let (txn, node) = plan(&*store.view().await?, clock, with_node)?;
     if !txn.is_empty() {
         store.commit(txn).await.context("cannot make the first resources")?;
     }
@@ -23,7 +24,7 @@ pub(crate) async fn ensure(store: &dyn Store, clock: &dyn Clock) -> Result<NodeI
 
 /// One data directory belongs to one machine, so its first node is this one, whatever the machine is
 /// called by now.
-fn plan(view: &dyn View, clock: &dyn Clock) -> Result<(Txn, NodeId), StoreError> {
+fn plan(view: &dyn View, clock: &dyn Clock, with_node: bool) -> Result<(Txn, Option<NodeId>), StoreError> {
     let mut txn = Txn::new(Actor::System, "first start", "bootstrap");
     let mut ids = SystemIds;
     let now = clock.now();
@@ -44,11 +45,12 @@ fn plan(view: &dyn View, clock: &dyn Clock) -> Result<(Txn, NodeId), StoreError>
         txn.put(&Resource::new(id, "default", Some(org.into()), ProjectSpec::default(), now));
     }
     let node = match first::<NodeSpec>(view)? {
-        Some(node) => node.id,
+        _ if !with_node => None,
+        Some(node) => Some(node.id),
         None => {
             let id = NodeId(ids.ulid());
             txn.put(&Resource::new(id, host_name().as_str(), None, NodeSpec::default(), now));
-            id
+            Some(id)
         }
     };
     Ok((txn, node))

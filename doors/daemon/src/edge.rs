@@ -9,6 +9,7 @@ use freehold_model::{
 use futures::{StreamExt, stream};
 
 /// The door through which the API looks.
+#[derive(Clone)]
 pub(crate) struct Window(pub(crate) Observer);
 
 impl EdgePort for Window {

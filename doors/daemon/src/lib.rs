@@ -3,6 +3,7 @@
 //! [`run`] is `freehold up`: it opens the data directory, makes what a first start needs, starts every
 //! part, says when all of them are ready, and on SIGTERM stops them in the reverse order.
 
+mod absent;
 mod backup;
 mod bootstrap;
 mod collect;
@@ -10,10 +11,13 @@ mod control;
 mod data;
 mod disk;
 mod edge;
+mod local;
+mod lock;
 mod machines;
 mod name;
 mod node;
 mod nodes;
+mod plane;
 mod serve;
 mod state;
 mod up;
@@ -21,4 +25,4 @@ mod up;
 pub use backup::{backup, copy, export, import, restore};
 pub use data::{Format, Running};
 pub use freehold_store::{Copied, PostgresError, PostgresOptions};
-pub use up::{Ended, Options, Ready, run};
+pub use up::{Ended, Options, Ready, Role, run};

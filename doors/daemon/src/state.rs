@@ -3,6 +3,7 @@
 //! Opened by `up`. What runs on this machine belongs to what the store says, so a data directory stays with
 //! the store it began with: `store.json` names it, and another is refused before anything changes.
 
+use crate::{lock::Lock, up::Role};
 use anyhow::{Context, Result, bail};
 use freehold_reconcile::{Clock, Store};
 use freehold_store::{PostgresOptions, PostgresStore, SqliteStore};
@@ -12,7 +13,11 @@ use std::{fs, path::Path, sync::Arc};
 /// The store that is open.
 pub(crate) enum State {
     Sqlite(Arc<SqliteStore>),
-    Postgres(Arc<PostgresStore>),
+    /// With what keeps others from the data directory.
+    Postgres {
+        store: Arc<PostgresStore>,
+        _lock: Option<Lock>,
+    },
 }
 
 /// `store.json`: the PostgreSQL database of a data directory.
@@ -29,6 +34,7 @@ impl State {
     pub(crate) async fn open(
         data: &Path,
         postgres: Option<PostgresOptions>,
+        role: Role,
         clock: Arc<dyn Clock>,
     ) -> Result<State> {
         let (file, home) = (data.join("state.db"), data.join("store.json"));
@@ -52,8 +58,10 @@ impl State {
             );
         }
         let place = options.place().to_owned();
-        // Two control planes on one database would both act: one at a time.
-        let store = PostgresStore::open(options.sole(), clock).await?;
+        let lock = Lock::take(data)?;
+        // Its node is the house's first, and what was pushed to it lies on its disk: one of these at a time.
+        let options = if role == Role::Up { options.sole() } else { options };
+        let store = PostgresStore::open(options, clock).await?;
         let installation = store.installation().to_owned();
         match known {
             Some(known) if known.installation != installation => {
@@ -68,14 +76,19 @@ impl State {
             None => crate::data::replace(&home, &Home { installation, place: place.clone() })?,
         }
         tracing::info!(place, "state is kept in PostgreSQL");
-        Ok(State::Postgres(Arc::new(store)))
+        Ok(State::Postgres { store: Arc::new(store), _lock: Some(lock) })
+    }
+
+    /// Whether other control planes may work on it, too.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self, State::Postgres { .. })
     }
 
     /// The same through the port.
     pub(crate) fn store(&self) -> Arc<dyn Store> {
         match self {
             State::Sqlite(store) => store.clone(),
-            State::Postgres(store) => store.clone(),
+            State::Postgres { store, .. } => store.clone(),
         }
     }
 
@@ -83,7 +96,7 @@ impl State {
     pub(crate) async fn close(&self) {
         match self {
             State::Sqlite(store) => store.close().await,
-            State::Postgres(store) => store.close().await,
+            State::Postgres { store, .. } => store.close().await,
         }
     }
 }

@@ -1,25 +1,20 @@
-//! `freehold up`: starts every part in order, says when all are ready, stops them in reverse.
+//! `freehold up` and `freehold control`: starts every part in order, says when all are ready, stops them in
+//! reverse.
 
 use crate::{
-    bootstrap, collect,
-    control::LocalControl,
+    absent::Absent,
+    bootstrap,
     data::{self, Running},
-    disk, edge, machines, name, node,
-    nodes::Nodes,
-    serve,
+    local::LocalNode,
+    machines, node, plane,
     state::State,
 };
 use anyhow::{Context, Result};
-use freehold_agent::{Agent, AgentConfig, NameServers};
-use freehold_api::{ApiState, CallDesk, NodeDoor, agent_router};
-use freehold_deploy::{RolloutReconciler, TeardownReconciler, address};
-use freehold_edge::{Edge, EdgeConfig, Reach};
-use freehold_identity::{Authority, TokenFile, Tokens};
+use freehold_identity::{TokenFile, Tokens};
 use freehold_image::ImageStore;
-use freehold_model::NodeId;
-use freehold_reconcile::{Clock, Keeper, Reconciler, Store, SystemClock};
-use freehold_runtime::{LocalRuntime, RuntimeConfig, doctor, rootless};
-use freehold_secrets::{Vault, forbid_core_dumps};
+use freehold_reconcile::{Clock, SystemClock};
+use freehold_runtime::rootless;
+use freehold_secrets::forbid_core_dumps;
 use freehold_store::PostgresOptions;
 use std::{
     fs,
@@ -39,9 +34,20 @@ use tokio_util::sync::CancellationToken;
 /// How long open requests and proxied connections may go on after a stop was asked for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Control plane and node: one such process for a store.
+    Up,
+    /// Control plane alone: as many as one likes on a PostgreSQL database, beside one `Up` or none.
+    Control,
+}
+
 /// How to run.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// What to be.
+    pub role: Role,
     /// Where all state is kept; made if it does not exist.
     pub data: PathBuf,
     /// The database that holds resources and events; SQLite in `data` if none is named.
@@ -90,10 +96,10 @@ pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) 
     allow_many_files();
     data::prepare(&options.data)?;
     rootless::note(&options.data)?;
-    if rootless::is_rootless() {
+    if rootless::is_rootless() && options.role == Role::Up {
         node::say_what_root_would_have();
     }
-    let state = State::open(&options.data, options.store.clone(), clock.clone()).await?;
+    let state = State::open(&options.data, options.store.clone(), options.role, clock.clone()).await?;
     // Before the token is made: it is shown once, so not by a start that comes to nothing.
     let listener = listen(options.listen).await?;
     let machines = match options.node_listen {
@@ -104,7 +110,7 @@ pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) 
     let token_file = TokenFile::open(&options.data.join("token"))?;
 
     let tokens = Tokens::admin(&token_file.token);
-    let house = House::start(&options, (listener, machines), state.store(), clock, tokens).await?;
+    let house = House::start(&options, (listener, machines), &state, clock, tokens).await?;
     let ready = Ready {
         url: format!("http://{}", reachable(house.address)),
         token_file: options.data.join("token"),
@@ -170,80 +176,49 @@ struct House {
     ready: watch::Sender<bool>,
     shutdown: CancellationToken,
     tasks: JoinSet<()>,
-    agent: Arc<Agent>,
-    edge: Edge,
+    node: Option<LocalNode>,
 }
 
 impl House {
     async fn start(
         options: &Options,
-        (listener, machines): (TcpListener, Option<TcpListener>),
-        store: Arc<dyn Store>,
+        listeners: (TcpListener, Option<TcpListener>),
+        state: &State,
         clock: Arc<dyn Clock>,
         tokens: Tokens,
     ) -> Result<House> {
-        let address = listener.local_addr()?;
+        let (address, store) = (listeners.0.local_addr()?, state.store());
         let images = ImageStore::open(&options.data.join("images"))?;
-        let node_id = bootstrap::ensure(&*store, &*clock).await?;
-        node::register(&*store, node_id, &doctor::examine(&options.data), clock.now()).await?;
-        let vault = vault(&options.data, &store, &clock).await?;
-        let authority = Arc::new(Authority::new(store.clone(), clock.clone(), vault.clone()));
-        let control = LocalControl::new(store.clone(), node_id, vault.clone());
-        let agent = start_agent(options, node_id, control, images.clone(), clock.clone()).await?;
-        let agent = Arc::new(agent);
-
-        let shutdown = CancellationToken::new();
-        let config = EdgeConfig {
-            listen_on: options.endpoints_on.clone(),
-            access_log: Some(options.data.join("access")),
-            // Their route is the machine's, which is root's.
-            own_addresses: !rootless::is_rootless(),
-            reach: if rootless::is_rootless() { Reach::by(rootless::socket) } else { Reach::default() },
+        let here = bootstrap::ensure(&*store, &*clock, options.role == Role::Up).await?;
+        let vault = plane::vault(&options.data, &store, &clock, state.is_shared()).await?;
+        let (shutdown, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let node = match here {
+            Some(id) => {
+                let parts = (images.clone(), vault.clone());
+                Some(LocalNode::start(options, id, (&store, &clock), parts, &mut tasks, &shutdown).await?)
+            }
+            None => None,
         };
-        let edge = Edge::start(store.clone(), config, shutdown.clone());
-        let mut tasks = JoinSet::new();
-        let reconcilers: [Arc<dyn Reconciler>; 2] =
-            [Arc::new(RolloutReconciler), Arc::new(TeardownReconciler)];
-        let mut keeper = Keeper::new(store.clone(), &name::own(&options.data)?, "");
-        for reconciler in reconcilers {
-            let (store, clock, seat) = (store.clone(), clock.clone(), keeper.seat(reconciler.name()));
-            tasks.spawn(freehold_reconcile::run(reconciler, store, clock, seat, shutdown.clone()));
-        }
-        tasks.spawn(keeper.run(shutdown.clone()));
-
-        tasks.spawn(collect::run(store.clone(), images.clone(), shutdown.clone()));
-        let (ready, is_ready) = watch::channel(false);
-        let data = options.data.clone();
-        tasks.spawn(disk::run(store.clone(), clock.clone(), node_id, data.clone(), shutdown.clone()));
-        let nodes = Nodes::new(store.clone(), vault.clone(), clock.clone());
-        tasks.spawn(nodes.clone().watch(shutdown.clone()));
-        let calls = Arc::new(CallDesk::default());
-        let door = NodeDoor { hall: nodes, images: images.clone(), calls, ready: is_ready.clone() };
-        let agents = agent_router(door);
-        let state = ApiState {
+        let (agent, edge) = match &node {
+            Some(node) => node.ports(address.port()),
+            None => (Arc::new(Absent(store.clone())) as _, Arc::new(Absent(store.clone())) as _),
+        };
+        let (data, has_node) = (options.data.clone(), node.is_some());
+        let parts = plane::Parts {
+            data,
+            listeners,
+            address,
             store,
+            clock,
             images,
             vault,
-            authority: authority.clone(),
-            agent: Arc::new(node::Door::new(agent.clone(), address.port())),
-            edge: Arc::new(edge::Window(edge.observer())),
-            clock,
             tokens,
-            ready: is_ready,
-            doctor: Arc::new(move || doctor::examine(&data)),
+            agent,
+            edge,
+            has_node,
         };
-        let state = Arc::new(state);
-        if let Some(machines) = machines {
-            authority.refresh().await.context("cannot open the door for nodes")?;
-            let router = freehold_api::node_router(state.clone()).merge(agents);
-            tasks.spawn(machines::serve(machines, router, authority.clone(), shutdown.clone()));
-            let shutdown = shutdown.clone();
-            tasks.spawn(async move { authority.run(shutdown).await });
-        }
-        let router = freehold_api::router(state);
-        tasks.spawn(serve::serve(listener, router, shutdown.clone(), serve::Limits::default()));
-        ready.send_replace(true);
-        Ok(House { address, ready, shutdown, tasks, agent, edge })
+        let ready = plane::start(parts, &mut tasks, &shutdown).await?;
+        Ok(House { address, ready, shutdown, tasks, node })
     }
 
     /// Stops taking work, lets what is open end for a while, and leaves instances running unless told
@@ -252,48 +227,19 @@ impl House {
         self.ready.send_replace(false);
         self.shutdown.cancel();
         let ended = async {
-            self.edge.stopped(PATIENCE).await;
+            if let Some(node) = &mut self.node {
+                node.drained(PATIENCE).await;
+            }
             while self.tasks.join_next().await.is_some() {}
         };
         if tokio::time::timeout(PATIENCE, ended).await.is_err() {
             tracing::warn!("open requests were cut");
         }
         self.tasks.abort_all();
-        self.agent.stop(stop_apps).await;
-    }
-}
-
-/// The house's secrets. A rotation that was interrupted goes on here; should it fail, both keys stay.
-async fn vault(data: &Path, store: &Arc<dyn Store>, clock: &Arc<dyn Clock>) -> Result<Arc<Vault>> {
-    let vault = Vault::open(&data.join("keys/secrets.key"), store.clone(), clock.clone())?;
-    match vault.resume_rotation().await {
-        Ok(0) => {}
-        Ok(resealed) => tracing::info!(resealed, "ended the rotation of the root key"),
-        Err(error) => {
-            tracing::error!(%error, "the rotation of the root key cannot go on; the older key is kept")
+        if let Some(node) = self.node {
+            node.stop(stop_apps).await;
         }
     }
-    Ok(Arc::new(vault))
-}
-
-async fn start_agent(
-    options: &Options,
-    node: NodeId,
-    control: LocalControl,
-    images: ImageStore,
-    clock: Arc<dyn Clock>,
-) -> Result<Agent> {
-    let data = &options.data;
-    let runtime = Arc::new(LocalRuntime::new(RuntimeConfig::new(data.join("instances"))?)?);
-    let name_servers = Some(match options.name_servers.as_slice() {
-        [] => NameServers::System,
-        fixed => NameServers::Fixed(fixed.to_vec()),
-    });
-    let (data, gateway, network_bits) = (data.to_owned(), address::GATEWAY, address::BITS);
-    let config = AgentConfig { node, data, gateway, network_bits, name_servers };
-    Agent::start(config, Arc::new(control), Arc::new(images), runtime, clock)
-        .await
-        .context("starting the node's agent")
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {
@@ -312,7 +258,7 @@ fn allow_many_files() {
 }
 
 /// An address to connect to: the unspecified address stands for loopback.
-fn reachable(listening: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(listening: SocketAddr) -> SocketAddr {
     let ip = match listening.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),

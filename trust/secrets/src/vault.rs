@@ -7,6 +7,7 @@
 mod authority;
 mod deliver;
 mod error;
+mod house;
 mod remove;
 mod rotate;
 mod set;

@@ -104,6 +104,7 @@ pub(crate) async fn rotate_key(
     _: Params<NoParams>,
     caller: Caller,
 ) -> Answer<Json<RotatedKey>> {
+    api.controls.only_this("a new root key")?;
     let api_ = api.clone();
     // On its own: a caller that goes away does not leave it half done until the next start.
     let rotation = tokio::spawn(async move { api_.vault.rotate_key(&caller.actor, &caller.request).await });

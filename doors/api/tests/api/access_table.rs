@@ -138,8 +138,8 @@ fn request(method: &str, path: &str, site: &Site) -> Option<Asked> {
     let query = match (method, path) {
         (
             "GET",
-            "/healthz" | "/openapi.json" | "/v1/doctor" | "/v1/key" | "/v1/whoami" | "/v1/images"
-            | "/v1/quotas",
+            "/healthz" | "/openapi.json" | "/v1/doctor" | "/v1/controls" | "/v1/key" | "/v1/whoami"
+            | "/v1/images" | "/v1/quotas",
         ) => "".into(),
         ("GET", "/v1/resources") => "?kind=app".into(),
         ("GET", "/v1/events" | "/v1/receipts/export" | "/v1/receipts" | "/v1/tokens" | "/v1/watch") => {

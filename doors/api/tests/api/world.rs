@@ -5,7 +5,7 @@ use axum::{
     body::Body,
     http::{Request, Response, StatusCode},
 };
-use freehold_api::{AccessLines, ApiState, EdgePort, LogSelection, LogTrail, NodePort};
+use freehold_api::{AccessLines, ApiState, Controls, EdgePort, LogSelection, LogTrail, NodePort};
 use freehold_identity::{Authority, KeyFingerprint, Peer, Token, Tokens};
 use freehold_image::ImageStore;
 use freehold_model::{
@@ -132,6 +132,7 @@ impl World {
         let state = Arc::new(ApiState {
             vault,
             authority,
+            controls: Controls::alone("test"),
             store: store.clone(),
             images: ImageStore::open(&folder.path().join("images")).unwrap(),
             agent: node.clone(),

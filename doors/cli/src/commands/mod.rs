@@ -4,6 +4,7 @@ pub(crate) mod access;
 pub(crate) mod audit;
 pub(crate) mod cancel;
 pub(crate) mod completions;
+pub(crate) mod control;
 pub(crate) mod deploy;
 pub(crate) mod describe;
 pub(crate) mod diff;
@@ -51,6 +52,7 @@ pub(crate) fn terminal_width() -> usize {
 pub(crate) fn run(command: Command, globals: Globals) -> Outcome<ExitCode> {
     match command {
         Command::Up(args) => up::run(args, &globals).map(done),
+        Command::Control(args) if args.is_local() => control::run_here(args, &globals).map(done),
         Command::Upgrade(args) => upgrade::run(args, &globals).map(done),
         Command::Completions(args) => completions::run(args).map(done),
         Command::Init(args) => init::run(args, &globals).map(done),
@@ -108,6 +110,7 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Key(command) => key::run(command, session).await,
         Command::Drill(command) => drill::run(command, session).await,
         Command::Doctor(_) => doctor::run(session).await,
+        Command::Control(_) => control::run(session).await,
         Command::Up(_)
         | Command::Upgrade(_)
         | Command::Completions(_)

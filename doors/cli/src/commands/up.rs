@@ -9,7 +9,7 @@ use crate::{
     failure::{Failure, Outcome},
     output::{Out, Paint},
 };
-use freehold_daemon::{Ended, Options, PostgresOptions, Ready};
+use freehold_daemon::{Ended, Options, PostgresOptions, Ready, Role};
 use freehold_runtime::rootless;
 use std::{
     env,
@@ -87,8 +87,8 @@ impl StoreUrl {
 }
 
 pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
-    write_log();
     let options = Options {
+        role: Role::Up,
         data: data_folder(args.data)?,
         store: args.store.as_ref().map(StoreUrl::options).transpose()?,
         listen: args.listen,
@@ -97,10 +97,18 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
         name_servers: args.dns,
         stop_apps: args.stop_apps,
     };
+    serve(options, globals)
+}
+
+/// Runs until it is told to stop.
+pub(crate) fn serve(options: Options, globals: &Globals) -> Outcome {
+    write_log();
     // Asked now: once the file is replaced, the kernel calls it deleted.
     let program = env::current_exe().map_err(|error| Failure::local("find this program's file", error))?;
-    // Without root: before there is any thread.
-    rootless::enter(&options.data).map_err(|error| Failure::local("start without root", error))?;
+    // Without root: before there is any thread. What runs no instances needs no namespaces.
+    if options.role == Role::Up {
+        rootless::enter(&options.data).map_err(|error| Failure::local("start without root", error))?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -6,6 +6,7 @@
 
 mod broken;
 mod cli;
+mod control;
 mod crash;
 mod disks;
 mod egress;

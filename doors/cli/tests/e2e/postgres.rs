@@ -7,13 +7,13 @@ use std::{path::PathBuf, process::Command, time::Duration};
 const PASSWORD: &str = "open-sesame-1795";
 
 /// A database of the test run's server, dropped along with this.
-struct Database {
+pub(crate) struct Database {
     socket: PathBuf,
     name: String,
 }
 
 impl Database {
-    fn new() -> Database {
+    pub(crate) fn new() -> Database {
         let script = workspace().join("scripts/test-postgres.sh");
         let runner = std::os::unix::process::parent_id().to_string();
         let output = Command::new(script).args(["shared", &runner]).output().expect("bash runs");
@@ -25,7 +25,7 @@ impl Database {
     }
 
     /// As its superuser, without a password.
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("postgres:///{}?user=freehold&host={}", self.name, self.socket.display())
     }
 

@@ -73,6 +73,15 @@ pub enum VaultError {
         /// Why.
         source: OpenError,
     },
+    /// The house's secrets are sealed under another key than that in the file.
+    #[error(
+        "the house's root key is {house}, and the key file holds another: copy keys/secrets.key from the data \
+         directory of a control plane that runs (mode 0600), or restore it from a backup"
+    )]
+    OtherKey {
+        /// The public half of the house's key.
+        house: String,
+    },
     /// The key file cannot be written.
     #[error(transparent)]
     Keys(#[from] KeyFileError),
@@ -121,6 +130,7 @@ impl VaultError {
             VaultError::Sealed(OpenError::Damaged) => say(Code::Invalid).hint(
                 "Give the whole output of `freehold secret seal`, from the BEGIN line to the END line.",
             ),
+            VaultError::OtherKey { .. } => say(Code::Conflict),
             VaultError::Stored { .. } => {
                 say(Code::Conflict).hint("Restore keys/secrets.key from a backup, or set the secret again.")
             }

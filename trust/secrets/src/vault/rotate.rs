@@ -51,6 +51,7 @@ impl Vault {
         if !self.under_older_keys().await?.is_empty() {
             return Err(VaultError::Busy);
         }
+        self.become_house_key().await?;
         let org = self.store.view().await?.all::<OrgSpec>(None)?.into_iter().next();
         // After this nothing can be opened with the older keys: there is nothing left that would need it.
         self.keys().forget_older()?;

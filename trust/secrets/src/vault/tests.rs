@@ -297,8 +297,8 @@ async fn a_running_instance_holds_its_versions() {
 
 #[tokio::test]
 async fn a_rotation_that_breaks_off_anywhere_loses_nothing_and_goes_on() {
-    // Four secrets of two versions: five commits with the event at the end.
-    for good in 0..=5 {
+    // Four secrets of two versions: six commits with the claim of the key and the event at the end.
+    for good in 0..=6 {
         let mut house = House::new().await;
         for name in ["A", "B", "C", "D"] {
             house.set(name, "one").await.unwrap();
@@ -307,7 +307,7 @@ async fn a_rotation_that_breaks_off_anywhere_loses_nothing_and_goes_on() {
         let before = house.vault.key();
         house.store.left.store(good, Ordering::Relaxed);
         let rotated = house.vault.rotate_key(&who(), "req").await;
-        assert_eq!(rotated.is_ok(), good == 5, "{rotated:?}");
+        assert_eq!(rotated.is_ok(), good == 6, "{rotated:?}");
         house.restart();
         let all = [("A", 1), ("B", 2), ("C", 1), ("D", 2)];
         assert_eq!(house.opened(&all).await.unwrap(), ["one", "two", "one", "two"], "after {good} commits");
@@ -336,4 +336,23 @@ async fn a_lost_key_is_an_error_that_says_so_and_a_new_value_mends_it() {
     assert!(house.vault.rotate_key(&who(), "req").await.is_err());
     assert_eq!(house.set("KEY", "one").await.unwrap().version, 2);
     assert_eq!(house.opened(&[("KEY", 2)]).await.unwrap(), ["one"]);
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_the_houses_is_refused_and_the_houses_follows_a_rotation() {
+    let house = House::new().await;
+    house.vault.join_house().await.unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let stranger = vault(&elsewhere, &house.store);
+    let error = stranger.join_house().await.unwrap_err();
+    assert!(error.to_string().contains("copy keys/secrets.key"), "{error}");
+    house.vault.rotate_key(&who(), "req").await.unwrap();
+    house.vault.join_house().await.unwrap();
+    let view = house.store.view().await.unwrap();
+    assert_eq!(Vault::house_key(&*view).unwrap(), Some(house.vault.key().recipient));
+    let copy = |from: &tempfile::TempDir, to: &tempfile::TempDir| {
+        std::fs::copy(from.path().join("keys/secrets.key"), to.path().join("keys/secrets.key")).unwrap()
+    };
+    copy(&house.folder, &elsewhere);
+    vault(&elsewhere, &house.store).join_house().await.unwrap();
 }

@@ -1,0 +1,118 @@
+//! `freehold control`: runs a control plane without a node, and lists those there are.
+
+use super::up::{self, StoreUrl};
+use crate::{
+    args::Globals,
+    failure::Outcome,
+    output::{
+        Paint, Tone,
+        table::{Table, cell},
+        time,
+    },
+    session::Session,
+};
+use freehold_daemon::{Options, Role};
+use freehold_model::controls::{ControlPlane, ControlPlanes, ControlState};
+use jiff::Timestamp;
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Flags of `control`.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+#[command(after_help = "\
+API, registry and reconcilers run in this process until SIGTERM or Ctrl-C, without a node. Several work on one
+PostgreSQL database at once, beside one `freehold up`: each answers for all, each reconciler runs in one of
+them at a time, and when that one dies another goes on within 5 s.
+All need the same root key: copy keys/secrets.key and token from the first one's data folder.
+docs/high-availability.md says the rest.
+
+Examples:
+  freehold control --store postgres:///freehold?host=/run/postgresql --data /srv/freehold-2 --listen 0.0.0.0:7217
+  freehold control list")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+}
+
+/// What can be asked about control planes.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Lists control planes: which live, and what each leads since when.
+    List,
+}
+
+/// How to run one.
+#[derive(Debug, clap::Args)]
+struct Run {
+    /// Where this control plane keeps its key, its token and its images; one folder for each.
+    #[arg(long, value_name = "DIR", env = "FREEHOLD_DATA")]
+    data: Option<PathBuf>,
+    /// The PostgreSQL database that all share [default: SQLite within the data folder, for one alone].
+    #[arg(long, value_name = "URL", env = "FREEHOLD_STORE", hide_env_values = true)]
+    store: Option<StoreUrl>,
+    /// Where the API and the image registry are served.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7117")]
+    listen: SocketAddr,
+    /// Where nodes that joined are served, over TLS with their certificates [default: nowhere].
+    #[arg(long, value_name = "ADDR")]
+    node_listen: Option<SocketAddr>,
+}
+
+impl Args {
+    /// Whether it runs one here.
+    pub(crate) fn is_local(&self) -> bool {
+        self.command.is_none()
+    }
+}
+
+/// Runs a control plane until it is told to stop.
+pub(crate) fn run_here(args: Args, globals: &Globals) -> Outcome {
+    let options = Options {
+        role: Role::Control,
+        data: up::data_folder(args.run.data)?,
+        store: args.run.store.as_ref().map(StoreUrl::options).transpose()?,
+        listen: args.run.listen,
+        node_listen: args.run.node_listen,
+        endpoints_on: vec![],
+        name_servers: vec![],
+        stop_apps: false,
+    };
+    up::serve(options, globals)
+}
+
+/// Lists control planes.
+pub(crate) async fn run(session: &Session) -> Outcome {
+    let planes = session.client.controls().await?;
+    session.out.show(&planes, |planes| render(planes, Timestamp::now(), session.out.paint))
+}
+
+fn render(planes: &ControlPlanes, now: Timestamp, paint: Paint) -> String {
+    let mut table = Table::new(&["NAME", "STATE", "SINCE", "VERSION", "NODE", "ADDRESS", "LEADS"]);
+    for plane in &planes.items {
+        let (state, tone) = match plane.state {
+            ControlState::Live => ("live", Tone::Good),
+            ControlState::Silent => ("silent", Tone::Bad),
+            ControlState::Stopped => ("stopped", Tone::Dim),
+        };
+        let name = if plane.answers { format!("{} (answers)", plane.name) } else { plane.name.clone() };
+        let node = if plane.node { "yes" } else { "no" };
+        table.row([
+            name.into(),
+            cell(state, tone),
+            time::ago(plane.since, now).into(),
+            plane.version.as_str().into(),
+            node.into(),
+            plane.url.as_str().into(),
+            leads(plane, now).into(),
+        ]);
+    }
+    table.render(paint, 0, "No control plane has been seen yet.")
+}
+
+fn leads(plane: &ControlPlane, now: Timestamp) -> String {
+    let led = plane.leads.iter().map(|led| format!("{} (since {})", led.lease, time::ago(led.since, now)));
+    let led: Vec<String> = led.collect();
+    if led.is_empty() { "-".into() } else { led.join(", ") }
+}

@@ -1,0 +1,90 @@
+//! The node's part of a process: agent, edge, and the watch over the machine's disk.
+//!
+//! Started by [`crate::up`] for `freehold up`. One of these for each machine; none of it is led, since all of
+//! it is about this machine alone.
+
+use crate::{control::LocalControl, disk, edge, node, up::Options};
+use anyhow::{Context, Result};
+use freehold_agent::{Agent, AgentConfig, NameServers};
+use freehold_api::{EdgePort, NodePort};
+use freehold_deploy::address;
+use freehold_edge::{Edge, EdgeConfig, Reach};
+use freehold_image::ImageStore;
+use freehold_model::NodeId;
+use freehold_reconcile::{Clock, Store};
+use freehold_runtime::{LocalRuntime, RuntimeConfig, doctor, rootless};
+use freehold_secrets::Vault;
+use std::{sync::Arc, time::Duration};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// The node that runs in this process.
+pub(crate) struct LocalNode {
+    agent: Arc<Agent>,
+    /// Until it is drained.
+    edge: Option<Edge>,
+    window: edge::Window,
+}
+
+impl LocalNode {
+    pub(crate) async fn start(
+        options: &Options,
+        id: NodeId,
+        (store, clock): (&Arc<dyn Store>, &Arc<dyn Clock>),
+        (images, vault): (ImageStore, Arc<Vault>),
+        tasks: &mut JoinSet<()>,
+        shutdown: &CancellationToken,
+    ) -> Result<LocalNode> {
+        node::register(&**store, id, &doctor::examine(&options.data), clock.now()).await?;
+        let control = LocalControl::new(store.clone(), id, vault);
+        let agent = Arc::new(start_agent(options, id, control, images, clock.clone()).await?);
+        let config = EdgeConfig {
+            listen_on: options.endpoints_on.clone(),
+            access_log: Some(options.data.join("access")),
+            // Their route is the machine's, which is root's.
+            own_addresses: !rootless::is_rootless(),
+            reach: if rootless::is_rootless() { Reach::by(rootless::socket) } else { Reach::default() },
+        };
+        let edge = Edge::start(store.clone(), config, shutdown.clone());
+        let data = options.data.clone();
+        tasks.spawn(disk::run(store.clone(), clock.clone(), id, data, shutdown.clone()));
+        Ok(LocalNode { agent, window: edge::Window(edge.observer()), edge: Some(edge) })
+    }
+
+    /// As the API sees it; `port` is the API's.
+    pub(crate) fn ports(&self, port: u16) -> (Arc<dyn NodePort>, Arc<dyn EdgePort>) {
+        (Arc::new(node::Door::new(self.agent.clone(), port)), Arc::new(self.window.clone()))
+    }
+
+    /// Lets proxied connections end for a while.
+    pub(crate) async fn drained(&mut self, patience: Duration) {
+        if let Some(edge) = self.edge.take() {
+            edge.stopped(patience).await;
+        }
+    }
+
+    /// Leaves instances running unless told otherwise.
+    pub(crate) async fn stop(&self, stop_apps: bool) {
+        self.agent.stop(stop_apps).await;
+    }
+}
+
+async fn start_agent(
+    options: &Options,
+    node: NodeId,
+    control: LocalControl,
+    images: ImageStore,
+    clock: Arc<dyn Clock>,
+) -> Result<Agent> {
+    let data = &options.data;
+    let runtime = Arc::new(LocalRuntime::new(RuntimeConfig::new(data.join("instances"))?)?);
+    let name_servers = Some(match options.name_servers.as_slice() {
+        [] => NameServers::System,
+        fixed => NameServers::Fixed(fixed.to_vec()),
+    });
+    let (data, gateway, network_bits) = (data.to_owned(), address::GATEWAY, address::BITS);
+    let config = AgentConfig { node, data, gateway, network_bits, name_servers };
+    Agent::start(config, Arc::new(control), Arc::new(images), runtime, clock)
+        .await
+        .context("starting the node's agent")
+}

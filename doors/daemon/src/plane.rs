@@ -1,0 +1,146 @@
+//! The control plane's part of a process: API, registry, reconcilers under leases, collection of images.
+//!
+//! Started by [`crate::up`], beside a node (`freehold up`) or alone (`freehold control`). Invariant: several
+//! of these work on one store; whatever only one may do at a time is a reconciler under a lease. What works on
+//! this machine's own files (the collection of images) runs in each.
+
+use crate::{collect, machines, name, nodes::Nodes, serve, up::reachable};
+use anyhow::{Context, Result, bail};
+use freehold_api::{ApiState, CallDesk, Controls, EdgePort, NodeDoor, NodePort, agent_router};
+use freehold_deploy::{RolloutReconciler, TeardownReconciler};
+use freehold_identity::{Authority, Tokens};
+use freehold_image::ImageStore;
+use freehold_model::controls::Presence;
+use freehold_reconcile::{Clock, Keeper, Reconciler, Store};
+use freehold_runtime::doctor;
+use freehold_secrets::Vault;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// What a control plane works with.
+pub(crate) struct Parts {
+    pub data: PathBuf,
+    /// For the API, and for machines that joined.
+    pub listeners: (TcpListener, Option<TcpListener>),
+    pub address: SocketAddr,
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
+    pub images: ImageStore,
+    pub vault: Arc<Vault>,
+    pub tokens: Tokens,
+    /// What runs on nodes.
+    pub agent: Arc<dyn NodePort>,
+    /// What endpoints carry.
+    pub edge: Arc<dyn EdgePort>,
+    /// Whether a node runs in the same process.
+    pub has_node: bool,
+}
+
+/// Starts everything into `tasks`; what is answered says whether it serves.
+pub(crate) async fn start(
+    parts: Parts,
+    tasks: &mut JoinSet<()>,
+    shutdown: &CancellationToken,
+) -> Result<watch::Sender<bool>> {
+    let Parts {
+        data,
+        listeners: (listener, door),
+        address,
+        store,
+        clock,
+        images,
+        vault,
+        tokens,
+        agent,
+        edge,
+        has_node,
+    } = parts;
+    let own = name::own(&data)?;
+    let presence = Presence {
+        url: format!("http://{}", reachable(address)),
+        version: env!("CARGO_PKG_VERSION").into(),
+        node: has_node,
+    };
+    let mut keeper = Keeper::new(store.clone(), &own, &serde_json::to_string(&presence)?);
+    // Nobody else contends for it: it says that this control plane lives.
+    keeper.seat(&Presence::lease(&own));
+    let reconcilers: [Arc<dyn Reconciler>; 2] = [Arc::new(RolloutReconciler), Arc::new(TeardownReconciler)];
+    for reconciler in reconcilers {
+        let (store, clock, seat) = (store.clone(), clock.clone(), keeper.seat(reconciler.name()));
+        tasks.spawn(freehold_reconcile::run(reconciler, store, clock, seat, shutdown.clone()));
+    }
+    let controls = Controls { own, leases: keeper.watched() };
+    tasks.spawn(keeper.run(shutdown.clone()));
+    tasks.spawn(collect::run(store.clone(), images.clone(), shutdown.clone()));
+    let authority = Arc::new(Authority::new(store.clone(), clock.clone(), vault.clone()));
+    let (ready, is_ready) = watch::channel(false);
+    let nodes = Nodes::new(store.clone(), vault.clone(), clock.clone());
+    let calls = Arc::new(CallDesk::default());
+    let hall = NodeDoor { hall: nodes.clone(), images: images.clone(), calls, ready: is_ready.clone() };
+    let doctor = Arc::new(move || doctor::examine(&data));
+    let state = Arc::new(ApiState {
+        store,
+        images,
+        vault,
+        authority: authority.clone(),
+        agent,
+        edge,
+        clock,
+        tokens,
+        controls,
+        ready: is_ready,
+        doctor,
+    });
+    if let Some(door) = door {
+        authority.refresh().await.context("cannot open the door for nodes")?;
+        // Whom no node can reach hears none, and knows nothing of them.
+        tasks.spawn(nodes.watch(shutdown.clone()));
+        let router = freehold_api::node_router(state.clone()).merge(agent_router(hall));
+        tasks.spawn(machines::serve(door, router, authority.clone(), shutdown.clone()));
+        let shutdown = shutdown.clone();
+        tasks.spawn(async move { authority.run(shutdown).await });
+    }
+    let router = freehold_api::router(state);
+    tasks.spawn(serve::serve(listener, router, shutdown.clone(), serve::Limits::default()));
+    ready.send_replace(true);
+    Ok(ready)
+}
+
+/// The house's secrets. A rotation that was interrupted goes on here; should it fail, both keys stay. Where
+/// the store is `shared`, the key must be the house's, and none is made beside it.
+pub(crate) async fn vault(
+    data: &Path,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    shared: bool,
+) -> Result<Arc<Vault>> {
+    let file = data.join("keys/secrets.key");
+    if shared && !file.exists() {
+        let view = store.view().await?;
+        if let Some(house) = Vault::house_key(&*view).context("cannot read the house's key")? {
+            bail!(
+                "{} is not there, and the house has a root key already ({house}): copy keys/secrets.key from the data \
+                 directory of a control plane that runs, with mode 0600; copy `token` along with it, and one token \
+                 opens both",
+                file.display()
+            );
+        }
+    }
+    let vault = Vault::open(&file, store.clone(), clock.clone())?;
+    if shared {
+        vault.join_house().await?;
+    }
+    match vault.resume_rotation().await {
+        Ok(0) => {}
+        Ok(resealed) => tracing::info!(resealed, "ended the rotation of the root key"),
+        Err(error) => {
+            tracing::error!(%error, "the rotation of the root key cannot go on; the older key is kept")
+        }
+    }
+    Ok(Arc::new(vault))
+}
