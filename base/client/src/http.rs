@@ -59,6 +59,27 @@ impl Client {
         Ok(Client { http, base })
     }
 
+    /// A client of the door for machines at `url`, which speaks TLS as `tls` says and through no proxy.
+    ///
+    /// # Errors
+    /// When the address is not `https://host[:port]`.
+    pub(crate) fn of_machine(url: &str, tls: rustls::ClientConfig) -> Result<Client, ClientError> {
+        let base = parse_base(url)?;
+        let wrong = |reason: String| ClientError::Address { url: base.to_string(), reason };
+        if base.scheme() != "https" {
+            return Err(wrong("the door for nodes speaks TLS alone: it must start with https://".into()));
+        }
+        install_crypto();
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("freehold/", env!("CARGO_PKG_VERSION")))
+            .no_proxy()
+            .tls_backend_preconfigured(tls)
+            .build()
+            .map_err(|error| wrong(format!("no client can be made for it: {error}")))?;
+        Ok(Client { http, base })
+    }
+
     /// The server's address, without a slash at its end.
     pub fn url(&self) -> &str {
         self.base.as_str().trim_end_matches('/')

@@ -166,6 +166,29 @@ impl JoinTokenState {
     }
 }
 
+/// A rotation of the certificate authority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rotate {
+    /// What to replace.
+    pub what: Rotation,
+    /// Drops the roots before the newest at once, whoever depends on them.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// What of the certificate authority is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Rotation {
+    /// The root, and the intermediate with it.
+    Root,
+    /// The intermediate.
+    Intermediate,
+    /// Nothing: roots that nobody depends on any more are dropped.
+    Nothing,
+}
+
 /// How the certificate authority is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AuthoritySummary {

@@ -58,6 +58,8 @@ const TABLE: &[(Method, &str, Action, Where)] = &[
     (Method::POST, "/v1/join-tokens", Action::EnrolMachine, Where::House),
     (Method::DELETE, "/v1/join-tokens/{id}", Action::EnrolMachine, Where::House),
     (Method::POST, "/v1/nodes/{id}/revocation", Action::EnrolMachine, Where::House),
+    (Method::GET, "/v1/authority", Action::Read, Where::House),
+    (Method::POST, "/v1/authority/rotation", Action::RotateAuthority, Where::House),
     (Method::POST, "/v1/join", Action::Join, Where::House),
     (Method::POST, "/v1/join/renewal", Action::Join, Where::House),
     (Method::GET, "/v1/node/certificate", Action::ActAsNode, Where::House),

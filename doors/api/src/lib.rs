@@ -114,6 +114,8 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::quotas::set))
         .routes(routes!(routes::tokens::list, routes::tokens::create))
         .routes(routes!(routes::tokens::revoke))
+        .routes(routes!(routes::authority::summary))
+        .routes(routes!(routes::authority::rotate))
         .routes(routes!(routes::doctor::doctor))
         .routes(routes!(routes::controls::list))
         .routes(routes!(routes::drills::egress))

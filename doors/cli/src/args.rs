@@ -2,9 +2,9 @@
 
 use crate::{
     commands::{
-        access, audit, cancel, completions, control, deploy, describe, diff, doctor, drill, endpoint, events,
-        exec, image, import, init, key, logs, noun, plan, quota, receipt, rollback, secret, state, status,
-        tenancy, token, up, upgrade, volume,
+        access, audit, ca, cancel, completions, control, deploy, describe, diff, doctor, drill, endpoint,
+        events, exec, image, import, init, key, logs, node, noun, plan, quota, receipt, rollback, secret,
+        state, status, tenancy, token, up, upgrade, volume,
     },
     failure::Outcome,
     output::Out,
@@ -122,7 +122,10 @@ pub(crate) enum Command {
     Rollout(noun::Command),
     /// Nodes: machines that run instances.
     #[command(subcommand)]
-    Node(noun::Command),
+    Node(node::Command),
+    /// The certificate authority that certifies nodes.
+    #[command(subcommand)]
+    Ca(ca::Command),
     /// Orgs: owners of projects.
     #[command(subcommand)]
     Org(tenancy::OrgCommand),

@@ -60,8 +60,8 @@ fn first<S: Spec>(view: &dyn View) -> Result<Option<Resource<S>>, StoreError> {
     Ok(view.all::<S>(None)?.into_iter().next())
 }
 
-/// The machine's name without its domain, or `node` where it is no name.
-pub(crate) fn host_name() -> Name {
+/// What a node on this machine is called: the machine's name without its domain, or `node` where it is no name.
+pub fn host_name() -> Name {
     let uname = rustix::system::uname();
     let full = uname.nodename().to_string_lossy().to_ascii_lowercase();
     let label = full.split('.').next().unwrap_or_default();

@@ -23,6 +23,7 @@ mod state;
 mod up;
 
 pub use backup::{backup, copy, export, import, restore};
+pub use bootstrap::host_name;
 pub use data::{Format, Running};
 pub use freehold_store::{Copied, PostgresError, PostgresOptions};
 pub use up::{Ended, Options, Ready, Role, run};

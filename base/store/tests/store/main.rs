@@ -9,6 +9,7 @@ mod doubt;
 mod faults;
 mod files;
 mod inventory;
+mod joins;
 mod postgres;
 mod power;
 mod random;

@@ -1,4 +1,4 @@
-//! Join tokens, revoked nodes, and the certificate authority, as people manage them.
+//! Join tokens and revoked nodes, as people manage them.
 
 use super::join::failure;
 use crate::{

@@ -1,5 +1,6 @@
 //! The handlers, one file per noun.
 
+pub(crate) mod authority;
 pub(crate) mod controls;
 pub(crate) mod diffs;
 pub(crate) mod doctor;

@@ -192,7 +192,11 @@ fn request(method: &str, path: &str, site: &Site) -> Option<Asked> {
             "".into()
         }
         ("POST", "/v1/key/rotation") => "".into(),
-        ("GET", "/v1/join-tokens") => "".into(),
+        ("GET", "/v1/join-tokens" | "/v1/authority") => "".into(),
+        ("POST", "/v1/authority/rotation") => {
+            body = Some(json!({ "what": "everything" }));
+            "".into()
+        }
         ("POST", "/v1/join-tokens") => {
             body = Some(json!({ "machine": "nothing" }));
             "".into()

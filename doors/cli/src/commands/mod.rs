@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod audit;
+pub(crate) mod ca;
 pub(crate) mod cancel;
 pub(crate) mod completions;
 pub(crate) mod control;
@@ -18,6 +19,7 @@ pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod logs;
+pub(crate) mod node;
 pub(crate) mod noun;
 mod operation;
 pub(crate) mod plan;
@@ -59,6 +61,7 @@ pub(crate) fn run(command: Command, globals: Globals) -> Outcome<ExitCode> {
         Command::Import(command) => import::run(command, &globals),
         Command::State(command) => state::run(command, &globals).map(done),
         Command::Audit(command) if command.is_local() => audit::run_here(command, &globals).map(done),
+        Command::Node(command) if command.is_local() => node::run_here(command, &globals).map(done),
         Command::Doctor(args) if args.is_local() => doctor::run_here(args, &globals).map(done),
         command => {
             let session = Session::open(globals)?;
@@ -98,7 +101,8 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Instance(command) => noun::run(Kind::Instance, command, session).await,
         Command::Release(command) => noun::run(Kind::Release, command, session).await,
         Command::Rollout(command) => noun::run(Kind::Rollout, command, session).await,
-        Command::Node(command) => noun::run(Kind::Node, command, session).await,
+        Command::Node(command) => node::run(command, session).await,
+        Command::Ca(command) => ca::run(command, session).await,
         Command::Org(command) => tenancy::run_org(command, session).await,
         Command::Project(command) => tenancy::run_project(command, session).await,
         Command::Token(command) => token::run(command, session).await,

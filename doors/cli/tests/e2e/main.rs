@@ -18,6 +18,7 @@ mod full;
 mod images;
 mod import;
 mod init;
+mod joins;
 mod limits;
 mod logs;
 mod nginx;

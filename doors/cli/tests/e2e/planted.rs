@@ -53,6 +53,11 @@ impl World {
         value
     }
 
+    /// From here on `value` may be seen nowhere.
+    pub(crate) fn plant_value(&self, value: &str) {
+        self.planted.0.lock().unwrap().push(value.to_owned());
+    }
+
     /// Fails if a command said what it may not. What a workload itself says is its own business.
     pub(crate) fn assert_says_no_secret(&self, args: &[&str], ended: &Ended) {
         let verb = args.iter().find(|arg| !arg.starts_with('-'));

@@ -59,7 +59,7 @@ pub(crate) type Signer = Issuer<'static, KeyPair>;
 /// A root that signs itself.
 pub(crate) fn root(house: &str, number: u32, now: Timestamp) -> Result<Made, rcgen::Error> {
     let validity = Validity::from(now, ROOT);
-    let (key, params) = (KeyPair::generate()?, authority(house, "root", number, validity, 1));
+    let (key, params) = (KeyPair::generate()?, authority(house, "root", number, validity, None));
     let certificate = params.self_signed(&key)?;
     Ok(Made { key, certificate, validity })
 }
@@ -72,9 +72,19 @@ pub(crate) fn intermediate(
     root: &Signer,
 ) -> Result<Made, rcgen::Error> {
     let validity = Validity::from(now, INTERMEDIATE);
-    let (key, params) = (KeyPair::generate()?, authority(house, "intermediate", number, validity, 0));
+    let (key, params) = (KeyPair::generate()?, authority(house, "intermediate", number, validity, Some(0)));
     let certificate = params.signed_by(&key, root)?;
     Ok(Made { key, certificate, validity })
+}
+
+/// The root `made` as the root before it certifies it: who trusts only that one finds a way to the new one.
+pub(crate) fn cross(
+    house: &str,
+    number: u32,
+    made: &Made,
+    older: &Signer,
+) -> Result<Certificate, rcgen::Error> {
+    authority(house, "root", number, made.validity, None).signed_by(&made.key, older)
 }
 
 /// The certificate of a control plane.
@@ -106,10 +116,17 @@ pub(crate) fn fingerprint(key: &impl PublicKeyData) -> KeyFingerprint {
     KeyFingerprint::of(&key.subject_public_key_info())
 }
 
-fn authority(house: &str, what: &str, number: u32, validity: Validity, below: u8) -> CertificateParams {
+fn authority(
+    house: &str,
+    what: &str,
+    number: u32,
+    validity: Validity,
+    below: Option<u8>,
+) -> CertificateParams {
     let mut params = named(&format!("Freehold {what} {number}"), validity);
     params.distinguished_name.push(DnType::OrganizationName, house);
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
+    let below = below.map_or(BasicConstraints::Unconstrained, BasicConstraints::Constrained);
+    params.is_ca = IsCa::Ca(below);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
 }

@@ -120,6 +120,9 @@ impl Authority {
         let read = tokio::task::spawn_blocking(read).await;
         let (authority, machines) = read.map_err(|error| AuthorityError::Tls(error.to_string()))??;
         let spec = authority.ok_or(AuthorityError::Missing)?.spec;
+        if let Err(error) = self.tidy(&spec).await {
+            tracing::warn!(%error, "cannot tidy the certificate authority");
+        }
         let (own, tls) = self.own(&spec)?;
         let issuing = spec.intermediates.first().map_or(0, |newest| newest.number);
         self.live.send_replace(Some(Arc::new(Live { house: spec.house, tls, own, issuing, machines })));

@@ -9,6 +9,10 @@ pub(crate) mod error;
 pub(crate) mod issue;
 pub(crate) mod live;
 pub(crate) mod request;
+mod rotate;
+
+#[cfg(test)]
+mod tests;
 
 use crate::tls;
 use error::AuthorityError;
@@ -28,7 +32,7 @@ use tokio::sync::watch;
 /// The authority's name; there is one.
 const NAME: &str = "house";
 /// How often a change is decided again when others commit in between.
-const ATTEMPTS: usize = 16;
+const ATTEMPTS: usize = 64;
 
 /// The house's certificate authority.
 pub struct Authority {

@@ -13,7 +13,7 @@ pub(crate) mod token;
 mod tokens;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use refusal::Refusal;
 pub use revoke::revoke_into;

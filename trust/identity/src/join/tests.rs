@@ -1,3 +1,5 @@
+//! Joining, as a whole, over a store in memory and a clock that is set by hand.
+
 use super::*;
 use crate::{Presented, request};
 use freehold_model::{
@@ -12,7 +14,7 @@ use rcgen::KeyPair;
 use std::sync::{Arc, Mutex};
 
 /// A clock that is set by hand.
-struct Hand(Mutex<Timestamp>);
+pub(crate) struct Hand(Mutex<Timestamp>);
 
 impl Clock for Hand {
     fn now(&self) -> Timestamp {
@@ -20,33 +22,40 @@ impl Clock for Hand {
     }
 }
 
-struct House {
+pub(crate) struct House {
     _folder: tempfile::TempDir,
-    store: Arc<MemoryStore>,
-    clock: Arc<Hand>,
-    authority: Authority,
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) clock: Arc<Hand>,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) authority: Authority,
 }
 
-fn house() -> House {
+pub(crate) fn house() -> House {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(Hand(Mutex::new(Timestamp::now())));
     let store = Arc::new(MemoryStore::new(clock.clone()));
     let vault = Vault::open(&folder.path().join("keys/secrets.key"), store.clone(), clock.clone()).unwrap();
-    let authority = Authority::new(store.clone(), clock.clone(), Arc::new(vault));
-    House { _folder: folder, store, clock, authority }
+    let vault = Arc::new(vault);
+    let authority = Authority::new(store.clone(), clock.clone(), vault.clone());
+    House { _folder: folder, store, clock, vault, authority }
 }
 
-fn me() -> Actor {
+pub(crate) fn me() -> Actor {
     Actor::User("admin".into())
 }
 
 impl House {
-    async fn token(&self, machine: MachineKind) -> Hidden {
+    pub(crate) async fn token(&self, machine: MachineKind) -> Hidden {
         let wanted = CreateJoinToken { machine, ttl: None, name: None };
         self.authority.create_token(&me(), "test", &wanted).await.unwrap().token
     }
 
-    async fn join(&self, token: &Hidden, name: &str, key: &KeyPair) -> Result<Joined, AuthorityError> {
+    pub(crate) async fn join(
+        &self,
+        token: &Hidden,
+        name: &str,
+        key: &KeyPair,
+    ) -> Result<Joined, AuthorityError> {
         self.authority.join("test", &wanted(token, name, key)).await
     }
 
@@ -57,12 +66,12 @@ impl House {
         }
     }
 
-    fn later(&self, by: SignedDuration) {
+    pub(crate) fn later(&self, by: SignedDuration) {
         let mut now = self.clock.0.lock().unwrap();
         *now += by;
     }
 
-    async fn view(&self) -> Box<dyn View + Send> {
+    pub(crate) async fn view(&self) -> Box<dyn View + Send> {
         self.store.view().await.unwrap()
     }
 
@@ -86,11 +95,11 @@ fn wanted(token: &Hidden, name: &str, key: &KeyPair) -> JoinRequest {
     }
 }
 
-fn key() -> KeyPair {
+pub(crate) fn key() -> KeyPair {
     KeyPair::generate().unwrap()
 }
 
-fn presented(house: &str, certificate: &MachineCertificate) -> Presented {
+pub(crate) fn presented(house: &str, certificate: &MachineCertificate) -> Presented {
     use rustls::pki_types::{CertificateDer, pem::PemObject as _};
     let own = CertificateDer::from_pem_slice(certificate.chain.as_bytes()).unwrap();
     Presented::read(house, &own).unwrap()

@@ -1,0 +1,140 @@
+//! `freehold node join`: makes this machine a node of a house.
+//!
+//! The key is made here and stays here. Nothing is said to a server before its certificate was found to lead
+//! to the root that the token names. Interrupted, the same command with the same token goes on.
+
+use crate::{
+    args::Globals,
+    commands::up::data_folder,
+    failure::{Failure, Outcome},
+    output::Out,
+};
+use freehold_client::ClientError;
+use freehold_identity::{JoinTokenText, MachineKey, Membership};
+use freehold_model::{
+    Code, MachineKind, Name, Problem,
+    join::{JoinRequest, Joined, PROTOCOL},
+    secrets::Hidden,
+};
+use std::{error::Error, fs, io::Read as _, path::PathBuf};
+
+/// Flags of `node join`. The token is the global `--token`: others of the machine may read arguments, so
+/// rather give it in a file.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Make the token on the control plane: `freehold node token create`. It holds the fingerprint of the house's
+root, so this machine knows the server before it says anything to it.
+
+Examples:
+  freehold node join https://home:7118 --token-file token --name nas
+  FREEHOLD_TOKEN=fhj_… freehold node join https://home:7118 --enrol-only")]
+pub(crate) struct Args {
+    /// Where the control plane answers nodes, as its --node-listen says: https://HOST:PORT.
+    server: String,
+    /// A file that holds the join token; /dev/stdin reads it from there.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// What the node is to be called [default: this machine's name].
+    #[arg(long)]
+    name: Option<Name>,
+    /// Where the node keeps all it needs [default: as `freehold up`].
+    #[arg(long, value_name = "DIR", env = "FREEHOLD_DATA")]
+    data: Option<PathBuf>,
+    /// Ends once it has joined, and does not run the node.
+    #[arg(long)]
+    enrol_only: bool,
+}
+
+pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
+    let out = Out::new(globals.json);
+    let data = data_folder(args.data.clone())?;
+    if let Some(joined) = Membership::open(&data).map_err(failed)? {
+        let about = joined.about();
+        let title = format!("this machine has joined already, as {} ({})", about.name, about.node);
+        let hint = format!(
+            "To join another house, remove {} first; `freehold node revoke {}` there shuts the old key out.",
+            data.join("identity").display(),
+            about.name
+        );
+        return Err(Problem::new(Code::Conflict, title).hint(hint).into());
+    }
+    let token = token(&args, globals)?;
+    let name = args.name.clone().unwrap_or_else(freehold_daemon::host_name);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::local("start", error))?;
+    let key = MachineKey::open(&data).map_err(failed)?;
+    let request = JoinRequest {
+        token: Hidden::new(token.reveal().to_string()),
+        machine: MachineKind::Node,
+        name,
+        csr: key.request(),
+        protocol: PROTOCOL,
+    };
+    let joined = runtime.block_on(freehold_client::join(&args.server, &token, &request));
+    let joined = joined.map_err(|error| unjoined(error, &args.server))?;
+    let server = args.server.trim_end_matches('/').to_owned();
+    key.keep(&joined, vec![server]).map_err(failed)?;
+    said(&joined, &data, out)
+}
+
+fn said(joined: &Joined, data: &std::path::Path, out: Out) -> Outcome {
+    let told = serde_json::json!({
+        "node": joined.node, "name": joined.name, "data": data, "not_after": joined.certificate.not_after,
+    });
+    out.show(&told, |_| {
+        let good = out.paint.good("✓");
+        format!(
+            "{good} This machine is node {} ({}). Its identity is kept in {}.\nNext: `freehold node run --data {}` \
+             runs what the house assigns to it.",
+            joined.name,
+            joined.node,
+            data.join("identity").display(),
+            data.display()
+        )
+    })
+}
+
+/// The join token: from the file, or the global flag and its variable.
+fn token(args: &Args, globals: &Globals) -> Outcome<JoinTokenText> {
+    let text = match (&args.token_file, &globals.token) {
+        (Some(path), _) => {
+            let open = fs::File::open(path);
+            let read = open.and_then(|file| {
+                let mut text = String::new();
+                file.take(4096).read_to_string(&mut text).map(|_| text)
+            });
+            read.map_err(|error| Failure::local(format!("read {}", path.display()), error))?
+        }
+        (None, Some(token)) => token.clone(),
+        (None, None) => {
+            return Err(Failure::usage(
+                "which token?",
+                "Give it with --token-file FILE, or as FREEHOLD_TOKEN; `freehold node token create` makes one.",
+            ));
+        }
+    };
+    text.parse().map_err(|error| Failure::usage(format!("{error}"), "Give the whole of what it printed."))
+}
+
+/// A server whose certificate does not lead to the root of the token is named as what it may be.
+fn unjoined(error: ClientError, server: &str) -> Failure {
+    let mut cause: Option<&dyn Error> = Some(&error);
+    while let Some(one) = cause {
+        if one.to_string().contains("invalid peer certificate") {
+            let title = format!("the server at {server} is not of the house that the token is for");
+            let problem =
+                Problem::new(Code::NotAllowed, title).detail(format!("{one}; nothing was sent to it"));
+            return problem
+                .hint("Is it the address that --node-listen says, and the token of the same house?")
+                .into();
+        }
+        cause = one.source();
+    }
+    Failure::from(error)
+}
+
+fn failed(error: freehold_identity::MembershipError) -> Failure {
+    Failure::Problem(Problem::new(Code::Conflict, error.to_string()))
+}
