@@ -10,6 +10,7 @@ mod machine;
 mod node;
 mod random;
 mod seeds;
+mod term;
 mod time;
 mod world;
 

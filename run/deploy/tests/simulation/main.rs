@@ -29,6 +29,32 @@ fn invariants_hold_whatever_goes_wrong() {
     check_seeds(2_000, |seed, verbose| scenario(seed, verbose, true).map(drop));
 }
 
+/// Two or three control planes over one store: they crash, freeze between a decision and its commit for
+/// longer than a lease lasts, and their clocks jump by an hour.
+#[test]
+fn invariants_hold_among_several_control_planes() {
+    check_seeds(200, |seed, verbose| {
+        world(seed, verbose, true, 2 + (seed % 2) as usize, &mut |_| {}).map(drop)
+    });
+}
+
+#[test]
+fn leases_change_hands_and_late_commits_are_refused() {
+    let mut seen = BTreeSet::new();
+    for seed in 0..12 {
+        let mut world = World::new(seed, true);
+        populate(&mut world, true, 3);
+        let end = world.context.clock.after(900_000);
+        while world.step(end) {}
+        for line in world.lines() {
+            for wanted in ["freezes", "LeaseLost", "the clock is", "rollout from None to Some(3)"] {
+                seen.extend(line.contains(wanted).then_some(wanted));
+            }
+        }
+    }
+    assert_eq!(seen.len(), 4, "only these happen: {seen:?}");
+}
+
 #[test]
 fn in_peace_good_releases_succeed_and_broken_ones_fail() {
     check_seeds(100, |seed, verbose| scenario(seed, verbose, false).map(drop));
@@ -53,7 +79,7 @@ fn the_worlds_are_eventful() {
             let outcome = |it: &Receipt| format!("waited, then {:?}", it.status.verdict.unwrap());
             seen.borrow_mut().extend(receipts.iter().filter(waited).map(outcome));
         };
-        world(seed, false, true, &mut tell).unwrap();
+        world(seed, false, true, 1, &mut tell).unwrap();
     }
     let seen = seen.into_inner();
     for wanted in [
@@ -73,12 +99,28 @@ fn the_worlds_are_eventful() {
 
 /// Plays one world to its end; the hash of all that happened.
 fn scenario(seed: u64, verbose: bool, chaos: bool) -> Result<u64, String> {
-    world(seed, verbose, chaos, &mut |_| {})
+    world(seed, verbose, chaos, 1, &mut |_| {})
 }
 
-/// The same, and shows how it ended.
-fn world(seed: u64, verbose: bool, chaos: bool, show: &mut dyn FnMut(&MemoryView)) -> Result<u64, String> {
+/// The same among `planes` control planes, and shows how it ended.
+fn world(
+    seed: u64,
+    verbose: bool,
+    chaos: bool,
+    planes: usize,
+    show: &mut dyn FnMut(&MemoryView),
+) -> Result<u64, String> {
     let mut world = World::new(seed, verbose);
+    let (mut invariants, asked) = populate(&mut world, chaos, planes);
+    let outcome = play(&mut world, &mut invariants, &asked);
+    if outcome.is_err() {
+        world.lines().iter().for_each(|line| eprintln!("{line}"));
+    }
+    show(&world.context.store.view_now());
+    outcome.map(|()| world.trace())
+}
+
+fn populate(world: &mut World, chaos: bool, planes: usize) -> (Invariants, Rc<RefCell<Vec<Asked>>>) {
     world.context.chaos = chaos;
     let nodes = furnish(&mut world.context);
     let asked = Rc::new(RefCell::new(Vec::<Asked>::new()));
@@ -89,17 +131,19 @@ fn world(seed: u64, verbose: bool, chaos: bool, show: &mut dyn FnMut(&MemoryView
         machine
     });
     let edge = SimEdge::default();
-    let mut invariants = Invariants::new(edge.routing(), machines.to_vec(), asked.clone(), chaos);
+    let invariants = Invariants::new(edge.routing(), machines.to_vec(), asked.clone(), chaos);
     world.add(edge);
-    world.add(SimController::new(RolloutReconciler));
-    world.add(SimController::new(TeardownReconciler));
-    world.add(User::new(OPERATIONS, asked.clone()));
-    let outcome = play(&mut world, &mut invariants, &asked);
-    if outcome.is_err() {
-        world.lines().iter().for_each(|line| eprintln!("{line}"));
+    if planes == 1 {
+        world.add(SimController::new(RolloutReconciler));
+        world.add(SimController::new(TeardownReconciler));
+    } else {
+        for plane in (0..planes).map(|n| format!("plane-{n}")) {
+            world.add(SimController::under_lease(RolloutReconciler, &plane));
+            world.add(SimController::under_lease(TeardownReconciler, &plane));
+        }
     }
-    show(&world.context.store.view_now());
-    outcome.map(|()| world.trace())
+    world.add(User::new(OPERATIONS, asked.clone()));
+    (invariants, asked)
 }
 
 fn play(
