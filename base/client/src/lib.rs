@@ -12,6 +12,7 @@ mod http;
 mod images;
 mod logs;
 mod machines;
+mod nodes;
 mod operations;
 mod quotas;
 mod receipts;

@@ -20,6 +20,7 @@ pub mod logs;
 pub mod manifest;
 pub mod name;
 pub mod network;
+pub mod nodes;
 pub mod placement;
 pub mod plan;
 pub mod problem;
@@ -42,6 +43,7 @@ pub use link::{Broken, Link};
 pub use manifest::Manifest;
 pub use name::Name;
 pub use network::{Network, NetworkError};
+pub use nodes::{Moving, NodeChange, NodeDrain, Stuck};
 pub use placement::{
     Affinity, Elsewhere, LabelError, LabelKey, Placed, Rules, Selector, Spread, label_value,
 };

@@ -20,7 +20,7 @@ pub(crate) fn reason(view: &dyn View, resource: &AnyResource) -> Result<Option<S
         Kind::Env => env(view, &any.typed::<EnvSpec>()?)?,
         Kind::Rollout => rollout(view, &any.typed::<RolloutSpec>()?)?,
         Kind::Receipt => receipt(&any.typed::<ReceiptSpec>()?),
-        Kind::Instance => instance(&any.typed::<InstanceSpec>()?),
+        Kind::Instance => located(view, &any.typed::<InstanceSpec>()?)?,
         Kind::Endpoint => endpoint(&any.typed::<EndpointSpec>()?),
         Kind::Node => node(&any.typed::<NodeSpec>()?),
         Kind::Volume => volume(&any.typed::<VolumeSpec>()?),
@@ -108,6 +108,22 @@ fn receipt(receipt: &Receipt) -> Option<String> {
     }
 }
 
+/// Why an instance is not as wanted: first of all, that its node does not answer.
+fn located(view: &dyn View, one: &Instance) -> Result<Option<String>, StoreError> {
+    let node = view.find::<NodeSpec>(one.spec.node)?;
+    let silent = node.as_ref().and_then(|node| Some((node, node.status.away()?)));
+    Ok(match silent {
+        Some((node, since)) if one.spec.desired == Desired::Running => {
+            let then = match one.spec.volumes.is_empty() {
+                true => "It is replaced elsewhere when that lasts (`lost_after`), where there is a place",
+                false => "Its volume is there, so it waits for the node",
+            };
+            Some(format!("Nothing has been heard of its node {} since {since}. {then}.", node.name))
+        }
+        _ => instance(one),
+    })
+}
+
 /// Why an instance is not as wanted.
 pub(crate) fn instance(instance: &Instance) -> Option<String> {
     let status = &instance.status;
@@ -141,6 +157,10 @@ fn endpoint(endpoint: &Endpoint) -> Option<String> {
 }
 
 fn node(node: &Node) -> Option<String> {
+    if let Some(since) = node.spec.draining {
+        let name = &node.name;
+        return Some(format!("It is being drained, since {since}: `freehold node drain {name}` follows it."));
+    }
     if node.spec.cordoned {
         return Some("It is cordoned: it takes no new instances.".into());
     }

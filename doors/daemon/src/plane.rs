@@ -7,7 +7,7 @@
 use crate::{collect, machines, name, nodes::Nodes, serve, up::reachable};
 use anyhow::{Context, Result, bail};
 use freehold_api::{ApiState, CallDesk, Controls, EdgePort, NodeDoor, NodePort, agent_router};
-use freehold_deploy::{RolloutReconciler, TeardownReconciler};
+use freehold_deploy::{DrainReconciler, RolloutReconciler, TeardownReconciler};
 use freehold_identity::{Authority, Tokens};
 use freehold_image::ImageStore;
 use freehold_model::controls::Presence;
@@ -69,7 +69,8 @@ pub(crate) async fn start(
     let mut keeper = Keeper::new(store.clone(), &own, &serde_json::to_string(&presence)?);
     // Nobody else contends for it: it says that this control plane lives.
     keeper.seat(&Presence::lease(&own));
-    let reconcilers: [Arc<dyn Reconciler>; 2] = [Arc::new(RolloutReconciler), Arc::new(TeardownReconciler)];
+    let reconcilers: [Arc<dyn Reconciler>; 3] =
+        [Arc::new(RolloutReconciler), Arc::new(TeardownReconciler), Arc::new(DrainReconciler)];
     for reconciler in reconcilers {
         let (store, clock, seat) = (store.clone(), clock.clone(), keeper.seat(reconciler.name()));
         tasks.spawn(freehold_reconcile::run(reconciler, store, clock, seat, shutdown.clone()));

@@ -85,6 +85,7 @@ fn reason(plan: &Plan) -> String {
         Operation::Deploy => format!("deploy {}/{}{release}", plan.app, plan.env),
         Operation::Rollback => format!("roll {}/{} back to{release}", plan.app, plan.env),
         Operation::Remove => format!("remove {}", plan.app),
+        Operation::Move => format!("move {}/{}{release}", plan.app, plan.env),
     }
 }
 
@@ -255,6 +256,7 @@ impl Applying<'_> {
             previous: env.spec.release,
             receipt,
             deadline: self.now.saturating_add(patience).unwrap_or(Timestamp::MAX),
+            leaves: None,
             cancelled_by: None,
         };
         let mut rollout = Rollout::new(id, id.to_string(), Some(env.id.into()), spec, self.now);

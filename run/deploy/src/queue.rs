@@ -60,6 +60,7 @@ pub(crate) fn supersede(txn: &mut Txn, mut old: Receipt, new: &mut Receipt, now:
         Operation::Deploy => "deploy",
         Operation::Rollback => "rollback",
         Operation::Remove => "removal",
+        Operation::Move => "move",
     };
     let reason = format!("a newer {verb} by {} took its place while it waited: {}", new.spec.actor, new.id);
     old.status.superseded_by = Some(new.id);

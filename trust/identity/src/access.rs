@@ -91,6 +91,8 @@ actions! {
     SetQuota "set-quota" "set quotas" Needs::Role(Role::Admin);
     /// To make orgs.
     ManageOrgs "manage-orgs" "make orgs" Needs::Role(Role::Owner);
+    /// To cordon, drain, label, taint and remove nodes.
+    ManageNode "manage-node" "operate nodes" Needs::Role(Role::Admin);
     /// To see, make and take back join tokens, and to revoke machines.
     EnrolMachine "enrol-machine" "let machines join, or revoke them" Needs::Role(Role::Admin);
     /// To replace the root or the intermediate of the certificate authority.
@@ -201,6 +203,7 @@ mod tests {
         (Action::ManageProjects, [false, false, true, true]),
         (Action::SetQuota, [false, false, true, true]),
         (Action::ManageOrgs, [false, false, false, true]),
+        (Action::ManageNode, [false, false, true, true]),
         (Action::EnrolMachine, [false, false, true, true]),
         (Action::RotateAuthority, [false, false, false, true]),
     ];

@@ -7,6 +7,7 @@ mod etcd;
 mod exec;
 mod logs;
 mod memory;
+mod placement;
 mod postgres;
 mod proxy;
 mod pull;
@@ -23,8 +24,8 @@ use std::fs;
 /// Runs the comparisons that are named, or every one; needs root and what `make bench` installs. Of the page
 /// before, what was not measured is kept.
 pub(crate) fn run(names: &[String]) -> Result<()> {
-    const NAMES: [&str; 9] =
-        ["commits", "postgres", "memory", "deploy", "exec", "logs", "pull", "start", "proxy"];
+    const NAMES: [&str; 10] =
+        ["commits", "postgres", "memory", "deploy", "exec", "logs", "pull", "start", "proxy", "placement"];
     for name in names {
         ensure!(NAMES.contains(&name.as_str()), "there is no bench `{name}`, only {}", NAMES.join(", "));
     }
@@ -32,7 +33,8 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     let (root, _) = workspace::read()?;
     std::env::set_current_dir(&root)?;
     ensure!(
-        (names == ["proxy"] || names == ["postgres"] || fs::exists("target/release/freehold")?)
+        (["proxy", "postgres", "placement"].iter().any(|alone| names == [*alone])
+            || fs::exists("target/release/freehold")?)
             && (!(wanted("commits") || wanted("postgres"))
                 || fs::exists("target/release/examples/commit_bench")?)
             && (!wanted("start") || fs::exists("target/release/examples/grow_store")?),
@@ -56,6 +58,9 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     }
     if wanted("proxy") {
         proxy::measure(&mut report).context("proxy")?;
+    }
+    if wanted("placement") {
+        placement::measure(&mut report).context("placement")?;
     }
     let text = report.markdown()?;
     print!("{text}");

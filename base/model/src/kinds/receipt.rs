@@ -101,6 +101,8 @@ pub enum Operation {
     Rollback,
     /// An app was removed.
     Remove,
+    /// Instances moved off a node that is being drained.
+    Move,
 }
 
 /// What happened.

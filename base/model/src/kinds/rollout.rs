@@ -5,7 +5,7 @@
 use super::kind;
 use crate::{
     Actor, Resource,
-    id::{ReceiptId, ReleaseId},
+    id::{NodeId, ReceiptId, ReleaseId},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,10 @@ pub struct RolloutSpec {
     /// When it fails, if it is not done by then.
     #[schema(value_type = String, format = DateTime)]
     pub deadline: Timestamp,
+    /// The same release moves off this node: its instances there are replaced on others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub leaves: Option<NodeId>,
     /// Who wants it to be called off; heeded while it starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled_by: Option<Actor>,

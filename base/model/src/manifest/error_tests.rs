@@ -211,6 +211,7 @@ fn not_yet() {
         check(&marked, &[says]);
         assert_eq!(errors(&unmark(&marked).0).problem().code, Code::NotYet);
     };
+    with("«priority» = 100", "priority");
     with("egress = [«\"[2001:db8::]/32:53/udp\"»]", "IPv6");
     with("[[env.prod.«endpoint»]]\nlisten = 81", "endpoints of one env alone");
     with("[[env.prod.«volume»]]\nname = \"d\"", "volumes of one env alone");
@@ -230,7 +231,6 @@ fn placement() {
     in_process("spread = [«{ over = \"zone\" }»]", "`max_skew` is missing");
     in_process("spread = [\"zone\", «{ over = \"zone\", max_skew = 1 }»]", "over `zone` already");
     in_process("tolerate = [«\"hardware/\"»]", "not a label");
-    in_process("priority = «1001»", "0 to 1000");
     in_process("lost_after = «\"1s\"»", "5s to");
 }
 

@@ -105,7 +105,8 @@ pub(super) const PROCESS: &[Key] = &[
         "100",
         "Where there is no room, instances of lower priority make room for those of higher.",
     )
-    .or(Number(0)),
+    .or(Number(0))
+    .not_yet("priority"),
     key(
         "lost_after",
         Millis(Time(5_000), DAY),

@@ -6,6 +6,7 @@
 
 mod controller;
 mod edge;
+mod lease;
 mod machine;
 mod node;
 mod random;
@@ -16,6 +17,7 @@ mod world;
 
 pub use controller::SimController;
 pub use edge::{Routing, SimEdge};
+pub use lease::SimLease;
 pub use machine::Machine;
 pub use node::SimNode;
 pub use random::Random;

@@ -11,7 +11,11 @@ use crate::{
 };
 use freehold_model::{Actor, Instance, InstanceId, InstanceSpec, InstanceStatus, Kind, NodeId, Seq, Txn};
 use jiff::Timestamp;
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
 
 /// An agent and its machine.
 pub struct SimNode {
@@ -19,6 +23,8 @@ pub struct SimNode {
     machine: Rc<RefCell<Machine>>,
     /// Away until then: restarting, or cut off.
     away: Option<Timestamp>,
+    /// Since when it has been away.
+    silent: Rc<Cell<Option<Timestamp>>>,
     /// Reports that arrive a second time, late.
     echoes: BTreeMap<Timestamp, (InstanceId, InstanceStatus)>,
     /// How many of a hundred healthy instances crash by themselves.
@@ -52,6 +58,7 @@ impl SimNode {
             id,
             machine: Rc::default(),
             away: None,
+            silent: Rc::default(),
             echoes: BTreeMap::new(),
             crashes,
             assigned: Assigned::default(),
@@ -61,6 +68,11 @@ impl SimNode {
     /// The machine, to be inspected.
     pub fn machine(&self) -> Rc<RefCell<Machine>> {
         Rc::clone(&self.machine)
+    }
+
+    /// Since when nothing is heard of it, to be judged by a lease.
+    pub fn silent(&self) -> Rc<Cell<Option<Timestamp>>> {
+        Rc::clone(&self.silent)
     }
 
     fn observe(&mut self, context: &mut Context) {
@@ -113,9 +125,11 @@ impl Part for SimNode {
             return self.away;
         }
         self.away = None;
+        self.silent.set(None);
         if context.mishap(120) {
             let longest = if context.random.one_in(10) { 90_000 } else { 6_000 };
             self.away = Some(context.soon(100, longest));
+            self.silent.set(Some(context.now()));
             context.tell(format_args!("node {} is away", self.id));
             return self.away;
         }

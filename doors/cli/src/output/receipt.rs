@@ -47,6 +47,7 @@ pub(crate) fn headline(receipt: &Receipt) -> String {
         Operation::Deploy => "deploy",
         Operation::Rollback => "roll back",
         Operation::Remove => "remove",
+        Operation::Move => "move",
     };
     let number = |n: Option<u32>| n.map(|n| format!("v{n}"));
     let releases = match (number(spec.previous_number), number(spec.release_number)) {

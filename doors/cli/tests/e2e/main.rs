@@ -25,6 +25,7 @@ mod nginx;
 mod ordinary;
 mod outside;
 mod people;
+mod placement;
 mod planted;
 mod postgres;
 mod queue;

@@ -12,7 +12,7 @@ use freehold_model::{
     Txn, Volume, VolumeId, VolumeSpec,
 };
 use freehold_reconcile::{Ids, StoreError, View, ViewExt};
-use freehold_schedule::{Chosen, Fleet, Request, Unplaceable, place_all};
+use freehold_schedule::{Chosen, Fleet, Request, Unplaceable, place_some};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -69,12 +69,27 @@ impl<'a> Creator<'a> {
         count: usize,
         ids: &mut dyn Ids,
     ) -> Result<(), CreateError> {
+        match self.create_some(txn, wanted, count, ids)? {
+            (_, None) => Ok(()),
+            (_, Some(why)) => Err(why.into()),
+        }
+    }
+
+    /// Adds as many of `count` instances of `wanted` to `txn` as there is a place for; why no more.
+    pub(super) fn create_some(
+        &mut self,
+        txn: &mut Txn,
+        wanted: &Wanted<'_>,
+        count: usize,
+        ids: &mut dyn Ids,
+    ) -> Result<(usize, Option<Unplaceable>), CreateError> {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let existing = self.existing(wanted)?;
         let node = pin(self.view, &existing)??;
         let request = Request::new(Some(self.env.into()), wanted.process, wanted.template);
-        let chosen = place_all(&mut self.fleet, &Request { pin: node, ..request }, count);
-        for place in chosen.map_err(|(_, why)| why)? {
+        let (chosen, why) = place_some(&mut self.fleet, &Request { pin: node, ..request }, count);
+        let made = chosen.len();
+        for place in chosen {
             let id = InstanceId(ids.fresh(Kind::Instance).ulid);
             let address = self.pool.take().ok_or(CreateError::NoAddress)?;
             let spec = InstanceSpec {
@@ -93,7 +108,7 @@ impl<'a> Creator<'a> {
             let instance = Instance::new(id, name(wanted, id), Some(self.env.into()), spec, self.now);
             txn.put(&instance).claim(claims::ADDRESS, address, id);
         }
-        Ok(())
+        Ok((made, why))
     }
 }
 

@@ -22,8 +22,8 @@ pub(super) fn decide(mut scene: Scene<'_>) -> Decision {
     let deadline = scene.rollout.spec.deadline.max(cut);
     match witnesses(&scene, &old) {
         Some(witnesses) => {
-            for (id, version) in witnesses {
-                scene.txn.expect(id, version);
+            for witness in &witnesses {
+                scene.away.rely_on(&mut scene.txn, witness);
             }
         }
         // The new ones fell ill: the old ones are not given up before they recover, or for ever.
@@ -90,15 +90,15 @@ fn counted(connections: u32) -> String {
     format!("{connections} connection{}", if connections == 1 { "" } else { "s" })
 }
 
-/// For each process that loses instances and should go on, one healthy instance that is active, with
-/// its version; `None` if one of them has none.
-fn witnesses(scene: &Scene<'_>, old: &[Instance]) -> Option<Vec<(InstanceId, u64)>> {
+/// For each process that loses instances and should go on, one healthy instance that is active; `None` if
+/// one of them has none.
+fn witnesses(scene: &Scene<'_>, old: &[Instance]) -> Option<Vec<Instance>> {
     let loses = |process: &Name| old.iter().any(|instance| instance.spec.process == *process);
     let goes_on = wanted(&scene.target.spec).filter(|wanted| wanted.count > 0 && loses(wanted.process));
     goes_on
         .map(|wanted| {
             let mut all = active(&scene.instances).filter(|it| it.spec.process == *wanted.process);
-            all.find(|instance| is_healthy(instance)).map(|instance| (instance.id, instance.version))
+            all.find(|instance| is_healthy(instance)).cloned()
         })
         .collect()
 }

@@ -6,6 +6,7 @@
 //! instance is never taken away before another of its process is active and healthy, save one that has a
 //! volume (`replace`), and every transaction that relies on an instance's health expects the version it was read at.
 
+mod away;
 mod create;
 mod drain;
 mod judge;
@@ -19,11 +20,14 @@ pub(crate) mod steps;
 mod stop;
 
 use crate::{claims, queue};
-use freehold_model::{AnyId, AnyResource, Env, EnvId, EnvSpec, Event, Kind, Rollout, RolloutPhase};
+use freehold_model::{
+    AnyId, AnyResource, Env, EnvId, EnvSpec, Event, InstanceSpec, Kind, Rollout, RolloutPhase,
+};
 use freehold_reconcile::{Decision, Ids, Reconciler, StoreError, View, ViewExt};
 use jiff::Timestamp;
 use scene::Scene;
 pub(crate) use scene::{active, controller, is_healthy};
+use std::collections::BTreeSet;
 
 /// Makes each env run its release. A subject is an env.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,6 +44,8 @@ impl Reconciler for RolloutReconciler {
         let env = match subject.kind {
             Kind::Env => Some(subject),
             Kind::Instance | Kind::Rollout | Kind::Endpoint | Kind::Receipt => parent(view.get(subject)?),
+            // What is on it may be lost, or known again.
+            Kind::Node => return of_node(view, subject),
             _ => None,
         };
         // A removal's receipt belongs to a project.
@@ -78,6 +84,14 @@ impl Reconciler for RolloutReconciler {
             (None, None) => steady::decide(view, &env, now, ids),
         }
     }
+}
+
+/// The envs that have instances on a node.
+fn of_node(view: &dyn View, node: AnyId) -> Result<Vec<AnyId>, StoreError> {
+    let instances = view.all::<InstanceSpec>(None)?;
+    let there = instances.iter().filter(|instance| AnyId::from(instance.spec.node) == node);
+    let envs: BTreeSet<AnyId> = there.filter_map(|instance| instance.parent).collect();
+    Ok(envs.into_iter().collect())
 }
 
 fn under_way(

@@ -1,6 +1,6 @@
 //! Everything that one decision about a rollout looks at, and the transaction that it fills.
 
-use super::steps;
+use super::{away::Away, steps};
 use crate::{
     claims,
     templates::{after, count},
@@ -32,7 +32,9 @@ pub(super) struct Scene<'a> {
     pub(super) rollout: Rollout,
     pub(super) receipt: Receipt,
     pub(super) target: Release,
+    /// As far as is known: what is on a node that does not answer is not known to be healthy.
     pub(super) instances: Vec<Instance>,
+    pub(super) away: Away,
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) txn: Txn,
 }
@@ -70,13 +72,14 @@ impl<'a> Scene<'a> {
         let parent = Some(env.id.into());
         let Some(receipt) = view.find::<ReceiptSpec>(rollout.spec.receipt)? else { return Ok(None) };
         let Some(target) = view.find::<ReleaseSpec>(rollout.spec.release)? else { return Ok(None) };
-        let instances = view.all::<InstanceSpec>(parent)?;
+        let away = Away::load(view, now)?;
+        let instances = away.veiled(view.all::<InstanceSpec>(parent)?);
         let endpoints = view.all::<EndpointSpec>(parent)?;
         let reason = format!("rollout of v{}", target.spec.number);
         let mut txn = Txn::new(controller(), reason, receipt.id.to_string());
         // A removal marks the env, so that nothing decided before it can be committed after it.
         txn.expect(env.id, env.version);
-        Ok(Some(Scene { view, now, env, rollout, receipt, target, instances, endpoints, txn }))
+        Ok(Some(Scene { view, now, env, rollout, receipt, target, instances, away, endpoints, txn }))
     }
 
     /// When the present phase began.
@@ -103,8 +106,9 @@ impl<'a> Scene<'a> {
 
     /// Changes nothing, unless something was written already; looks again at `wake`.
     pub(super) fn wait(self, wake: Option<Timestamp>) -> Decision {
+        let lost = self.away.next(&self.instances, &self.target.spec);
         let txn = Some(self.txn).filter(|txn| !txn.is_empty());
-        Decision { txn, wake }
+        Decision { txn, wake: wake.into_iter().chain(lost).min() }
     }
 
     /// The same, and has the receipt say what it waits for, once that has taken a moment: most waits are
@@ -163,9 +167,12 @@ impl<'a> Scene<'a> {
         self.receipt.status.instances = active(&self.instances).map(observed).collect();
         let what = format!("rollout.{}", verdict.word());
         self.txn.event(self.rollout.id, &what, json!({ "reason": reason, "receipt": self.receipt.id }));
-        self.target.status.verdict = Some(verdict);
-        self.target.status.receipt = Some(self.receipt.id);
-        self.txn.put_status(&self.target);
+        // A move says nothing of the release.
+        if self.rollout.spec.leaves.is_none() {
+            self.target.status.verdict = Some(verdict);
+            self.target.status.receipt = Some(self.receipt.id);
+            self.txn.put_status(&self.target);
+        }
         self.txn.release(claims::ROLLOUT, self.env.id);
         self.commit(None)
     }
@@ -176,14 +183,20 @@ impl<'a> Scene<'a> {
         self.wait(None)
     }
 
+    /// Whether `instance` cannot stay where it is: its node is lost, or is what the rollout moves off.
+    fn leaves(&self, instance: &Instance) -> bool {
+        let leaves = self.rollout.spec.leaves == Some(instance.spec.node) && instance.spec.volumes.is_empty();
+        leaves || self.away.is_lost(instance, &self.target.spec)
+    }
+
     /// What becomes of each instance that should run.
     pub(super) fn sets(&self) -> Sets<'_> {
         let mut sets = Sets { kept: vec![], fresh: vec![], old: vec![], missing: vec![] };
         for wanted in wanted(&self.target.spec) {
-            let mut kept = matching(active(&self.instances), &wanted);
+            let mut kept = matching(active(&self.instances).filter(|it| !self.leaves(it)), &wanted);
             kept.sort_by_key(|instance| (!is_healthy(instance), instance.id));
             kept.truncate(wanted.count);
-            let mut new = matching(fresh(&self.instances), &wanted);
+            let mut new = matching(fresh(&self.instances).filter(|it| !self.leaves(it)), &wanted);
             new.truncate(wanted.count - kept.len());
             let missing = wanted.count - kept.len() - new.len();
             sets.kept.append(&mut kept);

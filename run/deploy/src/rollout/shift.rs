@@ -20,7 +20,7 @@ pub(super) fn decide(mut scene: Scene<'_>, ids: &mut dyn Ids) -> Result<Decision
     let sets = scene.sets();
     for instance in sets.fresh.iter().chain(&sets.kept) {
         // Only what is still as healthy as it was seen may take over.
-        txn.expect(instance.id, instance.version);
+        scene.away.rely_on(&mut txn, instance);
         activate(&mut txn, &scene, instance);
     }
     for instance in &sets.old {

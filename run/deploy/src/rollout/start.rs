@@ -128,7 +128,9 @@ fn progress(scene: &Scene<'_>) -> Progress {
     let sets = scene.sets();
     let fresh = sets.fresh.iter().map(|instance| (*instance, judge::fresh(instance, scene.now)));
     let since = scene.since();
-    let kept = sets.kept.iter().map(|instance| (*instance, judge::kept(instance, since, scene.now)));
+    // What stays where it is while others move is none of the move's business.
+    let judged = sets.kept.iter().filter(|_| scene.rollout.spec.leaves.is_none());
+    let kept = judged.map(|instance| (*instance, judge::kept(instance, since, scene.now)));
     let mut waiting: Vec<(&Instance, Option<Timestamp>)> = vec![];
     for (instance, judgement) in fresh.chain(kept) {
         match judgement {

@@ -1,6 +1,7 @@
 //! No rollout is active: keeps the counts of the env's release, and tidies up.
 
 use super::{
+    away::Away,
     create::Creator,
     scene::{Wanted, active, controller, fresh, is_healthy, matching, reap, stop, wanted},
 };
@@ -8,6 +9,7 @@ use crate::lookup::current_release;
 use freehold_model::{Env, Instance, InstanceSpec, Release, Txn};
 use freehold_reconcile::{Decision, Ids, StoreError, View, ViewExt};
 use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 
 /// How soon to look again for a node that takes what none could take.
 const RETRY: SignedDuration = SignedDuration::from_secs(15);
@@ -18,16 +20,21 @@ pub(super) fn decide(
     now: Timestamp,
     ids: &mut dyn Ids,
 ) -> Result<Decision, StoreError> {
-    let instances = view.all::<InstanceSpec>(Some(env.id.into()))?;
+    let away = Away::load(view, now)?;
+    let instances = away.veiled(view.all::<InstanceSpec>(Some(env.id.into()))?);
     let mut txn = Txn::new(controller(), "keep what should run", env.id.to_string());
     reap(&instances, &mut txn);
     // A rollout stops its own; what is left over was made by one that ended.
     for instance in fresh(&instances) {
         stop(&mut txn, instance);
     }
-    let mut placed = true;
+    let (mut placed, mut lost) = (true, None);
     match current_release(view, env)? {
-        Some(release) => placed = keep(view, env, &release, &instances, now, &mut txn, ids)?,
+        Some(release) => {
+            let keeping = Keeping { view, env, release: &release, instances: &instances, away: &away, now };
+            placed = keeping.keep(&mut txn, ids)?;
+            lost = away.next(&instances, &release.spec);
+        }
         None => active(&instances).for_each(|instance| stop(&mut txn, instance)),
     }
     let txn = Some(txn).filter(|txn| !txn.is_empty()).map(|mut txn| {
@@ -37,48 +44,75 @@ pub(super) fn decide(
     // What was reaped gives its volumes back: look again at once.
     let wait = if txn.is_some() { SignedDuration::ZERO } else { RETRY };
     let again = now.saturating_add(wait).unwrap_or(now);
-    Ok(Decision { txn, wake: Some(again).filter(|_| !placed) })
+    let again = Some(again).filter(|_| !placed);
+    Ok(Decision { txn, wake: again.into_iter().chain(lost).min() })
 }
 
-/// Whether everything that is missing could be placed.
-fn keep(
-    view: &dyn View,
-    env: &Env,
-    release: &Release,
-    instances: &[Instance],
+/// What is looked at to keep what should run.
+struct Keeping<'a> {
+    view: &'a dyn View,
+    env: &'a Env,
+    release: &'a Release,
+    instances: &'a [Instance],
+    away: &'a Away,
     now: Timestamp,
-    txn: &mut Txn,
-    ids: &mut dyn Ids,
-) -> Result<bool, StoreError> {
-    let all: Vec<Wanted<'_>> = wanted(&release.spec).collect();
-    for wanted in &all {
-        stop_surplus(instances, wanted, txn);
-    }
-    let is_wanted = |it: &&Instance| all.iter().any(|wanted| *wanted.process == it.spec.process);
-    for instance in active(instances).filter(|instance| !is_wanted(instance)) {
-        stop(txn, instance);
-    }
-    let mut placed = true;
-    let mut creator = None;
-    for wanted in &all {
-        let have = matching(active(instances), wanted).len();
-        if have >= wanted.count {
-            continue;
+}
+
+impl Keeping<'_> {
+    /// Whether everything that is missing could be placed.
+    fn keep(&self, txn: &mut Txn, ids: &mut dyn Ids) -> Result<bool, StoreError> {
+        let all: Vec<Wanted<'_>> = wanted(&self.release.spec).collect();
+        for wanted in &all {
+            stop_surplus(self.instances, wanted, self.away, txn);
         }
-        if creator.is_none() {
-            creator = Some(Creator::new(view, env, release, true, now)?);
+        let is_wanted = |it: &&Instance| all.iter().any(|wanted| *wanted.process == it.spec.process);
+        for instance in active(self.instances).filter(|instance| !is_wanted(instance)) {
+            stop(txn, instance);
         }
-        let Some(creator) = creator.as_mut() else { continue };
-        let mut more = txn.clone();
-        match creator.create(&mut more, wanted, wanted.count - have, ids) {
-            Ok(()) => *txn = more,
-            Err(_) => {
-                placed = false;
-                make_room(instances, wanted, txn);
+        let (mut placed, mut creator) = (true, None);
+        for wanted in &all {
+            let mut have = matching(active(self.instances), wanted);
+            have.sort_by_key(|instance| (!is_healthy(instance), instance.id));
+            have.truncate(wanted.count);
+            let lost: Vec<&Instance> =
+                have.iter().filter(|it| self.away.is_lost(it, &self.release.spec)).copied().collect();
+            let missing = wanted.count - (have.len() - lost.len());
+            if missing == 0 {
+                continue;
+            }
+            if creator.is_none() {
+                creator = Some(Creator::new(self.view, self.env, self.release, true, self.now)?);
+            }
+            let Some(creator) = creator.as_mut() else { continue };
+            let mut more = txn.clone();
+            match creator.create_some(&mut more, wanted, missing, ids) {
+                Ok((made, why)) => {
+                    *txn = more;
+                    replaced(&lost, made, missing, txn);
+                    if why.is_some() {
+                        placed = false;
+                        make_room(self.instances, wanted, txn);
+                    }
+                }
+                Err(_) => {
+                    placed = false;
+                    make_room(self.instances, wanted, txn);
+                }
             }
         }
+        Ok(placed)
     }
-    Ok(placed)
+}
+
+/// Of the lost ones, as many are told to stop as there are others in their place, in the same transaction:
+/// when their node is back, they do not run twice. The rest go on being wanted where they are.
+fn replaced(lost: &[&Instance], made: usize, missing: usize, txn: &mut Txn) {
+    let stay = (missing - made).min(lost.len());
+    for instance in &lost[..lost.len() - stay] {
+        stop(txn, instance);
+        let data = json!({ "node": instance.spec.node, "process": instance.spec.process });
+        txn.event(instance.id, "instance.lost", data);
+    }
 }
 
 /// What is made of something else and has the volumes goes first: a volume has one writer.
@@ -91,7 +125,7 @@ fn make_room(instances: &[Instance], wanted: &Wanted<'_>, txn: &mut Txn) {
 
 /// Stops what there is too much of, the unhealthy and the newest first; what is made of something else
 /// goes too, once there are enough healthy ones without it.
-fn stop_surplus(instances: &[Instance], wanted: &Wanted<'_>, txn: &mut Txn) {
+fn stop_surplus(instances: &[Instance], wanted: &Wanted<'_>, away: &Away, txn: &mut Txn) {
     let mut same = matching(active(instances), wanted);
     same.sort_by_key(|instance| (!is_healthy(instance), instance.id));
     let surplus = same.split_off(same.len().min(wanted.count));
@@ -104,7 +138,7 @@ fn stop_surplus(instances: &[Instance], wanted: &Wanted<'_>, txn: &mut Txn) {
         return;
     }
     for instance in same {
-        txn.expect(instance.id, instance.version);
+        away.rely_on(txn, instance);
     }
     for instance in leave {
         stop(txn, instance);

@@ -1,8 +1,8 @@
 //! A house with one node, whose agent and edge are the test itself.
 
 use freehold_deploy::{
-    Asking, PlanError, Request, RolloutReconciler, TeardownReconciler, apply, cancel, plan_deploy,
-    plan_remove, plan_rollback,
+    Asking, DrainReconciler, PlanError, Request, RolloutReconciler, TeardownReconciler, apply, cancel,
+    plan_deploy, plan_remove, plan_rollback,
 };
 use freehold_model::{
     Actor, AnyId, AppSpec, Bytes, Capacity, Digest, Endpoint, EndpointSpec, EndpointStatus, Env, EnvSpec,
@@ -188,6 +188,7 @@ impl House {
             let before = self.store.version();
             self.decide_all(&RolloutReconciler);
             self.decide_all(&TeardownReconciler);
+            self.decide_all(&DrainReconciler);
             if self.store.version() == before {
                 return;
             }

@@ -1,7 +1,9 @@
 //! Plans, rollouts and removals step by step: each rule once, with the words that people read.
 
+mod draining;
 mod failing;
 mod house;
+mod losing;
 mod ordering;
 mod placing;
 mod planning;

@@ -3,13 +3,13 @@
 use crate::user::Asked;
 use freehold_model::{
     Actor, AnyId, AppSpec, Code, Desired, EndpointSpec, Env, EnvSpec, Event, Instance, InstanceId,
-    InstanceSpec, Kind, Name, Phase, ReceiptId, ReceiptSpec, ReceiptStatus, ReleaseId, ReleaseSpec,
+    InstanceSpec, Kind, Name, NodeSpec, Phase, ReceiptId, ReceiptSpec, ReceiptStatus, ReleaseId, ReleaseSpec,
     RolloutPhase, RolloutSpec, Seq, Verdict, VolumeId, VolumeSpec,
 };
 use freehold_reconcile::{
     View, ViewExt,
     memory::MemoryView,
-    sim::{Machine, Routing},
+    sim::{Machine, Routing, SimLease},
 };
 use jiff::Timestamp;
 use std::{
@@ -32,6 +32,8 @@ pub(crate) struct Invariants {
     available: BTreeSet<(AnyId, Name)>,
     /// The processes that had a healthy instance after the step before, serving or not.
     healthy: BTreeSet<(AnyId, Name)>,
+    /// The instances that were given up with their node.
+    lost: BTreeSet<InstanceId>,
     /// Which volumes each instance has that ever was.
     volumes: BTreeMap<InstanceId, Vec<VolumeId>>,
 }
@@ -58,6 +60,7 @@ impl Invariants {
             ended: BTreeMap::new(),
             available: BTreeSet::new(),
             healthy: BTreeSet::new(),
+            lost: BTreeSet::new(),
             volumes: BTreeMap::new(),
         }
     }
@@ -68,6 +71,8 @@ impl Invariants {
         let Some(last) = events.last() else { return Ok(()) };
         self.seen = last.seq;
         let instances = view.all::<InstanceSpec>(None).unwrap();
+        let given_up = events.iter().filter(|event| event.what == "instance.lost");
+        self.lost.extend(given_up.filter_map(|event| InstanceId::try_from(event.subject).ok()));
         // Nodes neither claim nor create: what they report leaves the claims alone.
         if !by_nodes(&events) {
             claims_are_held(view, &instances)?;
@@ -148,8 +153,13 @@ impl Invariants {
         instances: &[Instance],
         events: &[Event],
     ) -> Check {
-        let available = processes(instances.iter().filter(|it| is_available(it)));
-        let healthy = processes(instances.iter().filter(|it| is_healthy(it)));
+        // What is on a node that does not answer is not known to be healthy.
+        let nodes = view.all::<NodeSpec>(None).unwrap();
+        let away: BTreeSet<_> =
+            nodes.iter().filter(|node| node.status.away().is_some()).map(|node| node.id).collect();
+        let known = |it: &&Instance| !away.contains(&it.spec.node);
+        let available = processes(instances.iter().filter(known).filter(|it| is_available(it)));
+        let healthy = processes(instances.iter().filter(known).filter(|it| is_healthy(it)));
         let had_available = std::mem::replace(&mut self.available, available);
         let had_healthy = std::mem::replace(&mut self.healthy, healthy);
         if by_nodes(events) {
@@ -186,7 +196,8 @@ impl Invariants {
             let Some(endpoint) = view.find::<EndpointSpec>(*id).unwrap() else { continue };
             let (env, process) = (endpoint.parent.unwrap(), &endpoint.spec.process);
             let wanted = goes_on(view, env, process) && !makes_room(view, env, process);
-            if wanted && !backends.is_empty() && !backends.iter().any(runs) {
+            let mut left = backends.iter().filter(|id| !self.lost.contains(*id)).peekable();
+            if wanted && left.peek().is_some() && !left.any(runs) {
                 return Err(format!("{} routes only to what was told to stop", endpoint.name));
             }
         }
@@ -236,7 +247,8 @@ impl Invariants {
 }
 
 fn by_nodes(events: &[Event]) -> bool {
-    events.iter().all(|event| matches!(event.actor, Actor::Node(_)))
+    let lease = Actor::Controller(SimLease::NAME.into());
+    events.iter().all(|event| matches!(event.actor, Actor::Node(_)) || event.actor == lease)
 }
 
 /// Invariant 2, and that nothing holds a claim which is not there.

@@ -1,11 +1,12 @@
 //! Rollouts and removals over thousands of seeded worlds: people deploy good and broken releases, scale,
 //! roll back, remove, queue up and cancel, while controllers and agents crash, reports come late or twice, and nodes are
-//! cut off. After every step the invariants must hold; at the end everything must be as asked.
+//! cut off, lost and drained. After every step the invariants must hold; at the end everything must be as asked.
 
 mod invariants;
+mod operator;
 mod user;
 
-use freehold_deploy::{RolloutReconciler, TeardownReconciler};
+use freehold_deploy::{DrainReconciler, RolloutReconciler, TeardownReconciler};
 use freehold_model::{
     Actor, Bytes, Capacity, Millicores, Node, NodeId, NodeSpec, NodeStatus, Org, OrgId, OrgSpec, Project,
     ProjectId, ProjectSpec, Receipt, ReceiptSpec, Txn, manifest::Driver,
@@ -13,9 +14,10 @@ use freehold_model::{
 use freehold_reconcile::{
     Ids, ViewExt,
     memory::MemoryView,
-    sim::{Context, SimController, SimEdge, SimNode, World, check_seeds, run_seed},
+    sim::{Context, SimController, SimEdge, SimLease, SimNode, World, check_seeds, run_seed},
 };
 use invariants::Invariants;
+use operator::Operator;
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 use user::{Asked, User};
 
@@ -78,6 +80,9 @@ fn the_worlds_are_eventful() {
             let waited = |it: &&Receipt| it.status.steps.iter().any(|step| step.name == "queue");
             let outcome = |it: &Receipt| format!("waited, then {:?}", it.status.verdict.unwrap());
             seen.borrow_mut().extend(receipts.iter().filter(waited).map(outcome));
+            let events = freehold_reconcile::View::events(view, 0, usize::MAX, None).unwrap();
+            let lost = events.iter().any(|event| event.what == "instance.lost");
+            seen.borrow_mut().extend(lost.then(|| "lost".to_owned()));
         };
         world(seed, false, true, 1, &mut tell).unwrap();
     }
@@ -92,6 +97,9 @@ fn the_worlds_are_eventful() {
         "waited, then Failed",
         "waited, then Cancelled",
         "waited, then Superseded",
+        "Move Succeeded",
+        "Move Cancelled",
+        "lost",
     ] {
         assert!(seen.contains(wanted), "{wanted} does not happen: {seen:?}");
     }
@@ -124,10 +132,11 @@ fn populate(world: &mut World, chaos: bool, planes: usize) -> (Invariants, Rc<Re
     world.context.chaos = chaos;
     let nodes = furnish(&mut world.context);
     let asked = Rc::new(RefCell::new(Vec::<Asked>::new()));
-    let machines = nodes.map(|node| {
-        let node = SimNode::new(node, if chaos { 25 } else { 0 });
-        let machine = node.machine();
+    let machines = nodes.map(|id| {
+        let node = SimNode::new(id, if chaos { 25 } else { 0 });
+        let (machine, silent) = (node.machine(), node.silent());
         world.add(node);
+        world.add(SimLease::new(id, silent));
         machine
     });
     let edge = SimEdge::default();
@@ -136,11 +145,16 @@ fn populate(world: &mut World, chaos: bool, planes: usize) -> (Invariants, Rc<Re
     if planes == 1 {
         world.add(SimController::new(RolloutReconciler));
         world.add(SimController::new(TeardownReconciler));
+        world.add(SimController::new(DrainReconciler));
     } else {
         for plane in (0..planes).map(|n| format!("plane-{n}")) {
             world.add(SimController::under_lease(RolloutReconciler, &plane));
             world.add(SimController::under_lease(TeardownReconciler, &plane));
+            world.add(SimController::under_lease(DrainReconciler, &plane));
         }
+    }
+    if chaos {
+        world.add(Operator::new(nodes));
     }
     world.add(User::new(OPERATIONS, asked.clone()));
     (invariants, asked)
@@ -169,14 +183,14 @@ fn play(
     invariants.at_rest(&world.context.store.view_now())
 }
 
-/// What the daemon makes at first start, and two nodes that are ready.
-fn furnish(context: &mut Context) -> [NodeId; 2] {
+/// What the daemon makes at first start, and three nodes that are ready.
+fn furnish(context: &mut Context) -> [NodeId; 3] {
     let (now, mut txn) = (context.now(), Txn::new(Actor::System, "first start", "setup"));
     let org = Org::new(OrgId(context.ids.ulid()), "home", None, OrgSpec::default(), now);
     let id = ProjectId(context.ids.ulid());
     txn.put(&org).put(&Project::new(id, "default", Some(org.id.into()), ProjectSpec::default(), now));
     let capacity = Capacity { cpu: Millicores(4000), memory: Bytes(2 << 30) };
-    let nodes = ["one", "two"].map(|name| {
+    let nodes = ["one", "two", "three"].map(|name| {
         let mut node = Node::new(NodeId(context.ids.ulid()), name, None, NodeSpec::default(), now);
         node.status = NodeStatus { capacity, drivers: vec![Driver::Container], ..NodeStatus::default() };
         txn.put(&node);

@@ -250,7 +250,7 @@ fn a_process(context: &mut Context) -> Process {
         spread: vec![],
         tolerate: vec![],
         priority: 0,
-        lost_after: freehold_model::manifest::DEFAULT_LOST,
+        lost_after: Millis(*context.random.pick(&[5_000, 20_000, 60_000])),
     }
 }
 

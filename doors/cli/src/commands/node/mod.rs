@@ -1,6 +1,10 @@
-//! `freehold node`: the machines that run instances; how they join, and how they are shut out.
+//! `freehold node`: the machines that run instances; how they join, are operated, and are shut out.
 
+mod change;
+mod drain;
 mod join;
+mod list;
+mod remove;
 mod renew;
 mod token;
 
@@ -8,16 +12,32 @@ use super::{
     noun::{self, NameArgs},
     terminal::confirmed,
 };
-use crate::{args::Globals, failure::Outcome, session::Session};
-use freehold_model::{Kind, NodeId};
+use crate::{
+    args::Globals,
+    failure::{Failure, Outcome},
+    session::Session,
+};
+use freehold_model::{Kind, Node, NodeChange, NodeId, NodeSpec};
 
 /// What can be done with nodes.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Lists them.
+    /// Lists them: how each is, what it has, its labels and taints.
     List,
     /// Explains one: what is wanted, what is so, why they differ, what happened.
     Describe(NameArgs),
+    /// Has a node take no new instances; what runs stays.
+    Cordon(NameArgs),
+    /// Has a node take instances again, and calls its drain off.
+    Uncordon(NameArgs),
+    /// Moves a node's instances elsewhere, new before old, one env at a time, and follows it.
+    Drain(drain::Args),
+    /// Sets and removes labels: `zone=cellar`, `zone-`.
+    Label(change::LabelArgs),
+    /// Sets and removes taints, which keep instances away that do not tolerate them: `hardware/gpu`, `hardware/gpu-`.
+    Taint(change::TaintArgs),
+    /// Removes a node that is drained, or that is lost for good.
+    Remove(remove::Args),
     /// Makes this machine a node of a house, with a join token.
     Join(join::Args),
     /// Has this machine, which joined, certified anew; a running node does that by itself.
@@ -61,12 +81,25 @@ pub(crate) fn run_here(command: Command, globals: &Globals) -> Outcome {
 
 pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
     match command {
-        Command::List => noun::run(Kind::Node, noun::Command::List, session).await,
+        Command::List => list::run(session).await,
         Command::Describe(args) => noun::run(Kind::Node, noun::Command::Describe(args), session).await,
+        Command::Cordon(args) => change::run(args.name(), NodeChange::Cordon {}, session).await,
+        Command::Uncordon(args) => change::run(args.name(), NodeChange::Uncordon {}, session).await,
+        Command::Drain(args) => drain::run(args, session).await,
+        Command::Label(args) => change::label(args, session).await,
+        Command::Taint(args) => change::taint(args, session).await,
+        Command::Remove(args) => remove::run(args, session).await,
         Command::Token(command) => token::run(command, session).await,
         Command::Revoke(args) => revoke(args, session).await,
         Command::Join(_) | Command::Renew(_) => unreachable!("they need no session"),
     }
+}
+
+/// The node of that name or id.
+async fn find(name: &str, session: &Session) -> Outcome<Node> {
+    let id = session.find_named(Kind::Node, name).await?;
+    let id = NodeId::try_from(id).map_err(|error| Failure::local("find the node", error))?;
+    Ok(session.client.typed::<NodeSpec>(id).await?)
 }
 
 async fn revoke(args: RevokeArgs, session: &Session) -> Outcome {
