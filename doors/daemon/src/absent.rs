@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub(crate) struct Absent(pub(crate) Arc<dyn Store>);
 
 impl Absent {
-    async fn problem(&self, instance: Option<InstanceId>) -> Problem {
+    pub(crate) async fn problem(&self, instance: Option<InstanceId>) -> Problem {
         match self.node_of(instance).await {
             Some(node) => absent(&format!("node `{node}` is not connected to this control plane")),
             None => absent("no node is connected to this control plane"),

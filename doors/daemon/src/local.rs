@@ -6,7 +6,7 @@
 use crate::{control::LocalControl, disk, edge, node, up::Options};
 use anyhow::{Context, Result};
 use freehold_agent::{Agent, AgentConfig, NameServers};
-use freehold_api::{EdgePort, NodePort};
+use freehold_api::EdgePort;
 use freehold_deploy::address;
 use freehold_edge::{Edge, EdgeConfig, Reach};
 use freehold_image::ImageStore;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The node that runs in this process.
 pub(crate) struct LocalNode {
+    id: NodeId,
     agent: Arc<Agent>,
     /// Until it is drained.
     edge: Option<Edge>,
@@ -44,16 +45,22 @@ impl LocalNode {
             // Their route is the machine's, which is root's.
             own_addresses: !rootless::is_rootless(),
             reach: if rootless::is_rootless() { Reach::by(rootless::socket) } else { Reach::default() },
+            node: Some(id),
         };
         let edge = Edge::start(store.clone(), config, shutdown.clone());
         let data = options.data.clone();
         tasks.spawn(disk::run(store.clone(), clock.clone(), id, data, shutdown.clone()));
-        Ok(LocalNode { agent, window: edge::Window(edge.observer()), edge: Some(edge) })
+        Ok(LocalNode { id, agent, window: edge::Window(edge.observer()), edge: Some(edge) })
     }
 
     /// As the API sees it; `port` is the API's.
-    pub(crate) fn ports(&self, port: u16) -> (Arc<dyn NodePort>, Arc<dyn EdgePort>) {
-        (Arc::new(node::Door::new(self.agent.clone(), port)), Arc::new(self.window.clone()))
+    pub(crate) fn near(&self, port: u16) -> (NodeId, node::Door) {
+        (self.id, node::Door::new(self.agent.clone(), port))
+    }
+
+    /// What its endpoints carry.
+    pub(crate) fn window(&self) -> Arc<dyn EdgePort> {
+        Arc::new(self.window.clone())
     }
 
     /// Lets proxied connections end for a while.

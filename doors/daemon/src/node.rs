@@ -73,7 +73,7 @@ pub(crate) fn say_what_root_would_have() {
     }
 }
 
-fn capacity() -> Result<Capacity> {
+pub(crate) fn capacity() -> Result<Capacity> {
     let cores = u32::try_from(std::thread::available_parallelism()?.get())?;
     let meminfo = fs::read_to_string("/proc/meminfo").context("/proc/meminfo")?;
     let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
@@ -84,28 +84,35 @@ fn capacity() -> Result<Capacity> {
 /// The agent as the API reaches it.
 pub(crate) struct Door {
     agent: Arc<Agent>,
-    /// The port of the API.
-    port: u16,
+    /// The port of the API, where it is on this node.
+    port: Option<u16>,
 }
 
 impl Door {
     pub(crate) fn new(agent: Arc<Agent>, port: u16) -> Door {
-        Door { agent, port }
+        Door { agent, port: Some(port) }
     }
-}
 
-#[async_trait]
-impl NodePort for Door {
-    async fn logs(
+    /// Where the API is elsewhere.
+    pub(crate) fn far(agent: Arc<Agent>) -> Door {
+        Door { agent, port: None }
+    }
+
+    /// Whose logs of the selected env are here.
+    pub(crate) async fn sources(&self, selection: &LogSelection) -> Vec<LogSource> {
+        let agent = self.agent.clone();
+        let sources = tokio::task::spawn_blocking(move || agent.log_sources()).await;
+        sources.unwrap_or_default().into_iter().filter(|source| in_env(selection, source)).collect()
+    }
+
+    /// The logs here that fit; perhaps none.
+    pub(crate) fn trails(
         &self,
         selection: LogSelection,
         query: LogQuery,
     ) -> Result<BoxStream<'static, LogTrail>, Problem> {
         let patterns =
             Patterns::new(&query.grep).map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
-        let agent = self.agent.clone();
-        let sources = tokio::task::spawn_blocking(move || agent.log_sources()).await;
-        whole(&selection, &sources.unwrap_or_default())?;
         let trails = self.agent.logs(move |source| fits(&selection, source), query, patterns);
         let trails = trails.map(|trail| {
             let lines = trail
@@ -115,14 +122,32 @@ impl NodePort for Door {
         });
         Ok(trails.boxed())
     }
+}
+
+/// A defect, or something of this machine that failed.
+pub(crate) fn internal(error: &dyn std::fmt::Display) -> Problem {
+    tracing::error!(%error, "a node was not asked");
+    Problem::new(Code::Internal, "Freehold failed to do this.").hint("The server's log says why.")
+}
+
+#[async_trait]
+impl NodePort for Door {
+    async fn logs(
+        &self,
+        selection: LogSelection,
+        query: LogQuery,
+    ) -> Result<BoxStream<'static, LogTrail>, Problem> {
+        whole(&selection, &self.sources(&selection).await)?;
+        self.trails(selection, query)
+    }
 
     async fn drill_egress(
         &self,
         instances: Vec<InstanceId>,
         ports: Vec<(u16, String)>,
     ) -> Result<Vec<EgressTry>, Problem> {
-        let api = (self.port, "the node's API and registry".to_owned());
-        let ports: Vec<(u16, String)> = std::iter::once(api).chain(ports).collect();
+        let api = self.port.map(|port| (port, "the node's API and registry".to_owned()));
+        let ports: Vec<(u16, String)> = api.into_iter().chain(ports).collect();
         let tried = instances.into_iter().map(|instance| self.agent.drill_egress(instance, ports.clone()));
         let mut all = vec![];
         for tried in futures::future::join_all(tried).await {
@@ -147,7 +172,7 @@ impl NodePort for Door {
 }
 
 /// Refuses a name that nothing has, where there is something to name.
-fn whole(wanted: &LogSelection, sources: &[LogSource]) -> Result<(), Problem> {
+pub(crate) fn whole(wanted: &LogSelection, sources: &[LogSource]) -> Result<(), Problem> {
     let env: Vec<&LogSource> = sources.iter().filter(|source| in_env(wanted, source)).collect();
     let mut known: Vec<&str> = env.iter().map(|source| source.process.as_str()).collect();
     known.sort_unstable();

@@ -4,13 +4,20 @@
 //! of these work on one store; whatever only one may do at a time is a reconciler under a lease. What works on
 //! this machine's own files (the collection of images) runs in each.
 
-use crate::{collect, machines, name, nodes::Nodes, serve, up::reachable};
+use crate::{
+    absent::Absent,
+    collect, machines, name,
+    node::Door,
+    nodes::{Dispatch, Nodes},
+    serve,
+    up::reachable,
+};
 use anyhow::{Context, Result, bail};
-use freehold_api::{ApiState, CallDesk, Controls, EdgePort, NodeDoor, NodePort, agent_router};
+use freehold_api::{ApiState, CallDesk, Controls, EdgePort, NodeDoor, agent_router};
 use freehold_deploy::{DrainReconciler, RolloutReconciler, TeardownReconciler};
 use freehold_identity::{Authority, Tokens};
 use freehold_image::ImageStore;
-use freehold_model::controls::Presence;
+use freehold_model::{NodeId, controls::Presence};
 use freehold_reconcile::{Clock, Keeper, Reconciler, Store};
 use freehold_runtime::doctor;
 use freehold_secrets::Vault;
@@ -33,12 +40,10 @@ pub(crate) struct Parts {
     pub images: ImageStore,
     pub vault: Arc<Vault>,
     pub tokens: Tokens,
-    /// What runs on nodes.
-    pub agent: Arc<dyn NodePort>,
+    /// The node that runs in the same process.
+    pub near: Option<(NodeId, Door)>,
     /// What endpoints carry.
     pub edge: Arc<dyn EdgePort>,
-    /// Whether a node runs in the same process.
-    pub has_node: bool,
 }
 
 /// Starts everything into `tasks`; what is answered says whether it serves.
@@ -56,15 +61,14 @@ pub(crate) async fn start(
         images,
         vault,
         tokens,
-        agent,
+        near,
         edge,
-        has_node,
     } = parts;
     let own = name::own(&data)?;
     let presence = Presence {
         url: format!("http://{}", reachable(address)),
         version: env!("CARGO_PKG_VERSION").into(),
-        node: has_node,
+        node: near.is_some(),
     };
     let mut keeper = Keeper::new(store.clone(), &own, &serde_json::to_string(&presence)?);
     // Nobody else contends for it: it says that this control plane lives.
@@ -82,6 +86,8 @@ pub(crate) async fn start(
     let (ready, is_ready) = watch::channel(false);
     let nodes = Nodes::new(store.clone(), vault.clone(), clock.clone());
     let calls = Arc::new(CallDesk::default());
+    let absent = Absent(store.clone());
+    let dispatch = Dispatch { store: store.clone(), desk: calls.clone(), near, absent };
     let hall = NodeDoor { hall: nodes.clone(), images: images.clone(), calls, ready: is_ready.clone() };
     let doctor = Arc::new(move || doctor::examine(&data));
     let state = Arc::new(ApiState {
@@ -89,7 +95,7 @@ pub(crate) async fn start(
         images,
         vault,
         authority: authority.clone(),
-        agent,
+        agent: Arc::new(dispatch),
         edge,
         clock,
         tokens,

@@ -32,7 +32,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// How long open requests and proxied connections may go on after a stop was asked for.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +137,7 @@ pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) 
 }
 
 /// A full disk must not keep what ran before from running: what only says who runs can be missing.
-fn given_room<T>(written: Result<T>) -> Result<Option<T>> {
+pub(crate) fn given_room<T>(written: Result<T>) -> Result<Option<T>> {
     match written {
         Err(error) if is_full(&error) => {
             tracing::error!(error = format!("{error:#}"), "it starts all the same: make room");
@@ -164,7 +164,7 @@ fn running(ready: &Ready) -> Result<Running> {
 }
 
 /// Nothing, unless systemd started this.
-fn tell_service_manager(states: &[sd_notify::NotifyState<'_>]) {
+pub(crate) fn tell_service_manager(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "cannot tell the service manager");
     }
@@ -199,11 +199,11 @@ impl House {
             }
             None => None,
         };
-        let (agent, edge) = match &node {
-            Some(node) => node.ports(address.port()),
-            None => (Arc::new(Absent(store.clone())) as _, Arc::new(Absent(store.clone())) as _),
+        let (near, edge) = match &node {
+            Some(node) => (Some(node.near(address.port())), node.window()),
+            None => (None, Arc::new(Absent(store.clone())) as _),
         };
-        let (data, has_node) = (options.data.clone(), node.is_some());
+        let data = options.data.clone();
         let parts = plane::Parts {
             data,
             listeners,
@@ -213,9 +213,8 @@ impl House {
             images,
             vault,
             tokens,
-            agent,
+            near,
             edge,
-            has_node,
         };
         let ready = plane::start(parts, &mut tasks, &shutdown).await?;
         Ok(House { address, ready, shutdown, tasks, node })
@@ -249,7 +248,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener> {
 
 /// Connections are files: what a shell allows by default is soon used up. A machine that refuses keeps
 /// what it has.
-fn allow_many_files() {
+pub(crate) fn allow_many_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
@@ -268,10 +267,10 @@ pub(crate) fn reachable(listening: SocketAddr) -> SocketAddr {
 }
 
 /// `<data>/freehold.pid`, for those who stop it; removed when it stops.
-struct PidFile(PathBuf);
+pub(crate) struct PidFile(PathBuf);
 
 impl PidFile {
-    fn write(data: &Path) -> Result<PidFile> {
+    pub(crate) fn write(data: &Path) -> Result<PidFile> {
         let path = data.join("freehold.pid");
         fs::write(&path, format!("{}\n", std::process::id()))
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -285,21 +284,21 @@ impl Drop for PidFile {
     }
 }
 
-struct StopSignals {
+pub(crate) struct StopSignals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     renew: tokio::signal::unix::Signal,
 }
 
 impl StopSignals {
-    fn listen() -> Result<StopSignals> {
+    pub(crate) fn listen() -> Result<StopSignals> {
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
         let renew = signal(SignalKind::user_defined2())?;
         Ok(StopSignals { terminate, interrupt, renew })
     }
 
-    async fn wait(&mut self) -> Ended {
+    pub(crate) async fn wait(&mut self) -> Ended {
         tokio::select! {
             _ = self.terminate.recv() => Ended::Stopped,
             _ = self.interrupt.recv() => Ended::Stopped,

@@ -12,16 +12,18 @@ use crate::{
     proxy::{self, Connections},
     reach::Reach,
     relay::Pipes,
-    routing::Routing,
+    routing::{Route, Routing},
+    scenery::{Scene, Scenery},
     status,
     workers::Workers,
 };
 use freehold_model::{
-    Actor, CommitError, EndpointSpec, InstanceSpec, Kind, Rollout, RolloutId, RolloutSpec, Seq, Txn,
+    Actor, CommitError, EndpointId, EndpointSpec, EndpointStatus, InstanceSpec, Kind, NodeId, Rollout,
+    RolloutId, RolloutSpec, Seq, Txn,
 };
 use freehold_reconcile::{Store, StoreError, View, ViewExt};
 use rustix::process::{Resource, getrlimit};
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::Notify,
     task::JoinHandle,
@@ -49,6 +51,8 @@ pub struct EdgeConfig {
     pub own_addresses: bool,
     /// How instances are reached.
     pub reach: Reach,
+    /// The node of this edge; none where every instance is here.
+    pub node: Option<NodeId>,
 }
 
 /// The running proxy.
@@ -64,6 +68,15 @@ impl Edge {
     /// Starts to carry traffic for every endpoint in `store` until `shutdown`: then it accepts no more
     /// at once.
     pub fn start(store: Arc<dyn Store>, config: EdgeConfig, shutdown: CancellationToken) -> Edge {
+        Edge::begin(Plane::Near(store), config, shutdown)
+    }
+
+    /// The same far from the store. Endpoints have no addresses of their own there.
+    pub fn start_far(scenery: Arc<dyn Scenery>, config: EdgeConfig, shutdown: CancellationToken) -> Edge {
+        Edge::begin(Plane::Far(scenery), EdgeConfig { own_addresses: false, ..config }, shutdown)
+    }
+
+    fn begin(plane: Plane, config: EdgeConfig, shutdown: CancellationToken) -> Edge {
         let (most, pipes) = proxy::shares(getrlimit(Resource::Nofile).current);
         let (connections, drained) = (Connections::new(most), Arc::new(Notify::new()));
         let (access, writing) = Access::start(config.access_log.clone());
@@ -79,7 +92,7 @@ impl Edge {
         let ports = Ports::new(config.listen_on, workers.handles().to_vec(), hall);
         let observer = Observer { doors: ports.doors(), folder: config.access_log };
         let network = if config.own_addresses { Own::Unknown } else { Own::None };
-        let control = Control { store, ports, drained, network, seen: None };
+        let control = Control { plane, node: config.node, ports, drained, network, seen: None };
         let control = tokio::spawn(control.run(shutdown));
         Edge { control, connections: connections.tasks, observer, workers, writing }
     }
@@ -106,8 +119,15 @@ impl Edge {
     }
 }
 
+/// Where it is said what to route.
+enum Plane {
+    Near(Arc<dyn Store>),
+    Far(Arc<dyn Scenery>),
+}
+
 struct Control {
-    store: Arc<dyn Store>,
+    plane: Plane,
+    node: Option<NodeId>,
     ports: Ports,
     drained: Arc<Notify>,
     network: Own,
@@ -126,7 +146,10 @@ enum Own {
 
 impl Control {
     async fn run(mut self, shutdown: CancellationToken) {
-        let mut head = self.store.head();
+        let mut head = match &self.plane {
+            Plane::Near(store) => store.head(),
+            Plane::Far(scenery) => scenery.changed(),
+        };
         let mut resync = Instant::now() + RESYNC;
         loop {
             head.borrow_and_update();
@@ -153,10 +176,35 @@ impl Control {
     }
 
     async fn round(&mut self) -> Result<(), RoundError> {
-        let view = self.store.view().await?;
+        match &self.plane {
+            Plane::Near(store) => {
+                let store = store.clone();
+                self.near_round(&*store).await
+            }
+            Plane::Far(scenery) => {
+                let scenery = scenery.clone();
+                self.far_round(&*scenery).await
+            }
+        }
+    }
+
+    async fn far_round(&mut self, scenery: &dyn Scenery) -> Result<(), RoundError> {
+        let Scene { version, endpoints, instances, rollouts } =
+            scenery.scene().await.map_err(RoundError::Far)?;
+        let routing = Routing::of(Some(scenery.node()), endpoints, &instances, &rollouts, version);
+        self.ports.apply(&routing).await;
+        let statuses = self.statuses(&routing);
+        match statuses.is_empty() {
+            true => Ok(()),
+            false => scenery.tell(statuses).await.map_err(RoundError::Far),
+        }
+    }
+
+    async fn near_round(&mut self, store: &dyn Store) -> Result<(), RoundError> {
+        let view = store.view().await?;
         let planned = match self.is_concerned(&*view)? {
             true => {
-                let mut routing = routing(&*view)?;
+                let mut routing = routing(self.node, &*view)?;
                 let claims = self.give_addresses(&*view, &mut routing)?;
                 Some((routing, claims))
             }
@@ -165,14 +213,14 @@ impl Control {
         drop(view);
         let Some((routing, claims)) = planned else { return Ok(()) };
         if !claims.is_empty() {
-            match self.store.commit(claims).await {
+            match store.commit(claims).await {
                 // An endpoint went meanwhile, which is an event: the next round thinks again.
                 Err(error) if error.is_conflict() => return Ok(()),
                 done => drop(done?),
             }
         }
         self.ports.apply(&routing).await;
-        self.write(&routing).await
+        self.write(store, &routing).await
     }
 
     /// Whether anything happened since the last round that the routing depends on.
@@ -207,19 +255,35 @@ impl Control {
         Ok(txn)
     }
 
-    async fn write(&self, routing: &Routing) -> Result<(), RoundError> {
-        let mut txn = Txn::new(Actor::Controller("edge".into()), "routing was applied", "edge");
-        for (id, route) in &routing.routes {
-            let outcome = self.ports.outcome(*id);
-            if let Some(status) = outcome.and_then(|outcome| status::to_write(routing, route, outcome)) {
-                txn.observe::<EndpointSpec>(*id, &status);
-            }
-        }
-        if txn.is_empty() {
+    /// What is worth telling of each endpoint.
+    fn statuses(&self, routing: &Routing) -> BTreeMap<EndpointId, EndpointStatus> {
+        let status = |(id, route): (&EndpointId, &Route)| {
+            Some((*id, status::to_write(routing, route, self.ports.outcome(*id)?)?))
+        };
+        routing.routes.iter().filter_map(status).collect()
+    }
+
+    async fn write(&self, store: &dyn Store, routing: &Routing) -> Result<(), RoundError> {
+        let statuses = self.statuses(routing);
+        if statuses.is_empty() {
             return Ok(());
         }
-        match self.store.commit(txn).await {
-            // An endpoint went meanwhile: that is an event, and the next round leaves it out.
+        let txn = match self.node {
+            Some(node) => {
+                let actor = Actor::Controller("edge".into());
+                status::of_node(&*store.view().await?, node, statuses, actor)?
+            }
+            None => {
+                let mut txn = Txn::new(Actor::Controller("edge".into()), "routing was applied", "edge");
+                for (id, status) in &statuses {
+                    txn.observe::<EndpointSpec>(*id, status);
+                }
+                txn
+            }
+        };
+        match store.commit(txn).await {
+            // An endpoint went meanwhile, or another edge wrote: that is an event, and the next round
+            // begins with it.
             Err(error) if error.is_conflict() => Ok(()),
             done => Ok(done.map(drop)?),
         }
@@ -236,9 +300,9 @@ fn own_network(prefix: Prefix) -> Own {
     }
 }
 
-fn routing(view: &dyn View) -> Result<Routing, StoreError> {
+fn routing(node: Option<NodeId>, view: &dyn View) -> Result<Routing, StoreError> {
     let (endpoints, instances) = (view.all::<EndpointSpec>(None)?, view.all::<InstanceSpec>(None)?);
-    Ok(Routing::new(endpoints, &instances, &active(view)?, view.version()?))
+    Ok(Routing::of(node, endpoints, &instances, &active(view)?, view.version()?))
 }
 
 /// The rollouts under way: each holds the claim of its env.
@@ -256,4 +320,6 @@ enum RoundError {
     Read(#[from] StoreError),
     #[error("writing the status of endpoints: {0}")]
     Write(#[from] CommitError),
+    #[error("asking the control plane: {0}")]
+    Far(String),
 }

@@ -4,8 +4,8 @@
 
 use crate::door::Settings;
 use freehold_model::{
-    AnyId, Desired, Endpoint, EndpointId, EndpointStatus, Instance, InstanceId, InstanceSpec, Name, Phase,
-    Rollout, Seq,
+    AnyId, Desired, Endpoint, EndpointId, EndpointStatus, Instance, InstanceId, InstanceSpec, Name, NodeId,
+    Phase, Rollout, Seq,
     manifest::{Driver, Protocol},
 };
 use std::{
@@ -64,6 +64,18 @@ struct EnvState<'a> {
 impl Routing {
     /// The routing that `endpoints`, `instances` and the `rollouts` under way ask for at `version`.
     pub fn new(endpoints: Vec<Endpoint>, instances: &[Instance], rollouts: &[Rollout], version: Seq) -> Self {
+        Routing::of(None, endpoints, instances, rollouts, version)
+    }
+
+    /// The same for the edge of `node`. Instances of other nodes are reached through the edges there, where
+    /// those are known to listen; `None`: every instance is here.
+    pub fn of(
+        node: Option<NodeId>,
+        endpoints: Vec<Endpoint>,
+        instances: &[Instance],
+        rollouts: &[Rollout],
+        version: Seq,
+    ) -> Self {
         let mut envs: BTreeMap<Option<AnyId>, EnvState<'_>> = BTreeMap::new();
         for instance in instances {
             let env = envs.entry(instance.parent).or_default();
@@ -79,7 +91,7 @@ impl Routing {
         let none = EnvState::default();
         let routes = endpoints.into_iter().map(|endpoint| {
             let env = envs.get(&endpoint.parent).unwrap_or(&none);
-            (endpoint.id, Route::new(endpoint, env))
+            (endpoint.id, Route::new(node, endpoint, env))
         });
         Routing {
             version,
@@ -90,11 +102,14 @@ impl Routing {
 }
 
 impl Route {
-    fn new(endpoint: Endpoint, env: &EnvState<'_>) -> Route {
+    fn new(node: Option<NodeId>, endpoint: Endpoint, env: &EnvState<'_>) -> Route {
         let spec = &endpoint.spec;
-        let backend = |instance: &&Instance| Backend {
-            instance: instance.id,
-            address: SocketAddr::new(host(&instance.spec), spec.target),
+        let backend = |instance: &&Instance| {
+            let address = match node {
+                Some(node) if instance.spec.node != node => way(&endpoint.status, instance.spec.node)?,
+                _ => SocketAddr::new(host(&instance.spec), spec.target),
+            };
+            Some(Backend { instance: instance.id, address })
         };
         let listen = match endpoint.deleting {
             Some(_) => Err("it is being removed".into()),
@@ -105,11 +120,21 @@ impl Route {
             protocol: spec.protocol,
             own: None,
             settings: Settings::of(spec),
-            backends: env.ready.get(&spec.process).into_iter().flatten().map(backend).collect(),
+            backends: env.ready.get(&spec.process).into_iter().flatten().filter_map(backend).collect(),
             awaited: env.newest,
-            stored: endpoint.status,
+            stored: match node {
+                Some(node) => endpoint.status.of(node),
+                None => endpoint.status,
+            },
         }
     }
+}
+
+/// Where the edge of another node listens, for machines that are not that one.
+fn way(status: &EndpointStatus, node: NodeId) -> Option<SocketAddr> {
+    let there = status.nodes.get(&node).filter(|it| it.listening)?;
+    let addresses = there.addresses.iter().filter_map(|it| it.parse::<SocketAddr>().ok());
+    addresses.filter(|it| !it.ip().is_loopback()).min_by_key(|it| it.is_ipv6())
 }
 
 fn ready(instance: &Instance) -> bool {

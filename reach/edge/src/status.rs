@@ -5,9 +5,12 @@
 //! cause another.
 
 use crate::routing::{Route, Routing};
-use freehold_model::{EndpointStatus, InstanceId};
+use freehold_model::{
+    Actor, EndpointId, EndpointSpec, EndpointStatus, InstanceId, InstanceSpec, NodeId, NodeSpec, Txn,
+};
+use freehold_reconcile::{StoreError, View, ViewExt as _};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
@@ -41,7 +44,32 @@ fn status(routing: &Routing, route: &Route, mut outcome: Outcome) -> EndpointSta
         backends: u32::try_from(route.backends.len()).unwrap_or(u32::MAX),
         applied: routing.version,
         draining: outcome.draining,
+        nodes: BTreeMap::new(),
     }
+}
+
+/// Writes what the edge of one node observed into what all of them did. A node counts as long as it has
+/// instances of the endpoint's env, and the writer always.
+pub fn of_node(
+    view: &dyn View,
+    node: NodeId,
+    statuses: BTreeMap<EndpointId, EndpointStatus>,
+    actor: Actor,
+) -> Result<Txn, StoreError> {
+    let mut txn = Txn::new(actor, "routing was applied", "edge");
+    let instances = view.all::<InstanceSpec>(None)?;
+    let nodes = view.all::<NodeSpec>(None)?;
+    for (id, part) in statuses {
+        let Some(mut endpoint) = view.find::<EndpointSpec>(id)? else { continue };
+        let in_env = instances.iter().filter(|it| it.parent == endpoint.parent).map(|it| it.spec.node);
+        // The edge beside the control plane serves every endpoint; nobody waits for one that is away.
+        let near = nodes.iter().filter(|it| !it.status.remote).map(|it| it.id);
+        let mut concerned: BTreeSet<NodeId> = in_env.chain(near).collect();
+        concerned.retain(|id| nodes.iter().any(|it| it.id == *id && it.status.away().is_none()));
+        endpoint.status = std::mem::take(&mut endpoint.status).with(node, part, &concerned);
+        txn.put_status(&endpoint);
+    }
+    Ok(txn)
 }
 
 /// What to type on this machine to reach a socket bound to `bound`. `[::]` carries IPv4 as well.

@@ -1,7 +1,8 @@
 //! What the node must know of its instances when nobody else can tell: assignment and memory, one file each.
 //!
 //! `<data>/agent/journal/<instance>.json`, replaced atomically by the instance's worker. What runs is not in
-//! it: the runtime knows that better. A file that cannot be read is as good as none.
+//! it: the runtime knows that better. A file that cannot be read is as good as none. What was assigned is
+//! synced to disk, as nobody may be there to say it again after a power cut; counts of restarts are not.
 
 use crate::backoff::Memory;
 use freehold_model::{AnyId, InstanceId, InstanceSpec};
@@ -9,7 +10,10 @@ use freehold_secrets::Delivered;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    fs::File,
+    io,
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -53,14 +57,20 @@ impl Journal {
         if path.exists() { read(&path).map(|(_, entry)| entry) } else { None }
     }
 
-    /// Keeps `entry`, in place of the one before. A failure is logged: the instance runs on without.
-    pub(crate) fn save(&self, id: InstanceId, entry: &Entry) {
+    /// Keeps `entry`, in place of the one before; `durably`, it is there after a power cut too. A failure is
+    /// logged: the instance runs on without.
+    pub(crate) fn save(&self, id: InstanceId, entry: &Entry, durably: bool) {
         let path = self.path(id);
         let new = path.with_extension("new");
-        let written = serde_json::to_vec(entry)
-            .map_err(io::Error::from)
-            .and_then(|bytes| fs::write(&new, bytes))
-            .and_then(|()| fs::rename(&new, &path));
+        let written = serde_json::to_vec(entry).map_err(io::Error::from).and_then(|bytes| {
+            let mut file = File::create(&new)?;
+            file.write_all(&bytes)?;
+            if durably {
+                file.sync_all()?;
+            }
+            fs::rename(&new, &path)?;
+            if durably { File::open(&self.0)?.sync_all() } else { Ok(()) }
+        });
         if let Err(error) = written {
             tracing::warn!(path = %path.display(), %error, "the journal cannot be written");
         }

@@ -4,11 +4,11 @@
 
 use super::kind;
 use crate::{
-    InstanceId, Millis, Name, Network, Resource, Seq,
+    InstanceId, Millis, Name, Network, NodeId, Resource, Seq,
     manifest::{Protocol, ProxyProtocol},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An endpoint.
 pub type Endpoint = Resource<EndpointSpec>;
@@ -70,6 +70,44 @@ pub struct EndpointStatus {
     /// Open connections of each instance that no longer gets new ones; absent when it has none.
     #[schema(value_type = Object)]
     pub draining: BTreeMap<InstanceId, u32>,
+    /// By node, where several have an edge: what each observed. What is above is made of these.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Object)]
+    pub nodes: BTreeMap<NodeId, EndpointStatus>,
+}
+
+impl EndpointStatus {
+    /// The same with what the edge of `node` observed. Others whose nodes are not in `concerned` go.
+    pub fn with(
+        mut self,
+        node: NodeId,
+        part: EndpointStatus,
+        concerned: &BTreeSet<NodeId>,
+    ) -> EndpointStatus {
+        self.nodes.retain(|id, _| concerned.contains(id));
+        self.nodes.insert(node, EndpointStatus { nodes: BTreeMap::new(), ..part });
+        let parts = || self.nodes.values();
+        let mut addresses: Vec<String> = parts().flat_map(|it| it.addresses.clone()).collect();
+        addresses.sort();
+        addresses.dedup();
+        EndpointStatus {
+            listening: parts().all(|it| it.listening),
+            message: parts().find_map(|it| it.message.clone()),
+            addresses,
+            backends: parts().map(|it| it.backends).max().unwrap_or(0),
+            applied: parts().map(|it| it.applied).min().unwrap_or(0),
+            draining: parts().fold(BTreeMap::new(), |mut all, it| {
+                it.draining.iter().for_each(|(id, count)| *all.entry(*id).or_insert(0) += count);
+                all
+            }),
+            nodes: self.nodes,
+        }
+    }
+
+    /// What the edge of `node` observed.
+    pub fn of(&self, node: NodeId) -> EndpointStatus {
+        self.nodes.get(&node).cloned().unwrap_or_default()
+    }
 }
 
 kind!(EndpointSpec, EndpointStatus, EndpointId, Endpoint);

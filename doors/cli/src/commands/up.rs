@@ -124,13 +124,13 @@ pub(crate) fn serve(options: Options, globals: &Globals) -> Outcome {
 }
 
 /// Starts what is by now in the place of this program, in this very process; answers only if that fails.
-fn start_again(program: &Path) -> std::io::Error {
+pub(crate) fn start_again(program: &Path) -> std::io::Error {
     use std::os::unix::process::CommandExt;
     std::process::Command::new(program).args(env::args_os().skip(1)).exec()
 }
 
 /// An address, and port 53 where none is given.
-fn name_server(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn name_server(text: &str) -> Result<SocketAddr, String> {
     let with_port = text.parse::<SocketAddr>().ok();
     let found = with_port.or_else(|| text.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, 53)));
     found.ok_or_else(|| "write an address, like 192.168.1.1 or 192.168.1.1:5353".into())
@@ -167,7 +167,7 @@ fn announce(ready: &Ready, out: Out) -> Outcome {
     out.show(&told, |_| String::new())
 }
 
-fn as_error(failure: Failure) -> anyhow::Error {
+pub(crate) fn as_error(failure: Failure) -> anyhow::Error {
     match failure {
         Failure::Problem(problem) => anyhow::Error::new(problem),
         Failure::Said(_) | Failure::ReaderGone => anyhow::anyhow!("nobody reads the output"),
@@ -180,7 +180,7 @@ fn note(home: &Path, ready: &Ready) -> Outcome {
 }
 
 /// What the parts have to say goes to standard error; `RUST_LOG` chooses how much.
-fn write_log() {
+pub(crate) fn write_log() {
     let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,freehold=info"));
     let colours = Paint::stderr() != Paint::plain();
     tracing_subscriber::fmt().with_env_filter(wanted).with_writer(std::io::stderr).with_ansi(colours).init();

@@ -13,6 +13,7 @@ mod egress;
 mod endpoints;
 mod evidence;
 mod exec;
+mod far;
 mod formats;
 mod full;
 mod images;

@@ -5,9 +5,12 @@
 //! everything else.
 
 mod changes;
+mod dispatch;
 mod pulses;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use dispatch::Dispatch;
 
 use crate::control::LocalControl;
 use async_trait::async_trait;
@@ -18,7 +21,8 @@ use freehold_agent::{
 };
 use freehold_api::NodeHall;
 use freehold_model::{
-    AnyId, Code, Digest, EndpointSpec, ImageRef, InstanceSpec, NodeId, Problem, RolloutId, RolloutSpec,
+    Actor, AnyId, Code, Digest, EndpointId, EndpointSpec, ImageRef, InstanceSpec, NodeId, Problem, RolloutId,
+    RolloutSpec,
 };
 use freehold_reconcile::{Clock, Store, StoreError, View, ViewExt as _};
 use freehold_secrets::Vault;
@@ -26,6 +30,9 @@ use pulses::Pulses;
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+/// A commit that others came before is tried so often.
+const ATTEMPTS: usize = 8;
 
 /// Every far node.
 pub(crate) struct Nodes {
@@ -66,8 +73,25 @@ impl NodeHall for Nodes {
         routing(&*view, node).map_err(failed)
     }
 
-    async fn endpoints(&self, _node: NodeId, _report: EndpointReport) -> Result<(), Problem> {
-        Ok(())
+    async fn endpoints(&self, node: NodeId, report: EndpointReport) -> Result<(), Problem> {
+        for _ in 0..ATTEMPTS {
+            let view = self.store.view().await.map_err(failed)?;
+            let mut own = report.endpoints.clone();
+            let concerned = concerned(&*view, node).map_err(failed)?;
+            own.retain(|id, _| concerned.contains(id));
+            let actor = Actor::Node(node.to_string());
+            let txn = freehold_edge::of_node(&*view, node, own, actor).map_err(failed)?;
+            drop(view);
+            if txn.is_empty() {
+                return Ok(());
+            }
+            match self.store.commit(txn).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(failed(StoreError::Engine(error.to_string()))),
+            }
+        }
+        Err(Problem::new(Code::Unavailable, "Others keep writing to the same endpoints."))
     }
 
     async fn register(&self, node: NodeId, said: Registration) -> Result<(), Problem> {
@@ -86,6 +110,15 @@ impl NodeHall for Nodes {
             Problem::new(Code::NotFound, format!("No instance of this node has the image {digest}."))
         })
     }
+}
+
+/// The endpoints that a node may speak of: those of envs that have instances there.
+fn concerned(view: &dyn View, node: NodeId) -> Result<BTreeSet<EndpointId>, StoreError> {
+    let instances = view.all::<InstanceSpec>(None)?;
+    let own = instances.into_iter().filter(|it| it.spec.node == node);
+    let envs: BTreeSet<Option<AnyId>> = own.map(|it| it.parent).collect();
+    let endpoints = view.all::<EndpointSpec>(None)?;
+    Ok(endpoints.into_iter().filter(|it| envs.contains(&it.parent)).map(|it| it.id).collect())
 }
 
 /// What concerns the edge of a node: its own instances, and the endpoints and rollouts of their envs.

@@ -222,7 +222,9 @@ impl Worker {
             let env = self.shared.residents.env(self.id);
             let (memory, sealed) = (self.memory.clone(), self.sealed.clone());
             let entry = Entry { spec: spec.clone(), env, memory, sealed };
-            self.shared.journal.save(self.id, &entry);
+            let assigned = |known: &Entry| known.spec == entry.spec && known.sealed == entry.sealed;
+            let durably = !self.journaled.as_ref().is_some_and(assigned);
+            self.shared.journal.save(self.id, &entry, durably);
             self.journaled = Some(entry);
         }
     }

@@ -1,5 +1,6 @@
 //! The agent against a scripted runtime and a scripted control plane, in simulated time.
 
+mod golden;
 mod limits;
 mod order;
 mod secrets;

@@ -76,7 +76,12 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
     let joined = joined.map_err(|error| unjoined(error, &args.server))?;
     let server = args.server.trim_end_matches('/').to_owned();
     key.keep(&joined, vec![server]).map_err(failed)?;
-    said(&joined, &data, out)
+    if args.enrol_only {
+        return said(&joined, &data, out);
+    }
+    // The runtime that joined ends before the node's begins.
+    drop(runtime);
+    super::run::run(super::run::Args::of(data), globals)
 }
 
 fn said(joined: &Joined, data: &std::path::Path, out: Out) -> Outcome {

@@ -6,6 +6,7 @@ mod join;
 mod list;
 mod remove;
 mod renew;
+mod run;
 mod token;
 
 use super::{
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Join(join::Args),
     /// Has this machine, which joined, certified anew; a running node does that by itself.
     Renew(renew::Args),
+    /// Runs what the house assigns to this machine, which joined.
+    Run(run::Args),
     /// Join tokens: each lets one machine join, once, for a while.
     #[command(subcommand)]
     Token(token::Command),
@@ -66,7 +69,7 @@ pub(crate) struct RevokeArgs {
 impl Command {
     /// Whether it needs no server that is known already.
     pub(crate) fn is_local(&self) -> bool {
-        matches!(self, Command::Join(_) | Command::Renew(_))
+        matches!(self, Command::Join(_) | Command::Renew(_) | Command::Run(_))
     }
 }
 
@@ -75,6 +78,7 @@ pub(crate) fn run_here(command: Command, globals: &Globals) -> Outcome {
     match command {
         Command::Join(args) => join::run(args, globals),
         Command::Renew(args) => renew::run(args, globals),
+        Command::Run(args) => run::run(args, globals),
         _ => unreachable!("they need a server"),
     }
 }
@@ -91,7 +95,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
         Command::Remove(args) => remove::run(args, session).await,
         Command::Token(command) => token::run(command, session).await,
         Command::Revoke(args) => revoke(args, session).await,
-        Command::Join(_) | Command::Renew(_) => unreachable!("they need no session"),
+        Command::Join(_) | Command::Renew(_) | Command::Run(_) => unreachable!("they need no session"),
     }
 }
 

@@ -1,0 +1,193 @@
+//! `freehold node run`: the agent and the edge of a machine whose control plane is elsewhere.
+//!
+//! Everything is dialled from here. Invariant: while no control plane answers, what runs here goes on, is
+//! started again when it ends, and is served: the journal and the last routing are on this disk.
+
+mod answer;
+mod scenery;
+
+use crate::{
+    data, node,
+    up::{Ended, PATIENCE, PidFile, StopSignals, allow_many_files, given_room, tell_service_manager},
+};
+use answer::Answers;
+use anyhow::{Context as _, Result};
+use freehold_agent::{
+    Agent, AgentConfig, NameServers,
+    remote::{Link, LinkConfig, Pulse, RemoteControl, RemoteImages, answer_calls, protocol::Registration},
+};
+use freehold_deploy::address;
+use freehold_edge::{Edge, EdgeConfig, Reach};
+use freehold_identity::Membership;
+use freehold_image::ImageStore;
+use freehold_model::NodeId;
+use freehold_reconcile::SystemClock;
+use freehold_runtime::{
+    LocalRuntime, RuntimeConfig,
+    doctor::{self, Room},
+    rootless,
+};
+use freehold_secrets::forbid_core_dumps;
+use jiff::Timestamp;
+use scenery::FarScenery;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+/// The disk is looked at so often.
+const DISK: Duration = Duration::from_secs(60);
+
+/// How to run a node.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// Where the node keeps all it needs, its identity among it.
+    pub data: PathBuf,
+    /// The addresses on which endpoints listen; all of the machine's if empty.
+    pub endpoints_on: Vec<IpAddr>,
+    /// Who is asked for names outside; those of `/etc/resolv.conf` if empty.
+    pub name_servers: Vec<SocketAddr>,
+    /// Whether instances are stopped along with Freehold.
+    pub stop_apps: bool,
+}
+
+/// What a caller may tell people once the node runs.
+#[derive(Debug, Clone)]
+pub struct NodeReady {
+    /// Which node.
+    pub node: NodeId,
+    /// What it is called.
+    pub name: String,
+    /// Where it looks for control planes.
+    pub urls: Vec<String>,
+}
+
+/// Runs the node until SIGTERM, SIGINT or SIGUSR2. `on_ready` is called once, when every part runs, whether a
+/// control plane answers or not.
+///
+/// # Errors
+/// When this machine has not joined, or a part cannot be started.
+pub async fn run_node(
+    options: NodeOptions,
+    on_ready: impl FnOnce(&NodeReady) -> Result<()>,
+) -> Result<Ended> {
+    forbid_core_dumps();
+    let mut stop = StopSignals::listen()?;
+    allow_many_files();
+    data::prepare(&options.data)?;
+    rootless::note(&options.data)?;
+    let joined = Membership::open(&options.data)?.with_context(|| {
+        format!(
+            "{} holds no identity: `freehold node join URL` makes this machine a node",
+            options.data.display()
+        )
+    })?;
+    let _pid_file = given_room(PidFile::write(&options.data))?;
+    let about = joined.about();
+    let urls = about.urls.iter().map(|url| parse(url)).collect::<Result<Vec<_>>>()?;
+    let link = Link::new(LinkConfig { urls, tls: Some(joined.tls()) })?;
+    let parts = Parts::start(&options, about.node, link).await?;
+    let certified = tokio::spawn(async move { freehold_client::keep_certified(&joined).await });
+    let _certified = tokio_util::task::AbortOnDropHandle::new(certified);
+    on_ready(&NodeReady { node: about.node, name: about.name.to_string(), urls: about.urls })?;
+    tell_service_manager(&[sd_notify::NotifyState::Ready]);
+    let ended = stop.wait().await;
+    if ended == Ended::Stopped {
+        tell_service_manager(&[sd_notify::NotifyState::Stopping]);
+    }
+    let stop_apps = options.stop_apps && ended == Ended::Stopped;
+    tracing::info!(stop_apps, ?ended, "stopping");
+    tokio::select! {
+        () = parts.stop(stop_apps) => Ok(ended),
+        _ = stop.wait() => anyhow::bail!("stopped at once by a second signal; instances go on running"),
+    }
+}
+
+fn parse(url: &str) -> Result<reqwest::Url> {
+    // Joined to by relative paths.
+    let whole = if url.ends_with('/') { url.to_owned() } else { format!("{url}/") };
+    whole.parse().with_context(|| format!("{url} is no URL of a control plane"))
+}
+
+/// Every part that runs.
+struct Parts {
+    shutdown: CancellationToken,
+    agent: Arc<Agent>,
+    edge: Edge,
+    _pulse: Arc<Pulse>,
+    _tasks: Vec<tokio_util::task::AbortOnDropHandle<()>>,
+}
+
+impl Parts {
+    async fn start(options: &NodeOptions, node: NodeId, link: Arc<Link>) -> Result<Parts> {
+        let data = &options.data;
+        let control = Arc::new(RemoteControl::new(link.clone()));
+        let upstream = Arc::new(RemoteImages(link.clone()));
+        let images = ImageStore::open_behind(&data.join("images"), upstream)?;
+        let runtime = Arc::new(LocalRuntime::new(RuntimeConfig::new(data.join("instances"))?)?);
+        let name_servers = Some(match options.name_servers.as_slice() {
+            [] => NameServers::System,
+            fixed => NameServers::Fixed(fixed.to_vec()),
+        });
+        let config = AgentConfig {
+            node,
+            data: data.clone(),
+            gateway: address::GATEWAY,
+            network_bits: address::BITS,
+            name_servers,
+        };
+        // Known before anything is asked of it.
+        let pulse = Arc::new(Pulse::start(&link, registration(data)?));
+        let agent = Agent::start(config, control.clone(), Arc::new(images), runtime, Arc::new(SystemClock));
+        let agent = Arc::new(agent.await.context("starting the node's agent")?);
+        let shutdown = CancellationToken::new();
+        let config = EdgeConfig {
+            listen_on: options.endpoints_on.clone(),
+            access_log: Some(data.join("access")),
+            own_addresses: false,
+            reach: if rootless::is_rootless() { Reach::by(rootless::socket) } else { Reach::default() },
+            node: Some(node),
+        };
+        let scenery = FarScenery::new(node, control, link.clone(), data.join("agent/routing.json"));
+        let edge = Edge::start_far(Arc::new(scenery), config, shutdown.clone());
+        let answers = Answers { door: node::Door::far(agent.clone()), edge: edge.observer() };
+        let mut tasks = answer_calls(&link, Arc::new(answers));
+        let disk = tokio::spawn(watch_disk(data.clone(), pulse.clone()));
+        tasks.push(tokio_util::task::AbortOnDropHandle::new(disk));
+        Ok(Parts { shutdown, agent, edge, _pulse: pulse, _tasks: tasks })
+    }
+
+    async fn stop(self, stop_apps: bool) {
+        self.shutdown.cancel();
+        self.edge.stopped(PATIENCE).await;
+        self.agent.stop(stop_apps).await;
+    }
+}
+
+/// What this machine has to give.
+fn registration(data: &Path) -> Result<Registration> {
+    let doctor = doctor::examine(data);
+    let missing = doctor.findings.iter().find(|finding| !finding.ok);
+    let trouble = missing.filter(|_| doctor.drivers.is_empty());
+    Ok(Registration {
+        capacity: node::capacity()?,
+        drivers: doctor.drivers.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        started: Timestamp::now(),
+        lowest_port: rootless::lowest_port(),
+        trouble: trouble.map(|finding| format!("{}: {}", finding.name, finding.found)),
+        no_egress: rootless::is_rootless().then(|| rootless::EGRESS.into()),
+    })
+}
+
+async fn watch_disk(data: PathBuf, pulse: Arc<Pulse>) {
+    loop {
+        if let Ok(room) = Room::of(&data) {
+            pulse.say_disk(room.is_low().then_some(room.free));
+        }
+        tokio::time::sleep(DISK).await;
+    }
+}

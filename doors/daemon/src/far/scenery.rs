@@ -1,0 +1,115 @@
+//! What the edge of a far node routes by: asked of the control plane, and kept on disk for the times when
+//! none answers.
+
+use async_trait::async_trait;
+use freehold_agent::remote::{
+    Link, RemoteControl,
+    protocol::{RoutingView, resources},
+};
+use freehold_edge::{Scene, Scenery};
+use freehold_model::{EndpointId, EndpointStatus, NodeId};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    path::PathBuf,
+    sync::Arc,
+};
+use tokio::sync::{Mutex, watch};
+
+/// The control plane as the edge needs it.
+pub(super) struct FarScenery {
+    node: NodeId,
+    control: Arc<RemoteControl>,
+    link: Arc<Link>,
+    file: PathBuf,
+    /// What is on disk; `None` before anything was asked.
+    kept: Mutex<Option<RoutingView>>,
+}
+
+impl FarScenery {
+    pub(super) fn new(
+        node: NodeId,
+        control: Arc<RemoteControl>,
+        link: Arc<Link>,
+        file: PathBuf,
+    ) -> FarScenery {
+        FarScenery { node, control, link, file, kept: Mutex::default() }
+    }
+
+    /// This machine's address on the way to a control plane: what others of that network can dial.
+    fn own_address(&self) -> Option<IpAddr> {
+        let to = |url: &reqwest::Url| url.socket_addrs(|| None).ok()?.into_iter().next();
+        self.link.urls().iter().find_map(|url| {
+            let to = to(url)?;
+            let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let socket = UdpSocket::bind(any).ok()?;
+            // Sends nothing: it only chooses the way.
+            socket.connect(to).ok()?;
+            socket.local_addr().ok().map(|own| own.ip())
+        })
+    }
+}
+
+#[async_trait]
+impl Scenery for FarScenery {
+    fn node(&self) -> NodeId {
+        self.node
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.control.routing_changed()
+    }
+
+    async fn scene(&self) -> Result<Scene, String> {
+        let mut kept = self.kept.lock().await;
+        let view = match self.control.routing().await {
+            Ok(view) => {
+                if kept.as_ref().is_none_or(|kept| !same(kept, &view))
+                    && let Err(error) = crate::data::replace(&self.file, &view)
+                {
+                    tracing::warn!(%error, "the routing is not on disk");
+                }
+                *kept = Some(view.clone());
+                view
+            }
+            // The first that is asked after a start: better than nothing.
+            Err(error) if kept.is_none() => {
+                let read = fs::read(&self.file).ok().and_then(|text| serde_json::from_slice(&text).ok());
+                let view: RoutingView = read.ok_or_else(|| error.to_string())?;
+                tracing::warn!(%error, "routing by what was known last");
+                *kept = Some(view.clone());
+                view
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        Ok(Scene {
+            version: view.version,
+            endpoints: resources(view.endpoints),
+            instances: resources(view.instances),
+            rollouts: resources(view.rollouts),
+        })
+    }
+
+    async fn tell(&self, mut statuses: BTreeMap<EndpointId, EndpointStatus>) -> Result<(), String> {
+        if let Some(own) = self.own_address() {
+            for status in statuses.values_mut() {
+                for address in &mut status.addresses {
+                    if let Ok(at) = address.parse::<SocketAddr>()
+                        && at.ip().is_loopback()
+                    {
+                        *address = SocketAddr::new(own, at.port()).to_string();
+                    }
+                }
+                status.addresses.sort();
+                status.addresses.dedup();
+            }
+        }
+        self.control.report_endpoints(statuses).await.map_err(|error| error.to_string())
+    }
+}
+
+/// Whether two views route alike.
+fn same(one: &RoutingView, other: &RoutingView) -> bool {
+    one.endpoints == other.endpoints && one.instances == other.instances && one.rollouts == other.rollouts
+}

@@ -1,0 +1,38 @@
+//! The port through which an edge far from the store sees what it routes by, and says what became of it.
+
+use async_trait::async_trait;
+use freehold_model::{Endpoint, EndpointId, EndpointStatus, Instance, NodeId, Rollout, Seq};
+use std::collections::BTreeMap;
+use tokio::sync::watch;
+
+/// What concerns one node, as of one view of the store.
+#[derive(Debug, Clone, Default)]
+pub struct Scene {
+    /// The version of the view.
+    pub version: Seq,
+    /// The endpoints to be served.
+    pub endpoints: Vec<Endpoint>,
+    /// The node's instances.
+    pub instances: Vec<Instance>,
+    /// The rollouts under way.
+    pub rollouts: Vec<Rollout>,
+}
+
+/// The control plane, as an edge far from it needs it.
+#[async_trait]
+pub trait Scenery: Send + Sync + 'static {
+    /// The node of the edge.
+    fn node(&self) -> NodeId;
+
+    /// Changes when the scene may have.
+    fn changed(&self) -> watch::Receiver<u64>;
+
+    /// What to route by now.
+    ///
+    /// # Errors
+    /// When it cannot be had: the edge goes on with what it knows. Likewise below.
+    async fn scene(&self) -> Result<Scene, String>;
+
+    /// Tells what became of endpoints.
+    async fn tell(&self, statuses: BTreeMap<EndpointId, EndpointStatus>) -> Result<(), String>;
+}
