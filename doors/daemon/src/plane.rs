@@ -52,18 +52,8 @@ pub(crate) async fn start(
     tasks: &mut JoinSet<()>,
     shutdown: &CancellationToken,
 ) -> Result<watch::Sender<bool>> {
-    let Parts {
-        data,
-        listeners: (listener, door),
-        address,
-        store,
-        clock,
-        images,
-        vault,
-        tokens,
-        near,
-        edge,
-    } = parts;
+    let Parts { data, listeners: (listener, door), address, store, clock, images, vault, tokens, near, edge } =
+        parts;
     let own = name::own(&data)?;
     let presence = Presence {
         url: format!("http://{}", reachable(address)),

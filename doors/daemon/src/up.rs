@@ -204,18 +204,8 @@ impl House {
             None => (None, Arc::new(Absent(store.clone())) as _),
         };
         let data = options.data.clone();
-        let parts = plane::Parts {
-            data,
-            listeners,
-            address,
-            store,
-            clock,
-            images,
-            vault,
-            tokens,
-            near,
-            edge,
-        };
+        let parts =
+            plane::Parts { data, listeners, address, store, clock, images, vault, tokens, near, edge };
         let ready = plane::start(parts, &mut tasks, &shutdown).await?;
         Ok(House { address, ready, shutdown, tasks, node })
     }

@@ -3,6 +3,7 @@
 
 mod commits;
 mod deploy;
+mod enrol;
 mod etcd;
 mod exec;
 mod logs;
@@ -24,8 +25,19 @@ use std::fs;
 /// Runs the comparisons that are named, or every one; needs root and what `make bench` installs. Of the page
 /// before, what was not measured is kept.
 pub(crate) fn run(names: &[String]) -> Result<()> {
-    const NAMES: [&str; 10] =
-        ["commits", "postgres", "memory", "deploy", "exec", "logs", "pull", "start", "proxy", "placement"];
+    const NAMES: [&str; 11] = [
+        "commits",
+        "postgres",
+        "enrol",
+        "memory",
+        "deploy",
+        "exec",
+        "logs",
+        "pull",
+        "start",
+        "proxy",
+        "placement",
+    ];
     for name in names {
         ensure!(NAMES.contains(&name.as_str()), "there is no bench `{name}`, only {}", NAMES.join(", "));
     }
@@ -33,7 +45,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     let (root, _) = workspace::read()?;
     std::env::set_current_dir(&root)?;
     ensure!(
-        (["proxy", "postgres", "placement"].iter().any(|alone| names == [*alone])
+        (["proxy", "postgres", "enrol", "placement"].iter().any(|alone| names == [*alone])
             || fs::exists("target/release/freehold")?)
             && (!(wanted("commits") || wanted("postgres"))
                 || fs::exists("target/release/examples/commit_bench")?)
@@ -46,6 +58,9 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     }
     if wanted("postgres") {
         postgres::measure(&mut report).context("PostgreSQL")?;
+    }
+    if wanted("enrol") {
+        enrol::measure(&mut report).context("enrolments")?;
     }
     if ["memory", "deploy", "exec", "logs"].into_iter().any(wanted) {
         beside_a_server(&mut report, wanted)?;

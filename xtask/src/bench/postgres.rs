@@ -17,7 +17,7 @@ const ROUNDS: usize = 3;
 const SCRIPT: &str = "scripts/test-postgres.sh";
 
 /// A server of the bench's own, which flushes.
-struct Server(tempfile::TempDir);
+pub(super) struct Server(tempfile::TempDir);
 
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     report.section(
@@ -45,7 +45,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
 }
 
 impl Server {
-    fn start() -> Result<Server> {
+    pub(super) fn start() -> Result<Server> {
         let dir = tempfile::tempdir_in("target")?;
         let dir = Server(dir);
         shell::run(Command::new(SCRIPT).arg("own").arg(dir.path()?)).context("PostgreSQL")?;
@@ -68,11 +68,15 @@ impl Server {
         shell::run(&mut psql)
     }
 
+    /// The URL of a new database.
+    pub(super) fn database(&self, name: &str) -> Result<String> {
+        self.psql(&format!("CREATE DATABASE {name}"))?;
+        Ok(format!("postgres:///{name}?user=freehold&host={}", self.path()?.display()))
+    }
+
     /// A fresh database each time, as every run of the peer is much the same.
     fn freehold(&self, writers: usize, round: usize) -> Result<Measured> {
-        let name = format!("bench_{writers}_{round}");
-        self.psql(&format!("CREATE DATABASE {name}"))?;
-        let url = format!("postgres:///{name}?user=freehold&host={}", self.path()?.display());
+        let url = self.database(&format!("bench_{writers}_{round}"))?;
         let mut command = Command::new("target/release/examples/commit_bench");
         command.args([url, writers.to_string(), SECONDS.to_string()]);
         serde_json::from_str(&shell::run(&mut command)?).context("commit_bench's answer")

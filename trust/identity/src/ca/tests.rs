@@ -110,3 +110,16 @@ async fn the_authority_outlives_the_key_that_seals_it() {
     let spec = find(&*house.view().await).unwrap().unwrap().spec;
     assert!(other.signer(&spec.house, &spec.roots[0]).is_ok());
 }
+
+#[tokio::test]
+async fn force_drops_every_root_but_the_newest_whoever_depends_on_it() {
+    let house = house();
+    let joined = house.joined("away", &key()).await;
+    house.rotate(Rotation::Root).await;
+    let forced = Rotate { what: Rotation::Nothing, force: true };
+    let left = house.authority.rotate(&me(), "test", &forced).await.unwrap();
+    assert_eq!((roots(&left), left.intermediates.len()), (vec![3], 1));
+    // Its key still counts: it gets a certificate under the new root, should it come to trust that.
+    let again = house.authority.rejoin("test", joined.node, &request(&key()).unwrap()).await;
+    assert!(again.is_err(), "for its own key alone");
+}
