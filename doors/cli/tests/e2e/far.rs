@@ -245,3 +245,16 @@ fn a_far_node_runs_serves_and_answers_is_adopted_and_outlives_its_link() {
 fn web_of(instance: &Value) -> String {
     instance["id"].as_str().unwrap().to_owned()
 }
+
+/// The old root goes only after the node was seen under the new one: so it was renewed, by the same process.
+#[test]
+fn a_running_node_follows_a_rotation_of_the_root_by_itself() {
+    let Some((world, mut far)) = house() else { return };
+    let before = fs::read_to_string(far.data.join("identity/node.pem")).unwrap();
+    world.freehold(&["ca", "rotate-root"]).ok();
+    let roots = || world.json(&["ca", "status"])["roots"].as_array().map_or(0, Vec::len);
+    assert!(eventually(Duration::from_secs(60), || roots() == 1), "{:#}", world.json(&["ca", "status"]));
+    assert_ne!(fs::read_to_string(far.data.join("identity/node.pem")).unwrap(), before);
+    assert!(far.run.as_mut().unwrap().try_wait().unwrap().is_none(), "it runs on");
+    far.kill();
+}
