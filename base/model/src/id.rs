@@ -172,6 +172,8 @@ registry! {
     Identity IdentityId "idn" "identity" "an";
     JoinToken JoinTokenId "jtk" "jointoken" "a";
     Token TokenId "tok" "token" "a";
+    User UserId "usr" "user" "a";
+    Session SessionId "ses" "session" "a";
 }
 
 impl fmt::Display for Kind {

@@ -21,6 +21,7 @@ pub mod manifest;
 pub mod name;
 pub mod network;
 pub mod nodes;
+pub mod people;
 pub mod placement;
 pub mod plan;
 pub mod problem;

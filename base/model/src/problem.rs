@@ -21,6 +21,8 @@ pub enum Code {
     StalePlan,
     /// Over a quota.
     OverQuota,
+    /// Too many tries in too short a time.
+    RateLimited,
     /// No node can take it.
     Unplaceable,
     /// The release did not become healthy.
@@ -47,6 +49,7 @@ impl Code {
         Code::Conflict,
         Code::StalePlan,
         Code::OverQuota,
+        Code::RateLimited,
         Code::Unplaceable,
         Code::Unhealthy,
         Code::Timeout,
@@ -65,6 +68,7 @@ impl Code {
             Code::NotFound => 404,
             Code::Conflict | Code::StalePlan => 409,
             Code::TooLarge => 413,
+            Code::RateLimited => 429,
             Code::Timeout => 504,
             Code::Unavailable => 503,
             Code::Internal => 500,
@@ -79,7 +83,7 @@ impl Code {
             Code::NotSignedIn | Code::NotAllowed => 3,
             Code::NotFound => 4,
             Code::Conflict | Code::StalePlan => 5,
-            Code::OverQuota => 6,
+            Code::OverQuota | Code::RateLimited => 6,
             Code::Unplaceable => 7,
             Code::Unhealthy => 8,
             Code::Timeout => 9,
@@ -88,7 +92,7 @@ impl Code {
 
     /// Whether the same request may succeed later, unchanged.
     pub fn retry_helps(self) -> bool {
-        matches!(self, Code::Conflict | Code::Timeout | Code::Unavailable)
+        matches!(self, Code::Conflict | Code::Timeout | Code::Unavailable | Code::RateLimited)
     }
 }
 

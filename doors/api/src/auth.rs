@@ -1,9 +1,9 @@
 //! The guard before every route: who calls, and whether they may. Asks `freehold-identity` both.
 //!
-//! Browsers: the API sets no cookie and sends no CORS header, so a foreign page has nothing to ride on
-//! and cannot read an answer. What a browser may remember is a password typed for Basic, and WebSockets
-//! know no CORS; so a request whose `Origin` is not the host it was sent to is refused. That also ends
-//! what DNS rebinding could try: under the rebound name there is no password to send.
+//! Browsers: a session's cookie is SameSite=Lax, and what changes something needs the csrf token beside it; the
+//! API sends no CORS header, so a foreign page cannot read an answer. WebSockets know no CORS; so a request
+//! whose `Origin` is not the host it was sent to is refused. That also ends what DNS rebinding could try: under
+//! the rebound name there is no cookie and no password to send.
 
 use crate::{
     access::{Target, Where, target},
@@ -16,12 +16,14 @@ use crate::{
 use axum::{
     Json,
     extract::{FromRequestParts, MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use freehold_identity::{Access, Action, Peer, Place, TokenHash, authenticate, decide, decide_peer};
+use freehold_identity::{
+    Access, Action, Identity, Needs, Peer, Place, Principal, TokenHash, authenticate, decide, decide_peer,
+};
 use freehold_image::Addressed;
 use freehold_model::{AnyId, Code, Problem};
 use std::str::FromStr;
@@ -62,6 +64,10 @@ async fn admit(api: &Api, action: Action, site: Site, request: Request) -> Answe
             _ => Err(not_signed_in(&parts.headers).into()),
         };
     };
+    // Whoever signs in proves it by what the body holds.
+    if action.needs() != Needs::Nothing {
+        is_meant(&who, &parts.method, &parts.headers)?;
+    }
     if who.principal.is_root() {
         granted(&who, action, Place::House)?;
     } else {
@@ -77,15 +83,34 @@ async fn admit(api: &Api, action: Action, site: Site, request: Request) -> Answe
 }
 
 /// Who makes the request, if what they show lets anybody in.
-async fn identify(api: &Api, headers: &HeaderMap) -> Answer<Option<Who>> {
-    let Some(text) = credentials(headers) else { return Ok(None) };
+pub(crate) async fn identify(api: &Api, headers: &HeaderMap) -> Answer<Option<Who>> {
+    let Some((text, by_cookie)) = credentials(headers) else { return Ok(None) };
     let shown = TokenHash::of(&text);
-    if let Some(principal) = api.tokens.authenticate(&text) {
-        return Ok(Some(Who { principal: principal.clone(), shown }));
+    if let Some(principal) = api.tokens.authenticate(&text).filter(|_| !by_cookie) {
+        return Ok(Some(Who { principal: principal.clone(), shown, by_cookie }));
     }
     let now = api.clock.now();
     let found = api.read(move |view| Ok(authenticate(view, &shown, now)?)).await?;
-    Ok(found.map(|principal| Who { principal, shown }))
+    // A cookie is a session's, and nothing else.
+    let is_session = |it: &Principal| matches!(it.identity, Identity::User { .. });
+    let found = found.filter(|principal| !by_cookie || is_session(principal));
+    Ok(found.map(|principal| Who { principal, shown, by_cookie }))
+}
+
+/// Refuses what a foreign page could have a browser send: a cookie comes along by itself, the csrf token does
+/// not.
+fn is_meant(who: &Who, method: &Method, headers: &HeaderMap) -> Answer<()> {
+    if !who.by_cookie || method == Method::GET || method == Method::HEAD {
+        return Ok(());
+    }
+    let given =
+        headers.get("x-csrf-token").map(|value| TokenHash::of(&String::from_utf8_lossy(value.as_bytes())));
+    match given.is_some_and(|given| given.matches(&TokenHash::of(who.csrf().expose()))) {
+        true => Ok(()),
+        false => Err(Problem::new(Code::NotAllowed, "The csrf token is missing or wrong.")
+            .hint("GET /v1/session tells it to pages of this server; send it as the header `x-csrf-token`.")
+            .into()),
+    }
 }
 
 fn granted(who: &Who, action: Action, place: Place) -> Answer<()> {
@@ -162,9 +187,20 @@ async fn registry(api: &Api, action: Action, who: &Who, parts: &mut Parts) -> An
     Ok(())
 }
 
-/// The token that a request carries: as a bearer, or as the password of any user.
-fn credentials(headers: &HeaderMap) -> Option<String> {
-    let (scheme, rest) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+/// The token that a request carries, as a bearer or as the password of any user; or the session's cookie, which
+/// is said. Never one in the address. Of several, none: who passes requests on and who answers them could take
+/// different ones.
+fn credentials(headers: &HeaderMap) -> Option<(String, bool)> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    match (given.next(), given.next()) {
+        (None, _) => Some((cookie(headers)?, true)),
+        (Some(one), None) => Some((authorization(one.to_str().ok()?)?, false)),
+        (Some(_), Some(_)) => None,
+    }
+}
+
+fn authorization(value: &str) -> Option<String> {
+    let (scheme, rest) = value.split_once(' ')?;
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
         return Some(rest.to_owned());
@@ -174,6 +210,16 @@ fn credentials(headers: &HeaderMap) -> Option<String> {
     }
     let decoded = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
     decoded.split_once(':').map(|(_, password)| password.to_owned())
+}
+
+fn cookie(headers: &HeaderMap) -> Option<String> {
+    let texts = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut found = texts.flat_map(|text| text.split(';')).filter_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        (name == "freehold_session").then(|| value.to_owned())
+    });
+    // Another site of the same domain can plant a second one.
+    found.next().filter(|_| found.next().is_none())
 }
 
 fn serving(api: &Api, action: Action) -> Result<(), Problem> {
@@ -258,7 +304,7 @@ mod tests {
     fn accepts(tokens: &Tokens, value: &str) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, value.parse().unwrap());
-        credentials(&headers).is_some_and(|token| tokens.authenticate(&token).is_some())
+        credentials(&headers).is_some_and(|(token, _)| tokens.authenticate(&token).is_some())
     }
 
     #[test]

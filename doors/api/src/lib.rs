@@ -5,6 +5,7 @@
 
 mod access;
 mod auth;
+mod client_address;
 mod commit;
 mod controls;
 mod describe;
@@ -26,6 +27,7 @@ mod state;
 mod who;
 
 pub use controls::Controls;
+pub use client_address::ClientAddress;
 pub use merge::Merge;
 pub use node_door::{CallDesk, NodeDoor, NodeHall, agent_router};
 pub use port::{AccessLines, EdgePort, LogLines, LogSelection, LogTrail, NodePort};
@@ -119,6 +121,15 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::tokens::revoke))
         .routes(routes!(routes::authority::summary))
         .routes(routes!(routes::authority::rotate))
+        .routes(routes!(routes::users::list, routes::users::create))
+        .routes(routes!(routes::users::delete))
+        .routes(routes!(routes::users::invite))
+        .routes(routes!(routes::users::unlock))
+        .routes(routes!(routes::users::set_role))
+        .routes(routes!(routes::sessions::sign_in, routes::sessions::current, routes::sessions::sign_out))
+        .routes(routes!(routes::sessions::accept))
+        .routes(routes!(routes::sessions::list))
+        .routes(routes!(routes::sessions::revoke))
         .routes(routes!(routes::doctor::doctor))
         .routes(routes!(routes::controls::list))
         .routes(routes!(routes::drills::egress))

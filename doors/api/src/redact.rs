@@ -24,7 +24,12 @@ pub(crate) fn public(mut resource: AnyResource) -> AnyResource {
                 });
             }
         }
-        Kind::JoinToken | Kind::Token => {
+        Kind::User => {
+            for secret in ["password", "invite"] {
+                resource.spec.as_object_mut().and_then(|spec| spec.remove(secret));
+            }
+        }
+        Kind::JoinToken | Kind::Token | Kind::Session => {
             resource.spec.as_object_mut().and_then(|spec| spec.remove("hash"));
         }
         _ => {}

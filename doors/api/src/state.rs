@@ -5,7 +5,7 @@ use crate::{
     error::{Answer, Failure},
     port::{EdgePort, NodePort},
 };
-use freehold_identity::{Authority, Tokens};
+use freehold_identity::{Attempts, Authority, Tokens};
 use freehold_image::ImageStore;
 use freehold_model::api::Doctor;
 use freehold_reconcile::{Clock, Store, View};
@@ -33,6 +33,8 @@ pub struct ApiState {
     pub tokens: Tokens,
     /// The control planes that work on the store.
     pub controls: Controls,
+    /// How often whom has failed to sign in.
+    pub attempts: Attempts,
     /// Whether the server serves: false while it starts, and again when it stops. Meanwhile nothing
     /// but probes is let in; turning false ends streams and waits.
     pub ready: watch::Receiver<bool>,

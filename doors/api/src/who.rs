@@ -11,7 +11,7 @@ use crate::{
 use axum::{extract::FromRequestParts, http::request::Parts};
 use freehold_identity::{Access, Action, Asker, Place, Principal, TokenHash, authenticate, decide};
 use freehold_image::Reference;
-use freehold_model::{Actor, AnyId, AnyResource, Code, Kind, Name, Problem, ProjectSpec};
+use freehold_model::{Actor, AnyId, AnyResource, Code, Kind, Name, Problem, ProjectSpec, secrets::Hidden};
 use freehold_reconcile::{StoreError, View, ViewExt as _};
 use std::{collections::HashMap, convert::Infallible, time::Duration};
 
@@ -27,6 +27,8 @@ pub(crate) struct Who {
     pub(crate) principal: Principal,
     /// What they showed.
     pub(crate) shown: TokenHash,
+    /// Whether a cookie showed it, which browsers send along whoever asks them to.
+    pub(crate) by_cookie: bool,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Who {
@@ -62,7 +64,18 @@ impl Caller {
     }
 }
 
+/// What a request that changes something carries beside a session's cookie: who cannot read the answers of
+/// this server cannot know it.
+pub(crate) fn csrf(shown: &TokenHash) -> Hidden {
+    Hidden::new(TokenHash::of(&format!("csrf {}", shown.hex())).hex())
+}
+
 impl Who {
+    /// The csrf token of their session.
+    pub(crate) fn csrf(&self) -> Hidden {
+        csrf(&self.shown)
+    }
+
     /// Whether they may.
     pub(crate) fn may(&self, action: Action, place: Place) -> bool {
         decide(Some(&self.principal), action, place) == Access::Granted
@@ -205,7 +218,7 @@ impl Sight {
 /// What it takes to read something of a kind.
 pub(crate) fn reading(kind: Kind) -> Action {
     match kind {
-        Kind::Token => Action::ReadPeople,
+        Kind::Token | Kind::User | Kind::Session => Action::ReadPeople,
         Kind::JoinToken => Action::EnrolMachine,
         _ => Action::Read,
     }

@@ -90,6 +90,7 @@ pub(crate) async fn start(
         clock,
         tokens,
         controls,
+        attempts: Default::default(),
         ready: is_ready,
         doctor,
     });

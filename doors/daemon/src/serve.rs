@@ -4,7 +4,8 @@
 //! for. Invariant: such a caller holds no connection for longer than [`Limits::headers`] without a whole
 //! request, and never so many that the process runs out of files.
 
-use axum::Router;
+use axum::{Extension, Router};
+use freehold_api::ClientAddress;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -63,6 +64,8 @@ pub(crate) async fn serve(
                 open.spawn(async move {
                     let _place = place;
                     tune_or_say(&stream);
+                    let address = ClientAddress(stream.peer_addr().ok().map(|peer| peer.ip()));
+                    let router = Router::new().fallback_service(router).layer(Extension(address));
                     converse(stream, router, shutdown, limits).await;
                 });
             }

@@ -55,6 +55,8 @@ macro_rules! actions {
 actions! {
     /// To see whether the server is ready, and what it offers.
     Probe "probe" "see the server's health" Needs::Nothing;
+    /// To sign in, or to take an invite: what is shown is the proof.
+    SignIn "sign-in" "sign in" Needs::Nothing;
     /// To see who one is, and to give up one's own credentials.
     Account "account" "see their own account" Needs::SignedIn;
     /// To see resources, events, receipts and what the machine can do.
@@ -85,6 +87,10 @@ actions! {
     ReadPeople "read-people" "see users and tokens" Needs::Role(Role::Admin);
     /// To make tokens, and to revoke them.
     ManageTokens "manage-tokens" "make or revoke tokens" Needs::Role(Role::Admin);
+    /// To make users, invite, unlock and remove them, and to end their sessions.
+    ManageUsers "manage-users" "manage users" Needs::Role(Role::Admin);
+    /// To give roles, and to take them away.
+    ManageRoles "manage-roles" "give or take away roles" Needs::Role(Role::Admin);
     /// To make projects.
     ManageProjects "manage-projects" "make projects" Needs::Role(Role::Admin);
     /// To give a project or an org another quota: asked of whoever it is a part of.
@@ -185,6 +191,7 @@ mod tests {
     /// One row per action: what viewer, developer, admin and owner of the place get.
     const TABLE: &[(Action, [bool; 4])] = &[
         (Action::Probe, [true; 4]),
+        (Action::SignIn, [true; 4]),
         (Action::Account, [true; 4]),
         (Action::Read, [true; 4]),
         (Action::ReadLogs, [true; 4]),
@@ -200,6 +207,8 @@ mod tests {
         (Action::RotateKey, [false, false, false, true]),
         (Action::ReadPeople, [false, false, true, true]),
         (Action::ManageTokens, [false, false, true, true]),
+        (Action::ManageUsers, [false, false, true, true]),
+        (Action::ManageRoles, [false, false, true, true]),
         (Action::ManageProjects, [false, false, true, true]),
         (Action::SetQuota, [false, false, true, true]),
         (Action::ManageOrgs, [false, false, false, true]),

@@ -4,7 +4,7 @@
 //! nobody in, from the commit of its revocation on.
 
 use crate::{Identity, Principal, TokenHash, house};
-use freehold_model::{Kind, TokenId, TokenSpec};
+use freehold_model::{Kind, SessionId, SessionSpec, TokenId, TokenSpec, UserId, UserSpec};
 use freehold_reconcile::{StoreError, View, ViewExt as _};
 use jiff::Timestamp;
 
@@ -23,8 +23,18 @@ pub fn authenticate(
     let Some(owner) = view.claim(CREDENTIAL, &presented.hex())? else { return Ok(None) };
     match owner.kind {
         Kind::Token => token(view, TokenId(owner.ulid), now),
+        Kind::Session => session(view, SessionId(owner.ulid), now),
+        // An invite is no way in, but to choose a password with.
         _ => Ok(None),
     }
+}
+
+fn session(view: &dyn View, id: SessionId, now: Timestamp) -> Result<Option<Principal>, StoreError> {
+    let session = view.find::<SessionSpec>(id)?.filter(|session| now < session.spec.expires);
+    let Some(user) = session.and_then(|it| UserId::try_from(it.parent?).ok()) else { return Ok(None) };
+    let Some(user) = view.find::<UserSpec>(user)?.filter(|user| !user.spec.disabled) else { return Ok(None) };
+    let identity = Identity::User { user: user.id, session: id };
+    Ok(Some(Principal { name: user.name, identity, bindings: user.spec.bindings, house: house(view)? }))
 }
 
 fn token(view: &dyn View, id: TokenId, now: Timestamp) -> Result<Option<Principal>, StoreError> {

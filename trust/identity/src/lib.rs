@@ -16,6 +16,7 @@ mod grant;
 mod join;
 mod membership;
 mod peer;
+mod people;
 mod place;
 mod principal;
 mod tenancy;
@@ -46,6 +47,15 @@ pub use join::{
 };
 pub use membership::{About, MachineKey, Membership, MembershipError};
 pub use peer::{NotANode, Peer, Presented};
+pub use people::{
+    attempts::Attempts,
+    password::{hash_password, verified, verify_password},
+    session::{
+        Opened, Origin, SESSION, accept_invite, bad_invite, check_password, end_session, find_user, invited,
+        refused, session_summaries, sign_in,
+    },
+    user::{create_user, delete_user, invite_user, set_role, unlock_user, user_summaries},
+};
 pub use place::{Place, house};
 pub use principal::{Identity, Principal};
 pub use tenancy::{create_org, create_project};

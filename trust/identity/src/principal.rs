@@ -3,7 +3,7 @@
 //! Doors make one for each request and ask [`crate::decide`] with it.
 
 use crate::Place;
-use freehold_model::{Actor, Binding, NodeId, OrgId, Role, TokenId};
+use freehold_model::{Actor, Binding, NodeId, OrgId, Role, SessionId, TokenId, UserId};
 
 /// Somebody who proved who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,13 @@ pub struct Principal {
 pub enum Identity {
     /// Whoever has the token of the data directory: the owner of the house, who may do everything.
     Root,
+    /// A person who signed in.
+    User {
+        /// Who.
+        user: UserId,
+        /// By which session.
+        session: SessionId,
+    },
     /// A machine with a token.
     Token(TokenId),
     /// A node with a certificate: it may act as itself, and nothing else.
@@ -43,7 +50,7 @@ impl Principal {
     /// As events and receipts name them.
     pub fn actor(&self) -> Actor {
         match self.identity {
-            Identity::Root => Actor::User(self.name.clone()),
+            Identity::Root | Identity::User { .. } => Actor::User(self.name.clone()),
             Identity::Token(_) => Actor::Token(self.name.clone()),
             Identity::Node(_) => Actor::Node(self.name.clone()),
         }

@@ -18,8 +18,10 @@ mod receipt;
 mod release;
 mod rollout;
 mod secret;
+mod session;
 mod tenancy;
 mod token;
+mod user;
 mod volume;
 
 pub use app::{App, AppSpec, AppStatus};
@@ -45,8 +47,10 @@ pub use secret::{
     PinnedSecret, RemovedVersion, Secret, SecretName, SecretNameError, SecretSpec, SecretStatus,
     SecretVersion,
 };
+pub use session::{Session, SessionSpec, SessionStatus};
 pub use tenancy::{Org, OrgSpec, OrgStatus, Project, ProjectSpec, ProjectStatus};
 pub use token::{TokenResource, TokenSpec, TokenStatus};
+pub use user::{Invite, User, UserSpec, UserStatus};
 pub use volume::{
     Keeping, Snapshot, Source, TaskState, TaskStatus, Volume, VolumeAction, VolumeSpec, VolumeStatus,
     VolumeTask,

@@ -9,7 +9,7 @@ use crate::{
 use axum::{Json, extract::State};
 use freehold_identity::{Action, Identity, Place, Principal, explain as explained, house, named, resolve};
 use freehold_model::{
-    Code, Name, Problem, TokenSpec,
+    Code, Name, Problem, SessionId, TokenSpec, UserSpec,
     access::{Explanation, Whoami},
 };
 use freehold_reconcile::{StoreError, View, ViewExt as _};
@@ -40,6 +40,8 @@ pub(crate) struct ExplainParams {
     project: Option<String>,
     /// In what all orgs share: nodes, the key, users.
     house: Option<bool>,
+    /// About the user of this name.
+    user: Option<String>,
     /// About the token of this name.
     token: Option<String>,
     /// About everybody who has a role there.
@@ -52,6 +54,7 @@ pub(crate) struct Question {
     org: Option<Name>,
     project: Option<Name>,
     house: bool,
+    user: Option<Name>,
     token: Option<Name>,
     everybody: bool,
 }
@@ -63,6 +66,7 @@ impl FromParams for Question {
             org: keys.optional("org"),
             project: keys.optional("project"),
             house: keys.flag("house"),
+            user: keys.optional("user"),
             token: keys.optional("token"),
             everybody: keys.flag("everybody"),
         }
@@ -87,7 +91,7 @@ fn answer(view: &dyn View, who: &Who, question: &Question) -> Answer<Explanation
         true => Place::House,
         false => resolve(view, &who.principal, question.org.as_ref(), question.project.as_ref())?,
     };
-    let own = question.token.is_none() && !question.everybody;
+    let own = question.token.is_none() && question.user.is_none() && !question.everybody;
     if own {
         return Ok(explained(view, action, place, std::slice::from_ref(&who.principal))?);
     }
@@ -95,16 +99,25 @@ fn answer(view: &dyn View, who: &Who, question: &Question) -> Answer<Explanation
         return Err(not_allowed(Action::ReadPeople).into());
     }
     let mut people = everybody(view)?;
-    match &question.token {
+    let (what, name) = match (&question.user, &question.token) {
+        (Some(user), _) => ("user", Some(user)),
+        (None, token) => ("token", token.as_ref()),
+    };
+    people.retain(|one| match name {
         Some(name) => {
-            people.retain(|one| matches!(one.identity, Identity::Token(_)) && one.name == name.as_str());
+            let of_kind = match one.identity {
+                Identity::User { .. } => what == "user",
+                Identity::Token(_) => what == "token",
+                _ => false,
+            };
+            of_kind && one.name == name.as_str()
         }
         // Whoever is nobody there is none of their business.
-        None => people.retain(|one| one.role_at(place).is_some()),
-    }
-    if let (Some(name), true) = (&question.token, people.is_empty()) {
-        let problem = Problem::new(Code::NotFound, format!("There is no token `{name}`."));
-        return Err(problem.hint("`freehold token list` shows what there is.").into());
+        None => one.role_at(place).is_some(),
+    });
+    if let (Some(name), true) = (name, people.is_empty()) {
+        let problem = Problem::new(Code::NotFound, format!("There is no {what} `{name}`."));
+        return Err(problem.hint(format!("`freehold {what} list` shows what there is.")).into());
     }
     Ok(explained(view, action, place, &people)?)
 }
@@ -112,6 +125,10 @@ fn answer(view: &dyn View, who: &Who, question: &Question) -> Answer<Explanation
 fn everybody(view: &dyn View) -> Result<Vec<Principal>, StoreError> {
     let house = house(view)?;
     let mut people = vec![Principal::root()];
+    for user in view.all::<UserSpec>(None)? {
+        let identity = Identity::User { user: user.id, session: SessionId(Default::default()) };
+        people.push(Principal { name: user.name, identity, bindings: user.spec.bindings, house });
+    }
     for token in view.all::<TokenSpec>(None)? {
         let (identity, bindings) = (Identity::Token(token.id), token.spec.bindings);
         people.push(Principal { name: token.name, identity, bindings, house });

@@ -197,6 +197,24 @@ fn request(method: &str, path: &str, site: &Site) -> Option<Asked> {
             body = Some(json!({ "what": "everything" }));
             "".into()
         }
+        ("GET", "/v1/users" | "/v1/session" | "/v1/sessions") => "".into(),
+        ("DELETE", "/v1/session") | ("POST", "/v1/session" | "/v1/invites") => "".into(),
+        ("POST", "/v1/users") => {
+            body = Some(json!({ "name": "admin" }));
+            "".into()
+        }
+        ("POST", "/v1/roles") => {
+            body = Some(json!({ "user": "nobody", "role": "viewer", "project": project }));
+            "".into()
+        }
+        ("DELETE" | "POST", "/v1/users/{id}" | "/v1/users/{id}/invite" | "/v1/users/{id}/unlock") => {
+            let path = path.replace("{id}", "usr_00000000000000000000000000");
+            return Some(Asked { method: method.into(), path, body });
+        }
+        ("DELETE", "/v1/sessions/{id}") => {
+            let path = path.replace("{id}", "ses_00000000000000000000000000");
+            return Some(Asked { method: method.into(), path, body });
+        }
         ("POST", "/v1/join-tokens") => {
             body = Some(json!({ "machine": "nothing" }));
             "".into()

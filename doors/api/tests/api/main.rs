@@ -10,6 +10,7 @@ mod logs;
 mod openapi;
 mod operations;
 mod quotas;
+mod people;
 mod receipts;
 mod resources;
 mod secrets;

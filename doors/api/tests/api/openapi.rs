@@ -83,6 +83,8 @@ async fn routes_take_exactly_the_documented_parameters() {
                 ("secrets", "sec"),
                 ("join-tokens", "jtk"),
                 ("tokens", "tok"),
+                ("users", "usr"),
+                ("sessions", "ses"),
                 ("nodes", "nod"),
             ];
             let prefix =

@@ -139,6 +139,7 @@ impl World {
             edge: edge.clone(),
             clock: Arc::new(SystemClock),
             tokens: Tokens::admin(&token),
+            attempts: Default::default(),
             ready: is_ready,
             doctor: Arc::new(|| Doctor { drivers: vec![], findings: vec![] }),
         });

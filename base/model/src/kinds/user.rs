@@ -1,0 +1,59 @@
+//! A user: a person who signs in, and what they may do where. They stand at the top; their sessions are theirs.
+//!
+//! Written by `trust/identity` alone. Invariant: passwords and invites are in it as hashes; the API says
+//! neither. A user without a password cannot sign in: an invite is how they choose one.
+
+use super::kind;
+use crate::{Binding, Resource};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A person who signs in.
+pub type User = Resource<UserSpec>;
+
+/// Wanted of a user.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(default)]
+pub struct UserSpec {
+    /// How people call them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full_name: Option<String>,
+    /// The password as argon2id keeps it (PHC string). The API never says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(write_only)]
+    pub password: Option<String>,
+    /// Whether they cannot sign in, whatever they know.
+    pub disabled: bool,
+    /// What they may be, and where.
+    pub bindings: Vec<Binding>,
+    /// With which they may choose a password, once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(write_only)]
+    pub invite: Option<Invite>,
+}
+
+/// A single-use right to choose a password.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Invite {
+    /// Hex SHA-256 of its text.
+    pub hash: String,
+    /// It is worth nothing from then on.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires: Timestamp,
+}
+
+/// Observed of a user.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(default)]
+pub struct UserStatus {
+    /// Wrong passwords since the last right one, or since the account was locked.
+    pub failures: u32,
+    /// How often it was locked since the last right one.
+    pub locks: u32,
+    /// Until then no password is taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub locked_until: Option<Timestamp>,
+}
+
+kind!(UserSpec, UserStatus, UserId, User);

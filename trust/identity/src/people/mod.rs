@@ -1,0 +1,8 @@
+//! People: users and their invites, passwords, sessions, and how often somebody may try.
+//!
+//! All of it is decided here as transactions with their audit events; the API's routes commit them.
+
+pub(crate) mod attempts;
+pub(crate) mod password;
+pub(crate) mod session;
+pub(crate) mod user;
