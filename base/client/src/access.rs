@@ -1,9 +1,10 @@
-//! Who may do what: oneself, tokens, explanations, orgs and projects.
+//! Who may do what: oneself, users, sessions, tokens, explanations, orgs and projects.
 
 use crate::{Client, ClientError};
 use freehold_model::{
-    AnyResource, TokenId,
+    AnyResource, SessionId, TokenId, UserId,
     access::{CreateOrg, CreateProject, CreateToken, CreatedToken, Explanation, TokenSummary, Whoami},
+    people::{AcceptInvite, CreateUser, Invited, SessionSummary, SetRole, SignIn, SignedIn, UserSummary},
 };
 use reqwest::Method;
 use serde::Serialize;
@@ -19,6 +20,8 @@ pub struct AccessQuery {
     pub project: Option<String>,
     /// In what all orgs share.
     pub house: bool,
+    /// About this user.
+    pub user: Option<String>,
     /// About this token.
     pub token: Option<String>,
     /// About everybody who has a role there.
@@ -64,6 +67,94 @@ impl Client {
     /// As above.
     pub async fn revoke_token(&self, id: TokenId) -> Result<(), ClientError> {
         self.send(self.request(Method::DELETE, &format!("/v1/tokens/{id}"))).await.map(drop)
+    }
+
+    /// Signs in.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn sign_in(&self, wanted: &SignIn) -> Result<SignedIn, ClientError> {
+        self.post("/v1/session", wanted).await
+    }
+
+    /// Chooses a password with an invite, and signs in.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn accept_invite(&self, wanted: &AcceptInvite) -> Result<SignedIn, ClientError> {
+        self.post("/v1/invites", wanted).await
+    }
+
+    /// Signs out.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn sign_out(&self) -> Result<(), ClientError> {
+        self.send(self.request(Method::DELETE, "/v1/session")).await.map(drop)
+    }
+
+    /// One's own sessions, or everybody's.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn sessions(&self, everybody: bool) -> Result<Vec<SessionSummary>, ClientError> {
+        self.get("/v1/sessions", &[("everybody", everybody)]).await
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn revoke_session(&self, id: SessionId) -> Result<(), ClientError> {
+        self.send(self.request(Method::DELETE, &format!("/v1/sessions/{id}"))).await.map(drop)
+    }
+
+    /// Every user.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn users(&self) -> Result<Vec<UserSummary>, ClientError> {
+        self.get("/v1/users", &()).await
+    }
+
+    /// Makes a user.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn create_user(&self, wanted: &CreateUser) -> Result<Invited, ClientError> {
+        self.post("/v1/users", wanted).await
+    }
+
+    /// Removes a user.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn delete_user(&self, id: UserId) -> Result<(), ClientError> {
+        self.send(self.request(Method::DELETE, &format!("/v1/users/{id}"))).await.map(drop)
+    }
+
+    /// Makes another invite.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn invite_user(&self, id: UserId) -> Result<Invited, ClientError> {
+        self.post(&format!("/v1/users/{id}/invite"), &()).await
+    }
+
+    /// Unlocks an account.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn unlock_user(&self, id: UserId) -> Result<UserSummary, ClientError> {
+        self.post(&format!("/v1/users/{id}/unlock"), &()).await
+    }
+
+    /// Gives a user a role, or takes it away.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn set_role(&self, wanted: &SetRole) -> Result<UserSummary, ClientError> {
+        self.post("/v1/roles", wanted).await
     }
 
     /// Makes an org.

@@ -26,8 +26,8 @@ mod scope;
 mod state;
 mod who;
 
-pub use controls::Controls;
 pub use client_address::ClientAddress;
+pub use controls::Controls;
 pub use merge::Merge;
 pub use node_door::{CallDesk, NodeDoor, NodeHall, agent_router};
 pub use port::{AccessLines, EdgePort, LogLines, LogSelection, LogTrail, NodePort};

@@ -3,8 +3,8 @@
 use crate::{
     commands::{
         access, audit, ca, cancel, completions, control, deploy, describe, diff, doctor, drill, endpoint,
-        events, exec, image, import, init, key, logs, node, noun, plan, quota, receipt, rollback, secret,
-        state, status, tenancy, token, up, upgrade, volume,
+        events, exec, image, import, init, key, login, logs, node, noun, plan, quota, receipt, rollback,
+        secret, state, status, tenancy, token, up, upgrade, user, volume,
     },
     failure::Outcome,
     output::Out,
@@ -141,6 +141,16 @@ pub(crate) enum Command {
     /// Explains who may do what where.
     #[command(subcommand)]
     Access(access::Command),
+    /// Users: people, with roles, who sign in.
+    #[command(subcommand)]
+    User(user::Command),
+    /// Sessions: sign-ins that last.
+    #[command(subcommand)]
+    Session(login::Command),
+    /// Signs in, and keeps what lets you in for this server.
+    Login(login::LoginArgs),
+    /// Signs out of this server.
+    Logout,
     /// Says who you are to the server, and what you may do where.
     Whoami,
     /// Volumes: bytes that outlive instances.

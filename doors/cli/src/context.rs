@@ -5,6 +5,7 @@
 use crate::failure::{Failure, Outcome};
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeMap,
     env, fmt, fs,
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -41,6 +42,50 @@ impl Context {
     }
 }
 
+/// What `freehold login` keeps: for each server, what lets its owner in. `logins.json` in `FREEHOLD_HOME`.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Logins(BTreeMap<String, String>);
+
+impl fmt::Debug for Logins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Logins {
+    /// What is kept.
+    pub(crate) fn load(home: &Path) -> Outcome<Logins> {
+        let file = home.join("logins.json");
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Logins::default()),
+            Err(error) => return Err(Failure::local(format!("read {}", file.display()), error)),
+        };
+        serde_json::from_str(&text).map_err(|_| {
+            Failure::usage(format!("{} cannot be read", file.display()), "Remove it, and sign in again.")
+        })
+    }
+
+    /// What lets in at `url`.
+    pub(crate) fn get(&self, url: &str) -> Option<String> {
+        self.0.get(url.trim_end_matches('/')).cloned()
+    }
+
+    pub(crate) fn put(&mut self, url: &str, token: String) {
+        self.0.insert(url.trim_end_matches('/').to_owned(), token);
+    }
+
+    pub(crate) fn take(&mut self, url: &str) -> Option<String> {
+        self.0.remove(url.trim_end_matches('/'))
+    }
+
+    /// Writes it: whole or not at all, and for its owner alone.
+    pub(crate) fn save(&self, home: &Path) -> Outcome {
+        write(home, "logins.json", self)
+            .map_err(|error| Failure::local(format!("write {}", home.display()), error))
+    }
+}
+
 /// The folder of Freehold's own settings.
 pub(crate) fn home() -> Outcome<PathBuf> {
     let given = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -73,16 +118,17 @@ pub(crate) fn save(home: &Path, context: &Context) -> Outcome {
     if load(home).is_ok_and(|there| there.as_ref() == Some(context)) {
         return Ok(());
     }
-    write(home, context).map_err(|error| Failure::local(format!("write {}", home.display()), error))
+    write(home, "context.json", context)
+        .map_err(|error| Failure::local(format!("write {}", home.display()), error))
 }
 
-fn write(home: &Path, context: &Context) -> io::Result<()> {
+fn write(home: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(home)?;
     let mut file = tempfile::NamedTempFile::new_in(home)?;
     file.as_file().set_permissions(fs::Permissions::from_mode(0o600))?;
-    file.write_all(&serde_json::to_vec_pretty(context)?)?;
+    file.write_all(&serde_json::to_vec_pretty(value)?)?;
     file.write_all(b"\n")?;
-    file.persist(home.join("context.json"))?;
+    file.persist(home.join(name))?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     args::Globals,
-    context,
+    context::{self, Logins},
     failure::{Failure, Outcome},
     manifest,
     output::{Out, Progress},
@@ -26,7 +26,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Finds the server: flags, then the environment, then the context that `up` wrote.
+    /// Finds the server: flags, then the environment, then what `login` kept and the context that `up` wrote.
     pub(crate) fn open(globals: Globals) -> Outcome<Session> {
         let (url, token) = server(&globals)?;
         let client = Client::new(&url, token.as_deref())?;
@@ -77,19 +77,24 @@ fn server(globals: &Globals) -> Outcome<(String, Option<String>)> {
     if let (Some(url), Some(_)) = (&url, &token) {
         return Ok((url.clone(), token));
     }
-    let saved = context::load(&context::home()?)?;
+    let home = context::home()?;
+    let (saved, logins) = (context::load(&home)?, Logins::load(&home)?);
     match (url, saved) {
-        (Some(url), Some(saved)) if same_server(&url, &saved.url) => {
-            Ok((url, saved.token().unwrap_or_default()))
+        (Some(url), saved) => {
+            let own = saved.filter(|saved| same_server(&url, &saved.url));
+            let kept = logins.get(&url).or_else(|| own.and_then(|own| own.token().unwrap_or_default()));
+            Ok((url, kept))
         }
-        (Some(url), _) => Ok((url, None)),
         (None, Some(saved)) => {
-            let token = if token.is_some() { token } else { saved.token()? };
+            let token = match token.or_else(|| logins.get(&saved.url)) {
+                Some(token) => Some(token),
+                None => saved.token()?,
+            };
             Ok((saved.url, token))
         }
         (None, None) => Err(Failure::usage(
             "no server is known",
-            "Start one here with `freehold up`, or name one with --url and --token.",
+            "Start one here with `freehold up`, or name one with --url and --token, or `freehold login --url`.",
         )),
     }
 }

@@ -219,6 +219,11 @@ fn request(method: &str, path: &str, site: &Site) -> Option<Asked> {
             body = Some(json!({ "machine": "nothing" }));
             "".into()
         }
+        ("DELETE" | "POST" | "GET", "/v1/nodes/{id}" | "/v1/nodes/{id}/changes" | "/v1/nodes/{id}/drain") => {
+            let path = path.replace("{id}", "nod_00000000000000000000000000");
+            let body = (method == "POST").then(|| json!("uncordon"));
+            return Some(Asked { method: method.into(), path, body });
+        }
         ("DELETE", "/v1/join-tokens/{id}") | ("POST", "/v1/nodes/{id}/revocation") => {
             let id = if method == "POST" {
                 "nod_00000000000000000000000000"

@@ -17,7 +17,7 @@ pub(crate) enum Command {
 Examples:
   freehold access explain deploy                        may I, in the project `default`?
   freehold access explain exec --project shop --all     who may, in `shop`?
-  freehold access explain rotate-key --house --token ci")]
+  freehold access explain rotate-key --house --of-token ci")]
 pub(crate) struct ExplainArgs {
     /// The action, such as deploy, read-logs or manage-tokens.
     action: String,
@@ -27,11 +27,14 @@ pub(crate) struct ExplainArgs {
     /// In what all orgs share: nodes, the key, users.
     #[arg(long, conflicts_with_all = ["org", "project"])]
     house: bool,
+    /// About the user of this name.
+    #[arg(long = "of-user", value_name = "NAME", conflicts_with = "of_token")]
+    of_user: Option<Name>,
     /// About the token of this name.
     #[arg(long = "of-token", value_name = "NAME")]
     of_token: Option<Name>,
     /// About everybody who has a role there.
-    #[arg(long, conflicts_with = "of_token")]
+    #[arg(long, conflicts_with_all = ["of_token", "of_user"])]
     all: bool,
 }
 
@@ -43,6 +46,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
         org: text(args.org.as_ref()),
         project: text(session.globals.project.as_ref()),
         house: args.house,
+        user: text(args.of_user.as_ref()),
         token: text(args.of_token.as_ref()),
         everybody: args.all,
     };

@@ -18,6 +18,7 @@ pub(crate) mod image;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod key;
+pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod node;
 pub(crate) mod noun;
@@ -28,6 +29,7 @@ pub(crate) mod receipt;
 mod releases;
 pub(crate) mod rollback;
 pub(crate) mod secret;
+mod secret_input;
 pub(crate) mod state;
 pub(crate) mod status;
 pub(crate) mod tenancy;
@@ -35,6 +37,7 @@ mod terminal;
 pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod upgrade;
+pub(crate) mod user;
 pub(crate) mod volume;
 
 use crate::{
@@ -108,6 +111,10 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Token(command) => token::run(command, session).await,
         Command::Quota(command) => quota::run(command, session).await,
         Command::Access(command) => access::run(command, session).await,
+        Command::User(command) => user::run(command, session).await,
+        Command::Session(command) => login::sessions(command, session).await,
+        Command::Login(args) => login::login(args, session).await,
+        Command::Logout => login::logout(session).await,
         Command::Whoami => access::whoami(session).await,
         Command::Volume(command) => volume::run(command, session).await,
         Command::Secret(command) => secret::run(command, session).await,

@@ -4,7 +4,7 @@
 use crate::failure::{Failure, Outcome};
 use freehold_model::exec::TtySize;
 use rustix::termios::{self, OptionalActions, Termios};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read as _};
 
 /// Keeps the terminal raw as long as it lives: every key goes to the command, Ctrl-C too.
 #[derive(Debug)]
@@ -28,6 +28,25 @@ impl Drop for Raw {
         // Nothing can be done where even this fails: the terminal is gone.
         let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
     }
+}
+
+/// One line typed at the terminal while it shows nothing; `None` when it was interrupted.
+pub(crate) fn hidden_line(longest: usize) -> io::Result<Option<String>> {
+    let _raw = Raw::enter()?;
+    let (mut typed, mut key) = (vec![], [0]);
+    let mut keys = io::stdin().lock();
+    while keys.read(&mut key)? == 1 && typed.len() <= longest {
+        match key[0] {
+            b'\r' | b'\n' | 4 => break,
+            3 => return Ok(None),
+            // Backspace takes a whole character away.
+            8 | 127 => while typed.pop().is_some_and(|byte: u8| byte & 0xc0 == 0x80) {},
+            // Control U: all of it.
+            21 => typed.clear(),
+            byte => typed.push(byte),
+        }
+    }
+    String::from_utf8(typed).map(Some).map_err(|_| io::Error::other("it is no text"))
 }
 
 /// The size of the terminal on standard output; 24 lines of 80 where it does not say.

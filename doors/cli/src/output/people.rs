@@ -6,7 +6,10 @@ use super::{
     table::{Table, cell},
     time,
 };
-use freehold_model::access::{Explanation, NamedBinding, TokenSummary, Whoami};
+use freehold_model::{
+    access::{Explanation, NamedBinding, TokenSummary, Whoami},
+    people::{SessionSummary, UserSummary},
+};
 use jiff::Timestamp;
 
 /// Every token.
@@ -26,6 +29,57 @@ pub(crate) fn tokens(tokens: &[TokenSummary], paint: Paint, now: Timestamp) -> S
         ]);
     }
     table.render(paint, 0, "no tokens; `freehold token create NAME --role ROLE` makes one")
+}
+
+/// Every user.
+pub(crate) fn users(users: &[UserSummary], paint: Paint, now: Timestamp) -> String {
+    let mut table = Table::new(&["USER", "NAME", "MAY", "STATE", "SINCE"]);
+    for user in users {
+        let tone = match user.state.as_str() {
+            "active" => Tone::Good,
+            "invited" => Tone::Note,
+            _ => Tone::Bad,
+        };
+        table.row([
+            user.name.clone().into(),
+            user.full_name.clone().unwrap_or_default().into(),
+            bindings(&user.bindings).into(),
+            cell(user.state.clone(), tone),
+            time::ago(user.created, now).into(),
+        ]);
+    }
+    table.render(paint, 0, "no users; `freehold user create NAME --role ROLE` invites one")
+}
+
+/// One user.
+pub(crate) fn user(user: &UserSummary, now: Timestamp) -> String {
+    let locked = user.locked_until.map(|until| format!(", until {until}")).unwrap_or_default();
+    let name = user.full_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    format!(
+        "{}{name}\n  id     {}\n  may    {}\n  state  {}{locked}\n  made   {}",
+        user.name,
+        user.id,
+        bindings(&user.bindings),
+        user.state,
+        time::ago(user.created, now)
+    )
+}
+
+/// Sessions.
+pub(crate) fn sessions(sessions: &[SessionSummary], paint: Paint, now: Timestamp) -> String {
+    let mut table = Table::new(&["SESSION", "USER", "BEGAN", "FROM", "WITH", "ENDS"]);
+    for one in sessions {
+        let mark = if one.current { " (this one)" } else { "" };
+        table.row([
+            format!("{}{mark}", one.id).into(),
+            one.user.clone().into(),
+            time::ago(one.created, now).into(),
+            one.address.clone().unwrap_or_default().into(),
+            one.program.clone().unwrap_or_default().into(),
+            time::ago(one.expires, now).into(),
+        ]);
+    }
+    table.render(paint, 0, "no sessions")
 }
 
 /// `developer of project shop, viewer of org home`.

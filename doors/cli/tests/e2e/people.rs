@@ -58,3 +58,41 @@ fn a_stream_ends_when_its_token_is_revoked() {
     // 28 is the end of curl's own patience.
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
 }
+
+#[test]
+fn a_person_takes_an_invite_signs_in_and_out_and_is_removed() {
+    let Some(world) = World::start() else { return };
+    let invited = world.json(&["user", "create", "ada", "--role", "developer", "--full-name", "Ada L."]);
+    let invite = invited["invite"].as_str().unwrap().to_owned();
+    world.freehold(&["user", "list"]).ok().says("invited");
+    let url = format!("http://{}", crate::world::API);
+    // Ada has settings of her own.
+    let ada = |args: &[&str], input: &str| {
+        let mut command = world.command(FREEHOLD);
+        command.env("FREEHOLD_HOME", world.path("ada")).args(args).args(["--url", &url]);
+        Ended::of_fed(&mut command, input)
+    };
+    ada(&["whoami"], "").exits(3);
+    ada(&["login", "--invite"], &format!("{invite}\nshort\n")).exits(2).says("12 to 256");
+    ada(&["login", "--invite"], &format!("{invite}\nfour words of ours\n")).ok().says("user:ada");
+    ada(&["login", "--invite"], &format!("{invite}\nfour words of ours\n")).exits(4);
+    ada(&["whoami"], "").ok().says("user:ada: developer of project default");
+    let kept = std::fs::metadata(world.path("ada/logins.json")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&kept.permissions()) & 0o777, 0o600);
+    ada(&["logout"], "").ok();
+    ada(&["whoami"], "").exits(3);
+    ada(&["login", "--user", "ada"], "wrong wrong wrong\n").exits(3).says("wrong, or the account is locked");
+    ada(&["login", "--user", "ada"], "four words of ours\n").ok();
+    ada(&["session", "list"], "").ok().says("127.0.0.1").says("(this one)");
+    ada(&["user", "list"], "").exits(3);
+    world.freehold(&["user", "role", "ada", "--give", "viewer"]).ok().says("viewer of project default");
+    ada(&["whoami"], "").ok().says("viewer");
+    world.freehold(&["access", "explain", "deploy", "--of-user", "ada"]).ok().says("it takes developer");
+    world.freehold(&["user", "delete", "ada", "-y"]).ok();
+    ada(&["whoami"], "").exits(3);
+    for secret in [&invite[3..], "four words of ours"] {
+        assert!(!world.up_log().contains(secret), "the log has a secret");
+        let state = world.sh(&format!("grep -rc -- '{secret}' {}", world.data().join("state.db").display()));
+        assert!(state.out.trim() == "0", "the state has a secret: {state:#?}");
+    }
+}
