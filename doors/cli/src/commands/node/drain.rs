@@ -50,7 +50,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
             }
             Err(error) => return Err(error.into()),
         };
-        session.progress.now(&line(&name, &progress));
+        session.progress.now(line(&name, &progress));
         if progress.drained {
             session.progress.clear();
             return session.out.show(&progress, |_| format!("{name} is drained: nothing runs there."));
