@@ -64,7 +64,7 @@ pub(crate) struct RevokeArgs {
 pub(crate) async fn login(args: LoginArgs, session: &Session) -> Outcome {
     let url = session.client.url().to_owned();
     let nobody = Client::new(&url, None)?;
-    let mut answers = secret_input::Answers::default();
+    let mut answers = secret_input::Answers;
     let token = if args.with_token {
         answers.ask("Token")?
     } else if args.invite {
