@@ -70,6 +70,10 @@ fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    // serde takes a list for an object's fields in their order, and an empty one for their defaults.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(invalid("The request's body is not as expected.", "it is a list, not an object"));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();

@@ -21,7 +21,7 @@ async fn a_quota_is_set_listed_and_found_in_the_audit_trail() {
     assert_eq!(names, [org.name.as_str(), project.name.as_str()]);
     assert_eq!((&listed[1]["quota"], &listed[1]["used"]["instances"]), (&quota, &json!(0)));
 
-    for bad in [json!({ "disks": 1 }), json!({ "memory": "lots" }), json!("x")] {
+    for bad in [json!({ "disks": 1 }), json!({ "memory": "lots" }), json!([])] {
         let (status, problem) = put(&world, &path, &bad).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
     }
