@@ -71,7 +71,7 @@ async fn receipts_are_searched_by_what_is_in_them_a_page_at_a_time() {
     decide(&world, &first, Some(Verdict::Failed));
     let mut spec = first.spec.clone();
     spec.actor = Actor::User("ada".into());
-    spec.release_number = Some(7);
+    spec.release_number = Some(70_007);
     // Later than any other, whatever the clock says.
     let id: ReceiptId = "rcp_7zzzzzzzzzzzzzzzzzzzzzzzzz".parse().unwrap();
     let second = Receipt::new(id, "r2", first.parent, spec, SystemClock.now());
