@@ -8,7 +8,8 @@
 # again:  starts the server of FOLDER once more.
 # stop:   ends it.
 #
-# No port is opened. As root it runs as another user, since initdb refuses root.
+# No port is opened, unless FREEHOLD_TEST_POSTGRES_LISTEN names an address, as a laboratory's host does: then whoever
+# reaches it is let in. As root it runs as another user, since initdb refuses root.
 set -euo pipefail
 
 verb=$1
@@ -25,7 +26,7 @@ if [ "$(id -u)" -eq 0 ]; then
 fi
 
 # What a server of a test may do without: flushing. A killed process loses nothing by that.
-options="-c recovery_init_sync_method=syncfs -c listen_addresses= -c max_connections=480 -c shared_buffers=64MB -c unix_socket_permissions=0777"
+options="-c recovery_init_sync_method=syncfs -c listen_addresses=${FREEHOLD_TEST_POSTGRES_LISTEN:-} -c max_connections=480 -c shared_buffers=64MB -c unix_socket_permissions=0777"
 
 start() { # FOLDER OPTIONS
     "${as[@]}" "$bin/pg_ctl" -D "$1/data" -s -w -t 60 -l "$1/log" -o "-k $1 $2" start </dev/null >/dev/null 2>&1 9>&- ||
@@ -39,6 +40,8 @@ make() { # FOLDER
     "${as[@]}" "$bin/initdb" -D "$1/data" -U freehold --auth=trust --encoding=UTF8 --locale=C --no-sync >/dev/null
     # Users with passwords, for tests that look where these turn up.
     "${as[@]}" sed -i '1i local all guarded,sesame scram-sha-256' "$1/data/pg_hba.conf"
+    [ -z "${FREEHOLD_TEST_POSTGRES_LISTEN:-}" ] ||
+        "${as[@]}" sed -i '$a host all all samenet trust' "$1/data/pg_hba.conf"
 }
 
 case $verb in

@@ -20,6 +20,7 @@ mod images;
 mod import;
 mod init;
 mod joins;
+mod laboratory;
 mod limits;
 mod logs;
 mod nginx;
