@@ -1,19 +1,17 @@
 //! Operating nodes: cordon, drain, labels, taints, removal. They are listed and read like every resource.
 
 use crate::{
-    error::{Answer, Failure},
+    commit,
+    error::Answer,
     extract::{Id, Json},
     params::{NoParams, Params},
     state::Api,
     who::Caller,
 };
 use axum::{Json as Sent, extract::State};
-use freehold_deploy::{Asker, ChangeError, change_node, drain_progress, remove_node};
-use freehold_model::{AnyResource, Code, NodeChange, NodeDrain, NodeId, NodeSpec, Problem, Txn};
-use freehold_reconcile::{View, ViewExt as _};
-
-/// How often a change is decided again when others commit in between, as the node's agent does.
-const ATTEMPTS: usize = 16;
+use freehold_deploy::{change_node, drain_progress, remove_node};
+use freehold_model::{AnyResource, NodeChange, NodeDrain, NodeId, NodeSpec};
+use freehold_reconcile::ViewExt as _;
 
 /// Changes what is wanted of a node: cordon, uncordon, drain, labels, taints.
 #[utoipa::path(post, path = "/v1/nodes/{id}/changes", operation_id = "change_node", tag = "machines",
@@ -26,7 +24,7 @@ pub(crate) async fn change(
     caller: Caller,
     Json(wanted): Json<NodeChange>,
 ) -> Answer<Sent<AnyResource>> {
-    decided(&api, &caller, move |view, asker| change_node(view, id, &wanted, asker)).await
+    commit::change(&api, caller, move |view, asker| change_node(view, id, &wanted, asker)).await.map(Sent)
 }
 
 /// Removes a node: one that is drained, or one that does not answer and will not come back.
@@ -39,7 +37,7 @@ pub(crate) async fn remove(
     _: Params<NoParams>,
     caller: Caller,
 ) -> Answer<Sent<AnyResource>> {
-    decided(&api, &caller, move |view, asker| remove_node(view, id, asker)).await
+    commit::change(&api, caller, move |view, asker| remove_node(view, id, asker)).await.map(Sent)
 }
 
 /// Says how far the drain of a node is, and what does not move.
@@ -57,43 +55,4 @@ pub(crate) async fn drain(
         Ok(node.map(|node| drain_progress(view, &node, now)).transpose()?)
     });
     read.await?.map(Sent).ok_or_else(|| super::resources::missing(id))
-}
-
-/// Decides, commits, and answers with the node as it is then, or as it was if that removed it.
-async fn decided(
-    api: &Api,
-    caller: &Caller,
-    decide: impl Fn(&dyn View, &Asker) -> Result<(Txn, NodeId), ChangeError> + Clone + Send + 'static,
-) -> Answer<Sent<AnyResource>> {
-    for _ in 0..ATTEMPTS {
-        let (now, decide) = (api.clock.now(), decide.clone());
-        let asker = Asker { actor: caller.actor.clone(), request: caller.request.clone(), now };
-        let read = api.read(move |view| {
-            let (txn, id) = decide(view, &asker).map_err(failure)?;
-            Ok((txn, id, view.get(id.into())?))
-        });
-        let (txn, id, before) = read.await?;
-        if !txn.is_empty() {
-            match api.store.commit(txn).await {
-                Ok(_) => {}
-                Err(conflict) if conflict.is_conflict() => {
-                    tracing::debug!(%conflict, "deciding again");
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let after = api.read(move |view| Ok(view.get(id.into())?)).await?;
-        return after.or(before).map(Sent).ok_or_else(|| super::resources::missing(id));
-    }
-    Err(Problem::new(Code::Conflict, "Others keep changing the same node.")
-        .hint("Nothing was changed. Try again in a moment.")
-        .into())
-}
-
-fn failure(error: ChangeError) -> Failure {
-    match error {
-        ChangeError::Refused(problem) => Failure(*problem),
-        ChangeError::Store(error) => Failure::internal(error),
-    }
 }

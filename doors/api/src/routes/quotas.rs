@@ -5,7 +5,7 @@
 use super::resources::missing;
 use crate::{
     commit::commit,
-    error::{Answer, Failure},
+    error::Answer,
     extract::{Id, Json},
     params::{NoParams, Params},
     state::Api,
@@ -13,7 +13,7 @@ use crate::{
 };
 use axum::{Json as Sent, extract::State};
 use freehold_deploy::{
-    Asker, ChangeError,
+    Asker,
     quota::{of_org, of_project, set_quota},
 };
 use freehold_identity::{Action, Place};
@@ -75,11 +75,7 @@ pub(crate) async fn set(
         if !who.may(Action::SetQuota, above) {
             return Err(not_allowed(Action::SetQuota).into());
         }
-        let txn = set_quota(view, id, quota, &asker).map_err(|error| match error {
-            ChangeError::Refused(problem) => Failure(*problem),
-            ChangeError::Store(error) => Failure::internal(error),
-        })?;
-        Ok((txn, quota))
+        Ok((set_quota(view, id, quota, &asker)?, quota))
     };
     commit(&api, decide).await.map(Sent)
 }

@@ -362,8 +362,12 @@ fn a_house_of_many_hosts_survives_whatever_goes_wrong() {
         }
     }
     house.mend();
-    let faults =
-        format!("seed {seed}, {} deploys of {version} acknowledged:\n{}", receipts.len(), told.join("\n"));
+    let faults = format!(
+        "seed {seed}, {} of {} deploys acknowledged:\n{}",
+        receipts.len(),
+        version + 1,
+        told.join("\n")
+    );
     println!("{faults}");
     let mut wrong = None;
     let right = eventually(SETTLES, || {
