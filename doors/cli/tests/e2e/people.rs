@@ -22,7 +22,7 @@ fn a_machine_gets_as_far_as_its_token_and_no_further() {
     let eye = token(&world, &["eye", "--role", "viewer", "--org", "home"]);
     with(&world, &ci, &["whoami"]).ok().says("token:ci: developer of project default");
     with(&world, &ci, &["secret", "list"]).ok();
-    with(&world, &ci, &["node", "list"]).ok().says("no resources");
+    with(&world, &ci, &["node", "list"]).ok().says("no nodes");
     with(&world, &ci, &["doctor"]).exits(3).says("You may not read resources");
     with(&world, &eye, &["node", "list"]).ok().says("nod_");
     let projects = with(&world, &ci, &["project", "list"]).ok().says("default");
