@@ -24,7 +24,7 @@ fn a_machine_gets_as_far_as_its_token_and_no_further() {
     with(&world, &ci, &["secret", "list"]).ok();
     with(&world, &ci, &["node", "list"]).ok().says("no nodes");
     with(&world, &ci, &["doctor"]).exits(3).says("You may not read resources");
-    with(&world, &eye, &["node", "list"]).ok().says("nod_");
+    with(&world, &eye, &["--json", "node", "list"]).ok().says("nod_");
     let projects = with(&world, &ci, &["project", "list"]).ok().says("default");
     assert!(!projects.out.contains("hidden"), "{projects:#?}");
     with(&world, &ci, &["project", "create", "mine"]).exits(3).says("manage-projects");
