@@ -88,7 +88,7 @@ impl Keeping<'_> {
             match creator.create_some(&mut more, wanted, missing, ids) {
                 Ok((made, why)) => {
                     *txn = more;
-                    replaced(&lost, made, missing, txn);
+                    self.replaced(&lost, made, missing, txn);
                     if why.is_some() {
                         placed = false;
                         make_room(self.instances, wanted, txn);
@@ -102,16 +102,18 @@ impl Keeping<'_> {
         }
         Ok(placed)
     }
-}
 
-/// Of the lost ones, as many are told to stop as there are others in their place, in the same transaction:
-/// when their node is back, they do not run twice. The rest go on being wanted where they are.
-fn replaced(lost: &[&Instance], made: usize, missing: usize, txn: &mut Txn) {
-    let stay = (missing - made).min(lost.len());
-    for instance in &lost[..lost.len() - stay] {
-        stop(txn, instance);
-        let data = json!({ "node": instance.spec.node, "process": instance.spec.process });
-        txn.event(instance.id, "instance.lost", data);
+    /// Of the lost ones, as many are told to stop as there are others in their place, in the same transaction:
+    /// when their node is back, they do not run twice. The rest go on being wanted where they are. One whose
+    /// node is back by now is not lost.
+    fn replaced(&self, lost: &[&Instance], made: usize, missing: usize, txn: &mut Txn) {
+        let stay = (missing - made).min(lost.len());
+        for instance in &lost[..lost.len() - stay] {
+            self.away.rely_on(txn, instance);
+            stop(txn, instance);
+            let data = json!({ "node": instance.spec.node, "process": instance.spec.process });
+            txn.event(instance.id, "instance.lost", data);
+        }
     }
 }
 
@@ -141,6 +143,10 @@ fn stop_surplus(instances: &[Instance], wanted: &Wanted<'_>, away: &Away, txn: &
         away.rely_on(txn, instance);
     }
     for instance in leave {
+        // Once its node is back it may be the healthy one.
+        if away.is_away(instance) {
+            away.rely_on(txn, instance);
+        }
         stop(txn, instance);
     }
 }
