@@ -92,6 +92,20 @@ fn a_node_that_is_back_in_time_loses_nothing() {
     assert_eq!(ids(&house.instances()), before);
 }
 
+/// What was decided while the node was silent is not done once it answers (seed 591 of the simulation).
+#[test]
+fn a_node_that_is_back_before_the_commit_loses_nothing() {
+    let (mut house, attic) = two_nodes();
+    house.answers(attic, false);
+    house.pass(60_000);
+    let (view, now, env) = (house.view(), house.clock.after(0), house.env());
+    let decided =
+        freehold_deploy::RolloutReconciler.decide(env.id.into(), &view, now, &mut house.ids).unwrap();
+    house.answers(attic, true);
+    assert!(house.store.commit_now(decided.txn.unwrap()).unwrap_err().is_conflict());
+    assert_eq!(house.on(attic)[0].spec.desired, Desired::Running);
+}
+
 #[test]
 fn the_manifest_says_how_long() {
     let mut house = House::new();
