@@ -39,9 +39,12 @@ echo 'entrypoint = ["/bin/sh", "-c", "while :; do echo on; sleep 1; done"]' >"$d
 printf 'schema = 1\napp = "contract"\n[process.web]\nimage = "contract:1"\n' >"$dir/freehold.toml"
 (cd "$dir" && "$freehold" deploy >/dev/null 2>&1)
 
+# The routes of the door for machines are in the document, but at another address and behind TLS; whatever is asked of
+# them here is answered as a path that is not there. Tests in doors/api hold that door to the same.
+machines='^/v1/(join(/renewal)?|node/.*)$'
 checks=not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance
 checks=$checks,response_headers_conformance,negative_data_rejection,unsupported_method,use_after_free,ignored_auth
 target/e2e/schemathesis/bin/st run docs/openapi.json --url "$url" \
     --header "Authorization: Bearer $(cat "$dir/data/token")" \
-    --checks $checks --max-examples "${FREEHOLD_CONTRACT_EXAMPLES:-10}" --seed 1 --generation-database none \
+    --exclude-path-regex "$machines" --checks $checks --max-examples "${FREEHOLD_CONTRACT_EXAMPLES:-10}" --seed 1 --generation-database none \
     --request-timeout 10 --no-color
