@@ -72,8 +72,10 @@ kill)
     kill -STOP "$pid"
     read -ra children < "/proc/$pid/task/$pid/children" || true
     kill -9 "${children[@]}" "$pid" 2>/dev/null || true
+    # By name as well: its number may be another's by now.
     for process in "$pid" "${children[@]}"; do
-        while grep -qs '^State:[[:space:]]*[^Z]' "/proc/$process/status"; do sleep 0.01; done
+        while grep -qsx 'Name:[[:space:]]*postgres' "/proc/$process/status" &&
+            grep -qs '^State:[[:space:]]*[^Z]' "/proc/$process/status"; do sleep 0.01; done
     done
     ;;
 stop)
