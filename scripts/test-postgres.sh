@@ -72,10 +72,9 @@ kill)
     kill -STOP "$pid"
     read -ra children < "/proc/$pid/task/$pid/children" || true
     kill -9 "${children[@]}" "$pid" 2>/dev/null || true
-    # By name as well: its number may be another's by now.
+    # One that nobody asks for yet is dead as well.
     for process in "$pid" "${children[@]}"; do
-        while grep -qsx 'Name:[[:space:]]*postgres' "/proc/$process/status" &&
-            grep -qs '^State:[[:space:]]*[^Z]' "/proc/$process/status"; do sleep 0.01; done
+        while grep -qs '^State:[[:space:]]*[^Z[:space:]]' "/proc/$process/status"; do sleep 0.01; done
     done
     ;;
 stop)
