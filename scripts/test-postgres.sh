@@ -76,6 +76,8 @@ kill)
     for process in "$pid" "${children[@]}"; do
         while grep -qs '^State:[[:space:]]*[^Z[:space:]]' "/proc/$process/status"; do sleep 0.01; done
     done
+    # PostgreSQL takes such a number for a server that runs, and would not start again beside it.
+    rm -f "$2/data/postmaster.pid" "$2"/.s.PGSQL.*
     ;;
 stop)
     "${as[@]}" "$bin/pg_ctl" -D "$2/data" -m immediate -s stop </dev/null >/dev/null 2>&1 || true
