@@ -1,11 +1,10 @@
 //! Following the event log: every event after a place, in order, without gaps, as it is committed.
 //!
-//! The loop, the API's server-sent events and other consumers read through this. The head signal only
-//! says that there is more; what there is comes from the log, in pages.
+//! The loop and other consumers of the log read through this; those who watch over the API share one reader
+//! there. The head signal only says that there is more; what there is comes from the log, in pages.
 
 use crate::ports::{Store, StoreError};
 use freehold_model::{Event, Seq};
-use futures::Stream;
 use std::{collections::VecDeque, sync::Arc};
 use tokio::sync::watch::Receiver;
 
@@ -67,18 +66,6 @@ impl EventWatch {
     /// Waits until there may be more than `ready` gave. False once the store is closed.
     pub async fn changed(&mut self) -> bool {
         self.head.changed().await.is_ok()
-    }
-
-    /// The same as a stream. It ends when the store closes, or after its first error.
-    pub fn into_stream(self) -> impl Stream<Item = Result<Event, StoreError>> + Send {
-        futures::stream::unfold(Some(self), |watch| async move {
-            let mut watch = watch?;
-            match watch.next().await {
-                Ok(Some(event)) => Some((Ok(event), Some(watch))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
-        })
     }
 
     async fn page(&mut self) -> Result<Vec<Event>, StoreError> {

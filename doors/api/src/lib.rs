@@ -24,6 +24,7 @@ mod request;
 mod routes;
 mod scope;
 mod state;
+mod tail;
 mod who;
 
 pub use client_address::ClientAddress;
@@ -32,6 +33,7 @@ pub use merge::Merge;
 pub use node_door::{CallDesk, NodeDoor, NodeHall, agent_router};
 pub use port::{AccessLines, EdgePort, LogLines, LogSelection, LogTrail, NodePort};
 pub use state::ApiState;
+pub use tail::Tail;
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use state::Api;

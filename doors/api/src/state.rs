@@ -4,6 +4,7 @@ use crate::{
     controls::Controls,
     error::{Answer, Failure},
     port::{EdgePort, NodePort},
+    tail::Tail,
 };
 use freehold_identity::{Attempts, Authority, Tokens};
 use freehold_image::ImageStore;
@@ -17,6 +18,8 @@ use tokio::sync::watch;
 pub struct ApiState {
     /// Resources and events.
     pub store: Arc<dyn Store>,
+    /// The end of its log, for those who watch it.
+    pub tail: Tail,
     /// The built-in registry.
     pub images: ImageStore,
     /// Secrets.

@@ -173,13 +173,15 @@ impl Sight {
         self.who.principal.is_root()
     }
 
+    /// Whether they see `id`, where that is known without a look.
+    pub(crate) fn knows(&self, id: AnyId) -> Option<bool> {
+        if self.is_whole() { Some(true) } else { self.seen.get(&id).copied() }
+    }
+
     /// Whether they see `id`, be it there or gone.
     pub(crate) fn sees(&mut self, view: &dyn View, id: AnyId) -> Result<bool, StoreError> {
-        if self.is_whole() {
-            return Ok(true);
-        }
-        if let Some(seen) = self.seen.get(&id) {
-            return Ok(*seen);
+        if let Some(known) = self.knows(id) {
+            return Ok(known);
         }
         let place = Place::of(view, id)?;
         let sees = place.is_some_and(|place| self.who.may(reading(id.kind), place));

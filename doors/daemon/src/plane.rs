@@ -13,7 +13,7 @@ use crate::{
     up::reachable,
 };
 use anyhow::{Context, Result, bail};
-use freehold_api::{ApiState, CallDesk, Controls, EdgePort, NodeDoor, agent_router};
+use freehold_api::{ApiState, CallDesk, Controls, EdgePort, NodeDoor, Tail, agent_router};
 use freehold_deploy::{DrainReconciler, RolloutReconciler, TeardownReconciler};
 use freehold_identity::{Authority, Tokens};
 use freehold_image::ImageStore;
@@ -81,6 +81,7 @@ pub(crate) async fn start(
     let hall = NodeDoor { hall: nodes.clone(), images: images.clone(), calls, ready: is_ready.clone() };
     let doctor = Arc::new(move || doctor::examine(&data));
     let state = Arc::new(ApiState {
+        tail: Tail::of(store.clone()),
         store,
         images,
         vault,

@@ -1,26 +1,32 @@
 //! The event log: read in pages, or watched as server-sent events.
 
 use crate::{
-    error::{Answer, Failure},
+    error::Answer,
     extract::excerpt,
     params::{FromParams, Keys, Params},
     state::Api,
+    tail::Follower,
     who::{Sight, Who},
 };
 use axum::{
     Json,
+    body::{Body, Bytes},
     extract::State,
-    http::HeaderMap,
-    response::{Sse, sse},
+    http::{
+        HeaderMap,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
+    },
+    response::{IntoResponse as _, Response},
 };
 use freehold_model::{AnyId, Code, Event, Problem, Seq};
-use freehold_reconcile::{StoreError, View, watch_from};
-use futures::{Stream, StreamExt as _, future::ready};
+use freehold_reconcile::{StoreError, View};
+use futures::{StreamExt as _, future, stream};
 use jiff::Timestamp;
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use tokio::time::{Instant, timeout_at};
 use utoipa::{IntoParams, ToSchema};
 
 /// How many events a page has when nothing is said, and at most.
@@ -178,7 +184,7 @@ impl FromParams for WatchParams {
 
 /// One server-sent event.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "what it looks like is written by axum")]
+#[expect(dead_code, reason = "it is written down as bytes, once for all")]
 pub(crate) struct SentEvent {
     /// The sequence number.
     id: String,
@@ -196,49 +202,59 @@ pub(crate) async fn watch(
     who: Who,
     Params(watch): Params<WatchParams>,
     headers: HeaderMap,
-) -> Answer<Sse<impl Stream<Item = Result<sse::Event, axum::Error>>>> {
+) -> Answer<Response> {
     let from = last_event_id(&headers)?.or(watch.from).unwrap_or_else(|| *api.store.head().borrow());
-    let events = watch_from(api.store.clone(), from).into_stream().take_until(api.stopping());
-    let wanted = events.filter(move |event| ready(is_about(event, watch.subject)));
-    let dismissed = who.dismissed(&api);
-    let stream = visible(api, who, wanted).take_until(dismissed).map(sent);
-    Ok(Sse::new(stream).keep_alive(sse::KeepAlive::new().interval(KEEP_ALIVE)))
-}
-
-fn is_about(event: &Result<Event, StoreError>, subject: Option<AnyId>) -> bool {
-    event.as_ref().map_or(true, |event| subject.is_none_or(|subject| subject == event.subject))
-}
-
-/// Those of `events` that the caller sees.
-fn visible(
-    api: Api,
-    who: Who,
-    events: impl Stream<Item = Result<Event, StoreError>> + Send,
-) -> impl Stream<Item = Result<Event, Failure>> + Send {
+    let end = future::select(Box::pin(api.stopping()), Box::pin(who.dismissed(&api)));
     let sight = Arc::new(Mutex::new(who.sight()));
-    let whole = who.principal.is_root();
-    events.filter_map(move |event| {
-        let (api, sight) = (api.clone(), sight.clone());
-        async move {
-            let event = match event {
-                Ok(event) if !whole => event,
-                other => return Some(other.map_err(Failure::from)),
+    let watcher = Watcher { log: api.tail.follow(from), sight, subject: watch.subject, api };
+    let frames = stream::unfold(Some(watcher), |watcher| async {
+        let mut watcher = watcher?;
+        match watcher.next().await {
+            Ok(Some(frame)) => Some((Ok(frame), Some(watcher))),
+            Ok(None) => None,
+            Err(failure) => Some((Err(failure.0), None)),
+        }
+    });
+    let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-cache")];
+    Ok((headers, Body::from_stream(frames.take_until(end))).into_response())
+}
+
+/// Somebody who follows the log.
+struct Watcher {
+    log: Follower,
+    sight: Arc<Mutex<Sight>>,
+    subject: Option<AnyId>,
+    api: Api,
+}
+
+impl Watcher {
+    /// What is sent next: an event that is wanted and that they see, or after a while without one a comment,
+    /// which keeps the connection. `None` once the store is closed.
+    async fn next(&mut self) -> Answer<Option<Bytes>> {
+        let silent = Instant::now() + KEEP_ALIVE;
+        loop {
+            let Ok(next) = timeout_at(silent, self.log.next()).await else {
+                return Ok(Some(Bytes::from_static(b":\n\n")));
             };
-            let subject = event.subject;
-            let read = move |view: &dyn View| {
-                Ok(sight.lock().unwrap_or_else(PoisonError::into_inner).sees(view, subject)?)
-            };
-            match api.read(read).await {
-                Ok(sees) => sees.then_some(Ok(event)),
-                Err(failure) => Some(Err(failure)),
+            let Some(logged) = next? else { return Ok(None) };
+            let subject = logged.event.subject;
+            if self.subject.is_none_or(|wanted| wanted == subject) && self.sees(subject).await? {
+                return Ok(Some(logged.frame.clone()));
             }
         }
-    })
+    }
+
+    async fn sees(&self, subject: AnyId) -> Answer<bool> {
+        if let Some(known) = lock(&self.sight).knows(subject) {
+            return Ok(known);
+        }
+        let sight = self.sight.clone();
+        self.api.read(move |view| Ok(lock(&sight).sees(view, subject)?)).await
+    }
 }
 
-fn sent(event: Result<Event, Failure>) -> Result<sse::Event, axum::Error> {
-    let event = event.map_err(|failure| axum::Error::new(failure.0))?;
-    sse::Event::default().id(event.seq.to_string()).json_data(&event)
+fn lock(sight: &Mutex<Sight>) -> MutexGuard<'_, Sight> {
+    sight.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn last_event_id(headers: &HeaderMap) -> Answer<Option<Seq>> {

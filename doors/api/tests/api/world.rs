@@ -5,7 +5,7 @@ use axum::{
     body::Body,
     http::{Request, Response, StatusCode},
 };
-use freehold_api::{AccessLines, ApiState, Controls, EdgePort, LogSelection, LogTrail, NodePort};
+use freehold_api::{AccessLines, ApiState, Controls, EdgePort, LogSelection, LogTrail, NodePort, Tail};
 use freehold_identity::{Authority, KeyFingerprint, Peer, Token, Tokens};
 use freehold_image::ImageStore;
 use freehold_model::{
@@ -134,6 +134,7 @@ impl World {
             authority,
             controls: Controls::alone("test"),
             store: store.clone(),
+            tail: Tail::of(store.clone()),
             images: ImageStore::open(&folder.path().join("images")).unwrap(),
             agent: node.clone(),
             edge: edge.clone(),
