@@ -11,6 +11,7 @@ use crate::{
     extract::Id,
     routes::resources::missing,
     state::Api,
+    stranger::Stranger,
     who::{Who, not_allowed, reading},
 };
 use axum::{
@@ -64,6 +65,9 @@ async fn admit(api: &Api, action: Action, site: Site, request: Request) -> Answe
             _ => Err(not_signed_in(&parts.headers).into()),
         };
     };
+    if let Some(stranger) = parts.extensions.get::<Stranger>() {
+        stranger.is_known();
+    }
     // Whoever signs in proves it by what the body holds.
     if action.needs() != Needs::Nothing {
         is_meant(&who, &parts.method, &parts.headers)?;

@@ -24,6 +24,7 @@ mod request;
 mod routes;
 mod scope;
 mod state;
+mod stranger;
 mod tail;
 mod who;
 
@@ -33,6 +34,7 @@ pub use merge::Merge;
 pub use node_door::{CallDesk, NodeDoor, NodeHall, agent_router};
 pub use port::{AccessLines, EdgePort, LogLines, LogSelection, LogTrail, NodePort};
 pub use state::ApiState;
+pub use stranger::Stranger;
 pub use tail::Tail;
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};

@@ -1,11 +1,12 @@
 //! Serves HTTP/1.1: accepts connections, bounds them in time and number, and sees each to its end.
 //!
-//! Called by [`crate::up`], and by [`crate::machines`] for what comes out of TLS. Whoever can reach the port can open a connection before any token is asked
-//! for. Invariant: such a caller holds no connection for longer than [`Limits::headers`] without a whole
-//! request, and never so many that the process runs out of files.
+//! Called by [`crate::up`], and by [`crate::machines`] for what comes out of TLS. Whoever can reach the port
+//! can open a connection before any token is asked for. Invariant: such a caller holds no connection for longer
+//! than [`Limits::headers`] without a whole request, never takes the place of one who is known, and there are
+//! never so many that the process runs out of files.
 
 use axum::{Extension, Router};
-use freehold_api::ClientAddress;
+use freehold_api::{ClientAddress, Stranger};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -31,13 +32,15 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Limits {
     /// How long the head of a request may take, the first and each later one of a connection.
     pub(crate) headers: Duration,
-    /// How many connections may be open; others wait to be accepted.
+    /// How many connections may be open on which nobody has shown who they are; others wait to be accepted.
+    pub(crate) strangers: usize,
+    /// How many connections may be open in all.
     pub(crate) connections: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { headers: Duration::from_secs(20), connections: 512 }
+        Limits { headers: Duration::from_secs(20), strangers: 512, connections: 8192 }
     }
 }
 
@@ -49,23 +52,27 @@ pub(crate) async fn serve(
     limits: Limits,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections));
+    let strangers = Arc::new(Semaphore::new(limits.strangers));
     let mut open = JoinSet::new();
     loop {
-        let place = places.clone().acquire_owned();
+        let (place, stranger) = (places.clone().acquire_owned(), strangers.clone().acquire_owned());
         let next = async {
-            let place = place.await;
-            (accept(&listener).await, place)
+            let places = (place.await, stranger.await);
+            (accept(&listener).await, places)
         };
         tokio::select! {
             () = shutdown.cancelled() => break,
             Some(_) = open.join_next() => {}
-            (stream, place) = next => {
+            (stream, (place, stranger)) = next => {
                 let (router, shutdown) = (router.clone(), shutdown.clone());
                 open.spawn(async move {
                     let _place = place;
                     tune_or_say(&stream);
                     let address = ClientAddress(stream.peer_addr().ok().map(|peer| peer.ip()));
-                    let router = Router::new().fallback_service(router).layer(Extension(address));
+                    let mut router = Router::new().fallback_service(router).layer(Extension(address));
+                    if let Ok(stranger) = stranger {
+                        router = router.layer(Extension(Stranger::with(stranger)));
+                    }
                     converse(stream, router, shutdown, limits).await;
                 });
             }
@@ -150,7 +157,9 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(300)).await;
             "slow"
         });
-        let router = Router::new().route("/", get(async || "hello")).route("/slow", slow);
+        let known = get(async |Extension(stranger): Extension<Stranger>| stranger.is_known());
+        let router =
+            Router::new().route("/", get(async || "hello")).route("/slow", slow).route("/known", known);
         let stop = CancellationToken::new();
         (address, stop.clone(), tokio::spawn(serve(listener, router, stop, limits)))
     }
@@ -170,7 +179,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_sends_half_a_head_or_nothing_is_not_waited_for() {
-        let limits = Limits { headers: Duration::from_millis(200), connections: 8 };
+        let limits = Limits { headers: Duration::from_millis(200), ..Limits::default() };
         let (address, ..) = start(limits).await;
         for sent in [&b""[..], b"GET / HTTP/1.1\r\nhost: h\r\nx: "] {
             assert!(!answer(say(address, sent).await).await.contains("hello"));
@@ -180,13 +189,22 @@ mod tests {
 
     #[tokio::test]
     async fn idle_callers_take_every_place_for_a_moment_only() {
-        let limits = Limits { headers: Duration::from_millis(300), connections: 2 };
+        let limits = Limits { headers: Duration::from_millis(300), strangers: 2, connections: 8 };
         let (address, ..) = start(limits).await;
         let idle = [say(address, b"").await, say(address, b"").await];
         let began = Instant::now();
         assert!(answer(say(address, WHOLE).await).await.ends_with("hello"));
         assert!(began.elapsed() >= Duration::from_millis(100), "the third was not held back");
         drop(idle);
+    }
+
+    #[tokio::test]
+    async fn who_is_known_takes_no_place_of_strangers() {
+        let (address, ..) = start(Limits { strangers: 1, ..Limits::default() }).await;
+        let mut known = say(address, b"GET /known HTTP/1.1\r\nhost: h\r\n\r\n").await;
+        known.read_u8().await.unwrap();
+        // Its connection stays open, as a watch does.
+        assert!(answer(say(address, WHOLE).await).await.ends_with("hello"));
     }
 
     #[tokio::test]
