@@ -92,7 +92,19 @@ const TABLE: &[(Method, &str, Action, Where)] = &[
     (Method::DELETE, "/v1/tokens/{id}", Action::ManageTokens, Where::Named),
 ];
 
-/// Every row.
+/// Every page that browsers are served: method, path, action. What they show and do is of who is signed in, so
+/// they have no other place.
+pub(crate) const PAGES: &[(Method, &str, Action)] = &[
+    (Method::GET, "/", Action::SignIn),
+    (Method::GET, "/assets/{file}", Action::SignIn),
+    (Method::GET, "/signin", Action::SignIn),
+    (Method::POST, "/signin", Action::SignIn),
+    (Method::POST, "/signout", Action::Account),
+    (Method::GET, "/account", Action::Account),
+    (Method::POST, "/account/sessions", Action::Account),
+];
+
+/// Every row of the API.
 pub(crate) fn rows() -> impl Iterator<Item = (&'static Method, &'static str, Action, Where)> {
     TABLE.iter().map(|(method, path, action, place)| (method, *path, *action, *place))
 }
@@ -115,6 +127,8 @@ pub(crate) enum Target {
     Route(Action, Where),
     /// The registry, which speaks the distribution protocol instead of problems.
     Registry(Action),
+    /// A page for browsers, which speaks HTML and takes a session's cookie alone.
+    Page(Action),
     /// A path of the table with a method that it has not; those that it has.
     OtherMethod(Vec<&'static Method>),
     /// Nothing.
@@ -131,7 +145,11 @@ pub(crate) fn target(method: &Method, matched: Option<&str>, path: &str) -> Targ
     if let Some((_, _, action, place)) = rows().find(|row| row.0 == *method) {
         return Target::Route(*action, *place);
     }
-    let others: Vec<&Method> = rows().map(|row| &row.0).collect();
+    let pages = || PAGES.iter().filter(|row| Some(row.1) == matched);
+    if let Some((_, _, action)) = pages().find(|row| row.0 == *method) {
+        return Target::Page(*action);
+    }
+    let others: Vec<&Method> = rows().map(|row| &row.0).chain(pages().map(|row| &row.0)).collect();
     if others.is_empty() { Target::Unknown } else { Target::OtherMethod(others) }
 }
 

@@ -1,14 +1,17 @@
 //! The guard before every route: who calls, and whether they may. Asks `freehold-identity` both.
 //!
-//! Browsers: a session's cookie is SameSite=Lax, and what changes something needs the csrf token beside it; the
+//! Browsers: a session's cookie is SameSite=Lax, and what changes something needs the csrf token beside it (of
+//! pages, [`pages::guard`] sees to that); the
 //! API sends no CORS header, so a foreign page cannot read an answer. WebSockets know no CORS; so a request
 //! whose `Origin` is not the host it was sent to is refused. That also ends what DNS rebinding could try: under
 //! the rebound name there is no cookie and no password to send.
 
 use crate::{
     access::{Target, Where, target},
+    browser::{self, SESSION_COOKIE},
     error::{Answer, Failure},
     extract::Id,
+    pages,
     routes::resources::missing,
     state::Api,
     stranger::Stranger,
@@ -35,6 +38,10 @@ pub(crate) async fn guard(State(api): State<Api>, request: Request, next: Next) 
     let (action, site) = match target(request.method(), matched, request.uri().path()) {
         Target::Route(action, place) => (action, Site::Route(place)),
         Target::Registry(action) => (action, Site::Registry),
+        Target::Page(action) => {
+            let problem = same_origin(request.headers()).and_then(|()| serving(&api, action)).err();
+            return pages::guard::admit(&api, action, problem, request, next).await;
+        }
         Target::OtherMethod(methods) => return other_method(&methods),
         Target::Unknown => return unknown(request.uri().path()),
     };
@@ -141,7 +148,7 @@ pub(crate) async fn guard_machine(State(api): State<Api>, request: Request, next
     let action = match target(request.method(), matched, request.uri().path()) {
         Target::Route(action, _) => action,
         Target::OtherMethod(methods) => return other_method(&methods),
-        Target::Registry(_) | Target::Unknown => return unknown(request.uri().path()),
+        Target::Registry(_) | Target::Page(_) | Target::Unknown => return unknown(request.uri().path()),
     };
     if let Err(problem) = serving(&api, action) {
         return refuse(problem, false);
@@ -197,7 +204,7 @@ async fn registry(api: &Api, action: Action, who: &Who, parts: &mut Parts) -> An
 fn credentials(headers: &HeaderMap) -> Option<(String, bool)> {
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
     match (given.next(), given.next()) {
-        (None, _) => Some((cookie(headers)?, true)),
+        (None, _) => Some((browser::cookie(headers, SESSION_COOKIE)?, true)),
         (Some(one), None) => Some((authorization(one.to_str().ok()?)?, false)),
         (Some(_), Some(_)) => None,
     }
@@ -214,16 +221,6 @@ fn authorization(value: &str) -> Option<String> {
     }
     let decoded = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
     decoded.split_once(':').map(|(_, password)| password.to_owned())
-}
-
-fn cookie(headers: &HeaderMap) -> Option<String> {
-    let texts = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut found = texts.flat_map(|text| text.split(';')).filter_map(|pair| {
-        let (name, value) = pair.trim().split_once('=')?;
-        (name == "freehold_session").then(|| value.to_owned())
-    });
-    // Another site of the same domain can plant a second one.
-    found.next().filter(|_| found.next().is_none())
 }
 
 fn serving(api: &Api, action: Action) -> Result<(), Problem> {

@@ -5,6 +5,7 @@
 
 mod access;
 mod auth;
+mod browser;
 mod client_address;
 mod commit;
 mod controls;
@@ -15,6 +16,7 @@ mod idempotency;
 mod merge;
 mod node_door;
 mod openapi;
+mod pages;
 mod params;
 mod planning;
 mod port;
@@ -23,6 +25,7 @@ mod redact;
 mod request;
 mod routes;
 mod scope;
+mod signing;
 mod state;
 mod stranger;
 mod tail;
@@ -43,13 +46,14 @@ use std::sync::Arc;
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// Everything that people are served: the API, and the registry under `/v2`.
+/// Everything that people are served: the API, pages for browsers, and the registry under `/v2`.
 pub fn router(state: impl Into<Arc<ApiState>>) -> Router {
     let api = state.into();
     let (router, _) = documented().split_for_parts();
     // Layers of an image are as large as they are: the registry streams them to disk.
     let registry = api.images.router().layer(DefaultBodyLimit::disable());
     router
+        .merge(pages::router())
         .layer(DefaultBodyLimit::max(extract::MAX_JSON))
         .with_state(api.clone())
         .merge(registry)

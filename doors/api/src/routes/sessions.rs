@@ -1,65 +1,41 @@
 //! Signing in and out, and the sessions that come of it.
-//!
-//! Invariants: a try costs the same work whoever is named; at most [`AT_ONCE`] tries are worked on at once, so
-//! that they cannot take the machine's memory; what was sent is repeated in no answer, event or log.
 
 use super::resources::missing;
 use crate::{
-    client_address::ClientAddress,
+    browser,
     commit::commit,
     error::{Answer, Failure},
     extract::{HiddenJson, Id},
     params::{FromParams, Keys, NoParams, Params},
-    request::RequestId,
+    signing::{self, Attempt},
     state::Api,
     who::{Caller, Who, not_allowed},
 };
 use axum::{
-    Extension, Json as Sent,
+    Json as Sent,
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use freehold_identity::{
-    self as identity, Action, Identity, Opened, Origin, PeopleError, Place, TokenHash, hash_password,
-    verify_password,
-};
+use freehold_identity::{self as identity, Action, Identity, Opened, Place, TokenHash};
 use freehold_model::{
     Code, Problem, SessionId, SessionSpec,
     people::{AcceptInvite, SessionSummary, SignIn, SignedIn},
 };
-use freehold_reconcile::{View, ViewExt as _};
-use tokio::sync::Semaphore;
+use freehold_reconcile::ViewExt as _;
 use utoipa::IntoParams;
-
-/// Each try takes 19 MiB.
-const AT_ONCE: usize = 2;
-static WORK: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// Signs in with a name and a password.
 #[utoipa::path(post, path = "/v1/session", operation_id = "sign_in", tag = "people", security(()), request_body = SignIn,
     responses((status = 201, description = "A session: as a token, or as a cookie with the csrf token", body = SignedIn)))]
 pub(crate) async fn sign_in(
     State(api): State<Api>,
-    address: ClientAddress,
-    Extension(request): Extension<RequestId>,
+    attempt: Attempt,
     headers: HeaderMap,
     _: Params<NoParams>,
     HiddenJson(wanted): HiddenJson<SignIn>,
 ) -> Answer<Response> {
-    may_try(&api, address)?;
-    let now = api.clock.now();
-    let name = wanted.user.clone();
-    let found = api.read(move |view| Ok(identity::find_user(view, &name, now)?)).await?;
-    let (user, open) = found.map_or((None, false), |(user, open)| (Some(user), open));
-    let kept = user.as_ref().filter(|_| open).and_then(|user| user.spec.password.clone());
-    let origin = origin(&api, &headers, address, request.0).await?;
-    let fits = work(move || verify_password(kept.as_deref(), wanted.password.expose())).await?;
-    let Some(user) = user.filter(|_| fits) else {
-        return Err(wrong(&api, &wanted.user, origin, address).await?);
-    };
-    let opened =
-        commit(&api, move |view| identity::sign_in(view, &user, &origin, now).map_err(Failure::from)).await?;
+    let opened = signing::with_password(&api, &attempt, &wanted.user, wanted.password).await?;
     Ok(welcome(opened, wanted.cookie, &headers))
 }
 
@@ -68,29 +44,13 @@ pub(crate) async fn sign_in(
     request_body = AcceptInvite, responses((status = 201, description = "A session", body = SignedIn)))]
 pub(crate) async fn accept(
     State(api): State<Api>,
-    address: ClientAddress,
-    Extension(request): Extension<RequestId>,
-    headers: HeaderMap,
+    attempt: Attempt,
     _: Params<NoParams>,
     HiddenJson(wanted): HiddenJson<AcceptInvite>,
-) -> Answer<Sent2> {
-    may_try(&api, address)?;
-    let (now, shown) = (api.clock.now(), TokenHash::of(wanted.invite.expose()));
-    let Some(user) = api.read(move |view| Ok(identity::invited(view, &shown, now)?)).await? else {
-        api.attempts.failed(address.0, now);
-        return Err(identity::bad_invite().into());
-    };
-    identity::check_password(&user, wanted.password.expose())?;
-    let hashed = work(move || hash_password(wanted.password.expose())).await?;
-    let origin = origin(&api, &headers, address, request.0).await?;
-    let decide = move |view: &dyn View| {
-        identity::accept_invite(view, &shown, &hashed, &origin, now).map_err(Failure::from)
-    };
-    let opened = commit(&api, decide).await?;
+) -> Answer<(StatusCode, Sent<SignedIn>)> {
+    let opened = signing::with_invite(&api, &attempt, &wanted.invite, wanted.password).await?;
     Ok((StatusCode::CREATED, Sent(token_of(opened))))
 }
-
-type Sent2 = (StatusCode, Sent<SignedIn>);
 
 /// The session of who asks, and what a page of this server needs to change something.
 #[utoipa::path(get, path = "/v1/session", operation_id = "get_session", tag = "people",
@@ -114,8 +74,7 @@ pub(crate) async fn sign_out(
 ) -> Answer<Response> {
     let Identity::User { session, .. } = who.principal.identity else { return Err(no_session()) };
     end(&api, &who, caller.request, session).await?;
-    let gone = HeaderValue::from_static("freehold_session=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax");
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response())
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, browser::end())]).into_response())
 }
 
 /// Whose sessions.
@@ -168,7 +127,7 @@ pub(crate) async fn revoke(
     end(&api, &who, caller.request, id).await.map(|()| StatusCode::NO_CONTENT)
 }
 
-async fn end(api: &Api, who: &Who, request: String, id: SessionId) -> Answer<()> {
+pub(crate) async fn end(api: &Api, who: &Who, request: String, id: SessionId) -> Answer<()> {
     let who = who.clone();
     commit(api, move |view| {
         let found = view.find::<SessionSpec>(id)?;
@@ -189,60 +148,6 @@ fn no_session() -> Failure {
         .into()
 }
 
-fn may_try(api: &Api, address: ClientAddress) -> Answer<()> {
-    api.attempts.may_try(address.0, api.clock.now()).map_err(|until| {
-        Problem::new(Code::RateLimited, "Too many sign-ins from your address have failed.")
-            .hint(format!("Try again after {}.", until.strftime("%H:%M:%S UTC")))
-            .into()
-    })
-}
-
-/// Notes a wrong password, and answers in the same words whatever was wrong.
-async fn wrong(api: &Api, name: &str, origin: Origin, address: ClientAddress) -> Answer<Failure> {
-    let now = api.clock.now();
-    api.attempts.failed(address.0, now);
-    let name = name.to_owned();
-    // Those who fail at once are all counted, or the lock could be outrun.
-    for _ in 0..8 {
-        let (name, origin) = (name.clone(), origin.clone());
-        let decide = move |view: &dyn View| match identity::find_user(view, &name, now)? {
-            Some((user, _)) => Ok(identity::refused(view, user.id, &origin, now)?),
-            None => Ok(None),
-        };
-        let Some(txn) = api.read(decide).await? else { break };
-        match api.store.commit(txn).await {
-            Err(conflict) if conflict.is_conflict() => {}
-            Ok(_) => break,
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(PeopleError::wrong().into())
-}
-
-/// Where the request comes from, and which session it would replace.
-async fn origin(api: &Api, headers: &HeaderMap, address: ClientAddress, request: String) -> Answer<Origin> {
-    let program = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-    let before = match crate::auth::identify(api, headers).await? {
-        Some(who) => match who.principal.identity {
-            Identity::User { session, .. } => Some(session),
-            _ => None,
-        },
-        None => None,
-    };
-    Ok(Origin {
-        address: address.0.map(|address| address.to_string()),
-        program: program.map(|text| text.chars().take(120).collect()),
-        request,
-        before,
-    })
-}
-
-/// Hashing takes memory and time: few at once, and never on a thread that serves others.
-async fn work<T: Send + 'static>(hash: impl FnOnce() -> T + Send + 'static) -> Answer<T> {
-    let _turn = WORK.acquire().await.map_err(Failure::internal)?;
-    tokio::task::spawn_blocking(hash).await.map_err(Failure::internal)
-}
-
 fn token_of(opened: Opened) -> SignedIn {
     SignedIn { session: opened.summary, token: Some(opened.secret), csrf: None }
 }
@@ -251,19 +156,10 @@ fn welcome(opened: Opened, cookie: bool, headers: &HeaderMap) -> Response {
     if !cookie {
         return (StatusCode::CREATED, Sent(token_of(opened))).into_response();
     }
-    let by_tls = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
-    let secure = if by_tls { "; Secure" } else { "" };
-    let text = format!(
-        "freehold_session={}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax{secure}",
-        opened.secret.expose(),
-        identity::SESSION.as_secs()
-    );
+    let set = browser::begin(&opened, headers);
     let csrf = crate::who::csrf(&TokenHash::of(opened.secret.expose()));
     let body = SignedIn { session: opened.summary, token: None, csrf: Some(csrf) };
     let mut response = (StatusCode::CREATED, Sent(body)).into_response();
-    if let Ok(mut value) = HeaderValue::from_str(&text) {
-        value.set_sensitive(true);
-        response.headers_mut().insert(header::SET_COOKIE, value);
-    }
+    response.headers_mut().extend(set.map(|set| (header::SET_COOKIE, set)));
     response
 }

@@ -9,6 +9,7 @@ mod images;
 mod logs;
 mod openapi;
 mod operations;
+mod pages;
 mod people;
 mod quotas;
 mod receipts;

@@ -1,0 +1,49 @@
+//! A browser's session: the cookie that holds it, how it is set and taken back.
+//!
+//! Invariant: scripts cannot read it, other sites' forms do not carry it, and what came by TLS goes by TLS alone.
+
+use axum::http::{HeaderMap, HeaderValue};
+use freehold_identity::{Opened, SESSION};
+
+/// The cookie that holds a session.
+pub(crate) const SESSION_COOKIE: &str = "freehold_session";
+
+/// The header that begins a session in a browser.
+pub(crate) fn begin(opened: &Opened, headers: &HeaderMap) -> Option<HeaderValue> {
+    set(headers, SESSION_COOKIE, opened.secret.expose(), "Lax", SESSION.as_secs())
+}
+
+/// The header that ends it.
+pub(crate) fn end() -> HeaderValue {
+    HeaderValue::from_static("freehold_session=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax")
+}
+
+/// The header that sets a cookie that no script reads.
+pub(crate) fn set(
+    headers: &HeaderMap,
+    name: &str,
+    value: &str,
+    same_site: &str,
+    seconds: i64,
+) -> Option<HeaderValue> {
+    let secure = if by_tls(headers) { "; Secure" } else { "" };
+    let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite={same_site}{secure}");
+    let mut value = HeaderValue::from_str(&text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The only cookie of that name: another site of the same domain can plant a second one, and then none counts.
+pub(crate) fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
+    let texts = headers.get_all("cookie").iter().filter_map(|value| value.to_str().ok());
+    let mut found = texts.flat_map(|text| text.split(';')).filter_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        (name == wanted).then(|| value.to_owned())
+    });
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// Whether whoever passed the request on got it over TLS.
+fn by_tls(headers: &HeaderMap) -> bool {
+    headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https")
+}

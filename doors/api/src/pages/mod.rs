@@ -1,0 +1,29 @@
+//! Pages for browsers: HTML made on the server, one [`layout`], no framework, nothing from elsewhere.
+//!
+//! Each page has a row in [`crate::access::PAGES`] and passes [`guard`], which knows who it is by the session's
+//! cookie and lets no form through without its csrf token. What pages do, the API does too, by the same code.
+
+mod account;
+mod assets;
+pub(crate) mod form;
+pub(crate) mod guard;
+pub(crate) mod layout;
+pub(crate) mod local;
+mod signin;
+
+use crate::state::Api;
+use axum::{
+    Router,
+    routing::{get, post},
+};
+
+/// Every page.
+pub(crate) fn router() -> Router<Api> {
+    Router::new()
+        .route("/", get(account::home))
+        .route("/assets/{file}", get(assets::file))
+        .route("/signin", get(signin::show).post(signin::sign_in))
+        .route("/signout", post(signin::sign_out))
+        .route("/account", get(account::show))
+        .route("/account/sessions", post(account::end_session))
+}

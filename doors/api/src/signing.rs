@@ -1,0 +1,148 @@
+//! Signing in: what the API's route and the pages' forms do alike. A name and a password, or an invite, become a
+//! session; what fails is counted.
+//!
+//! Invariants: a try costs the same work whoever is named; at most [`AT_ONCE`] tries are worked on at once, so
+//! that they cannot take the machine's memory; what was sent is repeated in no answer, event or log.
+
+use crate::{
+    client_address::ClientAddress,
+    commit::commit,
+    error::{Answer, Failure},
+    request::RequestId,
+    state::Api,
+};
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, header, request::Parts},
+};
+use freehold_identity::{
+    self as identity, Identity, Opened, Origin, PeopleError, TokenHash, hash_password, verify_password,
+};
+use freehold_model::{Code, Problem, secrets::Hidden};
+use freehold_reconcile::View;
+use std::convert::Infallible;
+use tokio::sync::Semaphore;
+
+/// Each try takes 19 MiB.
+const AT_ONCE: usize = 2;
+static WORK: Semaphore = Semaphore::const_new(AT_ONCE);
+
+/// Somebody who tries: from where, and with what before.
+#[derive(Debug, Clone)]
+pub(crate) struct Attempt {
+    address: ClientAddress,
+    headers: HeaderMap,
+    request: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Attempt {
+    type Rejection = Infallible;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let address = ClientAddress::from_request_parts(parts, state).await?;
+        let request = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+        Ok(Attempt { address, headers: parts.headers.clone(), request })
+    }
+}
+
+/// From a name and a password to a session.
+///
+/// # Errors
+/// In the same words whatever was wrong; when this address has failed too often.
+pub(crate) async fn with_password(
+    api: &Api,
+    attempt: &Attempt,
+    name: &str,
+    password: Hidden,
+) -> Answer<Opened> {
+    may_try(api, attempt)?;
+    let now = api.clock.now();
+    let named = name.to_owned();
+    let found = api.read(move |view| Ok(identity::find_user(view, &named, now)?)).await?;
+    let (user, open) = found.map_or((None, false), |(user, open)| (Some(user), open));
+    let kept = user.as_ref().filter(|_| open).and_then(|user| user.spec.password.clone());
+    let origin = origin(api, attempt).await?;
+    let fits = work(move || verify_password(kept.as_deref(), password.expose())).await?;
+    let Some(user) = user.filter(|_| fits) else {
+        return Err(wrong(api, name, origin, attempt.address).await?);
+    };
+    commit(api, move |view| identity::sign_in(view, &user, &origin, now).map_err(Failure::from)).await
+}
+
+/// From an invite and a password of one's choice to a session; every older one ends.
+///
+/// # Errors
+/// When the invite is not good, or the password is not.
+pub(crate) async fn with_invite(
+    api: &Api,
+    attempt: &Attempt,
+    invite: &Hidden,
+    password: Hidden,
+) -> Answer<Opened> {
+    may_try(api, attempt)?;
+    let (now, shown) = (api.clock.now(), TokenHash::of(invite.expose()));
+    let Some(user) = api.read(move |view| Ok(identity::invited(view, &shown, now)?)).await? else {
+        api.attempts.failed(attempt.address.0, now);
+        return Err(identity::bad_invite().into());
+    };
+    identity::check_password(&user, password.expose())?;
+    let hashed = work(move || hash_password(password.expose())).await?;
+    let origin = origin(api, attempt).await?;
+    let decide = move |view: &dyn View| {
+        identity::accept_invite(view, &shown, &hashed, &origin, now).map_err(Failure::from)
+    };
+    commit(api, decide).await
+}
+
+fn may_try(api: &Api, attempt: &Attempt) -> Answer<()> {
+    api.attempts.may_try(attempt.address.0, api.clock.now()).map_err(|until| {
+        Problem::new(Code::RateLimited, "Too many sign-ins from your address have failed.")
+            .hint(format!("Try again after {}.", until.strftime("%H:%M:%S UTC")))
+            .into()
+    })
+}
+
+/// Notes a wrong password, and answers in the same words whatever was wrong.
+async fn wrong(api: &Api, name: &str, origin: Origin, address: ClientAddress) -> Answer<Failure> {
+    let now = api.clock.now();
+    api.attempts.failed(address.0, now);
+    let name = name.to_owned();
+    // Those who fail at once are all counted, or the lock could be outrun.
+    for _ in 0..8 {
+        let (name, origin) = (name.clone(), origin.clone());
+        let decide = move |view: &dyn View| match identity::find_user(view, &name, now)? {
+            Some((user, _)) => Ok(identity::refused(view, user.id, &origin, now)?),
+            None => Ok(None),
+        };
+        let Some(txn) = api.read(decide).await? else { break };
+        match api.store.commit(txn).await {
+            Err(conflict) if conflict.is_conflict() => {}
+            Ok(_) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(PeopleError::wrong().into())
+}
+
+/// Where the request comes from, and which session it would replace.
+async fn origin(api: &Api, attempt: &Attempt) -> Answer<Origin> {
+    let program = attempt.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    let before = match crate::auth::identify(api, &attempt.headers).await? {
+        Some(who) => match who.principal.identity {
+            Identity::User { session, .. } => Some(session),
+            _ => None,
+        },
+        None => None,
+    };
+    Ok(Origin {
+        address: attempt.address.0.map(|address| address.to_string()),
+        program: program.map(|text| text.chars().take(120).collect()),
+        request: attempt.request.clone(),
+        before,
+    })
+}
+
+/// Hashing takes memory and time: few at once, and never on a thread that serves others.
+async fn work<T: Send + 'static>(hash: impl FnOnce() -> T + Send + 'static) -> Answer<T> {
+    let _turn = WORK.acquire().await.map_err(Failure::internal)?;
+    tokio::task::spawn_blocking(hash).await.map_err(Failure::internal)
+}

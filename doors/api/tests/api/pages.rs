@@ -1,0 +1,315 @@
+//! Pages as a browser asks for them: who gets which, what a form needs, and where nobody is led.
+
+use crate::world::{World, bytes};
+use axum::{
+    body::Body,
+    http::{HeaderMap, Request, StatusCode},
+};
+use serde_json::json;
+
+pub(crate) const PASSWORD: &str = "four words of ours";
+
+/// A browser with its cookies; it follows no redirect.
+pub(crate) struct Browser<'a> {
+    world: &'a World,
+    pub(crate) cookies: Vec<(String, String)>,
+}
+
+pub(crate) struct Page {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Page {
+    pub(crate) fn location(&self) -> &str {
+        self.headers.get("location").map_or("", |it| it.to_str().unwrap())
+    }
+
+    /// The value of the first hidden field of that name.
+    pub(crate) fn field(&self, name: &str) -> String {
+        let mark = format!("name=\"{name}\" value=\"");
+        let rest =
+            self.text.split_once(&mark).unwrap_or_else(|| panic!("no field {name} in {}", self.text)).1;
+        rest.split('"').next().unwrap().to_owned()
+    }
+}
+
+impl<'a> Browser<'a> {
+    pub(crate) fn new(world: &'a World) -> Browser<'a> {
+        Browser { world, cookies: vec![] }
+    }
+
+    pub(crate) async fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        more: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Page {
+        let mut request = Request::builder().method(method).uri(path).header("host", "house.example");
+        let cookies: Vec<String> =
+            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if !cookies.is_empty() {
+            request = request.header("cookie", cookies.join("; "));
+        }
+        if body.is_some() {
+            request = request.header("content-type", "application/x-www-form-urlencoded");
+        }
+        for (name, value) in more {
+            request = request.header(*name, *value);
+        }
+        let body = body.map_or_else(Body::empty, Body::from);
+        let response = self.world.send(request.body(body).unwrap()).await;
+        let (status, headers) = (response.status(), response.headers().clone());
+        for set in headers.get_all("set-cookie") {
+            let set = set.to_str().unwrap();
+            let (name, value) = set.split(';').next().unwrap().split_once('=').unwrap();
+            self.cookies.retain(|cookie| cookie.0 != name);
+            if !set.contains("Max-Age=0") {
+                self.cookies.push((name.into(), value.into()));
+            }
+        }
+        Page { status, headers, text: String::from_utf8(bytes(response).await).unwrap() }
+    }
+
+    pub(crate) async fn get(&mut self, path: &str) -> Page {
+        self.ask("GET", path, &[], None).await
+    }
+
+    pub(crate) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Page {
+        self.ask("POST", path, &[("origin", "http://house.example")], Some(form(fields))).await
+    }
+
+    pub(crate) async fn sign_in(&mut self, name: &str, password: &str, next: &str) -> Page {
+        let csrf = self.get("/signin").await.field("csrf");
+        let fields = [("csrf", csrf.as_str()), ("next", next), ("user", name), ("password", password)];
+        self.post("/signin", &fields).await
+    }
+
+    pub(crate) fn session(&self) -> Option<&str> {
+        self.cookies.iter().find(|cookie| cookie.0 == "freehold_session").map(|cookie| cookie.1.as_str())
+    }
+}
+
+pub(crate) fn form(fields: &[(&str, &str)]) -> String {
+    let text = |text: &str| text.bytes().map(|c| format!("%{c:02x}")).collect::<String>();
+    fields.iter().map(|(name, value)| format!("{name}={}", text(value))).collect::<Vec<_>>().join("&")
+}
+
+/// Makes a user who has chosen [`PASSWORD`]; their id.
+pub(crate) async fn user(world: &World, name: &str) -> String {
+    let (status, made) =
+        world.post("/v1/users", &json!({ "name": name, "bindings": [{ "role": "developer" }] })).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let (status, taken) =
+        world.post("/v1/invites", &json!({ "invite": made["invite"], "password": PASSWORD })).await;
+    assert_eq!(status, StatusCode::CREATED, "{taken}");
+    made["user"]["id"].as_str().unwrap().to_owned()
+}
+
+async fn house() -> World {
+    let world = World::new();
+    world.tree();
+    user(&world, "ada").await;
+    world
+}
+
+#[tokio::test]
+async fn every_page_is_for_everybody_or_for_who_is_signed_in_by_cookie() {
+    let world = house().await;
+    let mut ada = Browser::new(&world);
+    ada.sign_in("ada", PASSWORD, "").await;
+    // Page, and whether it is for everybody.
+    let table = [
+        ("GET", "/signin", true),
+        ("GET", "/assets/page.css", true),
+        ("GET", "/account", false),
+        ("POST", "/account/sessions", false),
+        ("POST", "/signout", false),
+    ];
+    for (method, path, public) in table {
+        let body = (method == "POST").then(String::new);
+        let mut nobody = Browser::new(&world);
+        let page = nobody.ask(method, path, &[], body.clone()).await;
+        match public {
+            true => assert_eq!(page.status, StatusCode::OK, "{path}"),
+            false => {
+                assert_eq!(page.status, StatusCode::SEE_OTHER, "{method} {path}");
+                assert!(page.location().starts_with("/signin"), "{path}");
+            }
+        }
+        // The owner's token is nobody to a page, and never in an address.
+        let token = format!("Bearer {}", world.token.reveal());
+        let page = Browser::new(&world).ask(method, path, &[("authorization", &token)], body.clone()).await;
+        assert_eq!(page.status.is_success(), public, "{method} {path}");
+        if method == "GET" {
+            let page = Browser::new(&world).get(&format!("{path}?token={}", world.token.reveal())).await;
+            assert!(path.starts_with("/assets") || !page.status.is_success(), "{path}: {}", page.text);
+            assert!(!page.text.contains(world.token.reveal()), "{path} repeats a token");
+        }
+        let page = ada.ask(method, path, &[], body).await;
+        let expected = match (method, path) {
+            ("POST", _) => StatusCode::FORBIDDEN,
+            (_, "/signin") => StatusCode::SEE_OTHER,
+            _ => StatusCode::OK,
+        };
+        assert_eq!(page.status, expected, "{method} {path} as ada: {}", page.text);
+    }
+    assert_eq!(ada.ask("DELETE", "/account", &[], None).await.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn a_person_signs_in_sees_their_account_ends_a_session_and_signs_out() {
+    let world = house().await;
+    let mut ada = Browser::new(&world);
+    let wanted = ada.get("/account").await;
+    assert_eq!(wanted.location(), "/signin");
+    let page = ada.get("/signin").await;
+    let policy = page.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(page.headers["cache-control"], "no-store");
+    assert!(!page.text.contains("<script>") && !page.text.contains("style=\""), "{}", page.text);
+    assert!(!page.text.contains("https://") && !page.text.contains("http://"), "{}", page.text);
+    let wrong = ada.sign_in("ada", "<b>wrong</b> wrong", "").await;
+    assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    assert!(wrong.text.contains("is wrong, or the account is locked"), "{}", wrong.text);
+    assert!(!wrong.text.contains("<b>wrong") && ada.session().is_none());
+    let unknown = ada.sign_in("<script>x", "wrong wrong wrong", "").await;
+    assert!(
+        unknown.text.contains("&lt;script&gt;x") && !unknown.text.contains("<script>x"),
+        "{}",
+        unknown.text
+    );
+    let right = ada.sign_in("ada", PASSWORD, "/account").await;
+    assert_eq!((right.status, right.location()), (StatusCode::SEE_OTHER, "/account"), "{}", right.text);
+    let set: Vec<&str> = right.headers.get_all("set-cookie").iter().map(|it| it.to_str().unwrap()).collect();
+    let set = set.iter().find(|it| it.starts_with("freehold_session=")).unwrap();
+    assert!(set.contains("HttpOnly") && set.contains("SameSite=Lax") && !set.contains("Secure"), "{set}");
+    let account = ada.get("/account").await;
+    assert!(account.text.contains("ada") && account.text.contains("developer"), "{}", account.text);
+    assert!(!account.text.contains(ada.session().unwrap()), "the page holds the session's secret");
+    // The other one is that of the invite: ended, and this one goes on.
+    let first = account.text.matches("name=\"session\"").count();
+    assert_eq!(first, 2, "{}", account.text);
+    let ids: Vec<&str> = account.text.split("value=\"ses_").skip(1).map(|it| &it[..26]).collect();
+    let csrf = account.field("csrf");
+    let ended =
+        ada.post("/account/sessions", &[("csrf", &csrf), ("session", &format!("ses_{}", ids[1]))]).await;
+    assert_eq!(ended.location(), "/account", "{}", ended.text);
+    assert_eq!(ada.get("/account").await.text.matches("name=\"session\"").count(), 1);
+    let odd = ada.post("/account/sessions", &[("csrf", &csrf), ("session", "nonsense")]).await;
+    assert_eq!(odd.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(odd.headers["content-type"].to_str().unwrap().starts_with("text/html"));
+    let out = ada.post("/signout", &[("csrf", &csrf)]).await;
+    assert_eq!(out.location(), "/signin", "{}", out.text);
+    assert!(ada.session().is_none());
+    assert_eq!(ada.get("/account").await.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn a_session_is_new_at_each_sign_in_and_ends_the_one_before() {
+    let world = house().await;
+    let mut ada = Browser::new(&world);
+    // What somebody planted is not taken over.
+    let planted = format!("fh_{}", "0".repeat(64));
+    ada.cookies.push(("freehold_session".into(), planted.clone()));
+    ada.sign_in("ada", PASSWORD, "").await;
+    let first = ada.session().unwrap().to_owned();
+    assert_ne!(first, planted);
+    let csrf = Browser::new(&world).get("/signin").await;
+    let form_cookie = csrf.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let (name, value) = form_cookie.split_once('=').unwrap();
+    ada.cookies.retain(|cookie| cookie.0 != name);
+    ada.cookies.push((name.into(), value.into()));
+    let again =
+        ada.post("/signin", &[("csrf", &csrf.field("csrf")), ("user", "ada"), ("password", PASSWORD)]).await;
+    assert_eq!(again.status, StatusCode::SEE_OTHER, "{}", again.text);
+    assert_ne!(ada.session().unwrap(), first);
+    let mut thief = Browser::new(&world);
+    thief.cookies.push(("freehold_session".into(), first));
+    assert_eq!(thief.get("/account").await.status, StatusCode::SEE_OTHER, "the session before lives on");
+}
+
+#[tokio::test]
+async fn a_form_without_its_token_or_from_another_site_does_nothing() {
+    let world = house().await;
+    let mut ada = Browser::new(&world);
+    let page = ada.get("/signin").await;
+    let good = page.field("csrf");
+    let send = async |cookies: &[(String, String)], csrf: &str, origin: &str| {
+        let mut browser = Browser::new(&world);
+        browser.cookies = cookies.to_vec();
+        let body = form(&[("csrf", csrf), ("user", "ada"), ("password", PASSWORD)]);
+        let origin = [("origin", origin)];
+        let more = if origin[0].1.is_empty() { &origin[..0] } else { &origin[..] };
+        let page = browser.ask("POST", "/signin", more, Some(body)).await;
+        (page.status, browser.session().is_some())
+    };
+    let forbidden = (StatusCode::FORBIDDEN, false);
+    let own = "http://house.example";
+    assert_eq!(send(&ada.cookies, "", own).await, forbidden);
+    assert_eq!(send(&ada.cookies, &"0".repeat(64), own).await, forbidden);
+    assert_eq!(send(&[], &good, own).await, forbidden, "the cookie is not asked for");
+    assert_eq!(send(&ada.cookies, &good, "http://evil.example").await, forbidden);
+    assert_eq!(send(&ada.cookies, &good, "null").await, forbidden);
+    assert_eq!(send(&ada.cookies, &good, "").await, (StatusCode::SEE_OTHER, true));
+    // Signed in, the token is the session's.
+    ada.sign_in("ada", PASSWORD, "").await;
+    let session = ada.cookies.clone();
+    for (csrf, origin) in [("", own), (good.as_str(), own)] {
+        let body = form(&[("csrf", csrf)]);
+        let page = ada.ask("POST", "/signout", &[("origin", origin)], Some(body)).await;
+        assert_eq!(page.status, StatusCode::FORBIDDEN);
+    }
+    let csrf = ada.get("/account").await.field("csrf");
+    let foreign = [("origin", "http://evil.example")];
+    let page = ada.ask("POST", "/signout", &foreign, Some(form(&[("csrf", &csrf)]))).await;
+    assert_eq!(page.status, StatusCode::FORBIDDEN);
+    // JSON is no form, and the API wants its header still.
+    let cookie: Vec<String> = session.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let request = Request::builder().method("DELETE").uri("/v1/session").header("cookie", cookie.join("; "));
+    let status = world.send(request.body(Body::empty()).unwrap()).await.status();
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert_eq!(ada.get("/account").await.status, StatusCode::OK, "one of these signed ada out");
+}
+
+#[tokio::test]
+async fn nobody_is_led_to_another_site() {
+    let world = house().await;
+    for bad in ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "/a\nb"] {
+        let mut ada = Browser::new(&world);
+        let page = ada.sign_in("ada", PASSWORD, bad).await;
+        assert_eq!((page.status, page.location()), (StatusCode::SEE_OTHER, "/account"), "{bad}");
+        let path = format!("/signin?{}", form(&[("next", bad)]));
+        assert_eq!(Browser::new(&world).get(&path).await.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+    }
+    let mut ada = Browser::new(&world);
+    let page = ada.get("/signin?next=/account%3Fa%3Db").await;
+    assert_eq!(page.field("next"), "/account?a=b");
+    // What leads to an app is gone to anew: a form's answer may not redirect to another site.
+    let page = ada.sign_in("ada", PASSWORD, "/oidc/authorize?client_id=a").await;
+    assert_eq!((page.status, page.location()), (StatusCode::OK, ""));
+    assert_eq!(page.headers["refresh"], "0; url=/oidc/authorize?client_id=a");
+}
+
+#[tokio::test]
+async fn a_page_counts_wrong_passwords_like_the_api_and_costs_as_much() {
+    let world = house().await;
+    let mut ada = Browser::new(&world);
+    for _ in 0..5 {
+        let before = freehold_identity::verified();
+        assert_eq!(ada.sign_in("ada", "wrong wrong wrong", "").await.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(freehold_identity::verified() - before, 1);
+    }
+    let locked = ada.sign_in("ada", PASSWORD, "").await;
+    let before = freehold_identity::verified();
+    let unknown = ada.sign_in("nobody", PASSWORD, "").await;
+    assert_eq!(freehold_identity::verified() - before, 1);
+    assert_eq!(locked.status, unknown.status);
+    assert_eq!(locked.text.replace("value=\"ada\"", "value=\"nobody\""), unknown.text);
+    for _ in 0..13 {
+        ada.sign_in("nobody", "x", "").await;
+    }
+    assert_eq!(ada.sign_in("ada", PASSWORD, "").await.status, StatusCode::TOO_MANY_REQUESTS);
+}
