@@ -15,6 +15,7 @@ mod pull;
 mod report;
 mod shell;
 mod start;
+mod watch;
 
 pub(crate) use proxy::load::run as load;
 
@@ -25,10 +26,11 @@ use std::fs;
 /// Runs the comparisons that are named, or every one; needs root and what `make bench` installs. Of the page
 /// before, what was not measured is kept.
 pub(crate) fn run(names: &[String]) -> Result<()> {
-    const NAMES: [&str; 11] = [
+    const NAMES: [&str; 12] = [
         "commits",
         "postgres",
         "enrol",
+        "watch",
         "memory",
         "deploy",
         "exec",
@@ -61,6 +63,9 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     }
     if wanted("enrol") {
         enrol::measure(&mut report).context("enrolments")?;
+    }
+    if wanted("watch") {
+        watch::measure(&mut report).context("watchers")?;
     }
     if ["memory", "deploy", "exec", "logs"].into_iter().any(wanted) {
         beside_a_server(&mut report, wanted)?;
