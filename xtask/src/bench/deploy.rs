@@ -35,19 +35,22 @@ pub(crate) struct Bench {
     dir: Arc<tempfile::TempDir>,
     up: Child,
     program: PathBuf,
+    store: Option<String>,
 }
 
 impl Bench {
     pub(crate) fn start() -> Result<Bench> {
+        Bench::start_on(None)
+    }
+
+    /// On a PostgreSQL database.
+    pub(crate) fn start_on(store: Option<&str>) -> Result<Bench> {
         shell::run(&mut Command::new("scripts/test-images.sh"))?;
         let dir = Arc::new(tempfile::tempdir_in(fs::canonicalize("target")?)?);
         let program = fs::canonicalize("target/release/freehold")?;
-        let mut command = Command::new(&program);
-        command.args(["up", "--stop-apps", "--listen", API, "--data"]).arg(dir.path().join("data"));
-        command.env("FREEHOLD_HOME", dir.path().join("home"));
-        let up = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let bench = Bench { dir, up, program };
-        shell::wait("freehold up", || bench.freehold(&["status"]).is_ok())?;
+        let up = up(&program, dir.path(), store)?;
+        let bench = Bench { dir, up, program, store: store.map(str::to_owned) };
+        bench.wait()?;
         let token = fs::read_to_string(bench.dir.path().join("data/token"))?;
         shell::run(Command::new("skopeo").args([
             "copy",
@@ -60,6 +63,18 @@ impl Bench {
         ]))?;
         fs::write(bench.dir.path().join("freehold.toml"), MANIFEST)?;
         Ok(bench)
+    }
+
+    fn wait(&self) -> Result<()> {
+        shell::wait("freehold up", || self.freehold(&["status"]).is_ok())
+    }
+
+    /// Stops Freehold in order and starts it again.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        shell::run(Command::new("kill").arg(self.up.id().to_string()))?;
+        self.up.wait()?;
+        self.up = up(&self.program, self.dir.path(), self.store.as_deref())?;
+        self.wait()
     }
 
     /// The process id of `freehold up`.
@@ -105,6 +120,13 @@ impl Bench {
     pub(crate) fn stop(self) -> Arc<tempfile::TempDir> {
         self.dir.clone()
     }
+}
+
+fn up(program: &Path, dir: &Path, store: Option<&str>) -> Result<Child> {
+    let mut command = Command::new(program);
+    command.args(["up", "--stop-apps", "--listen", API, "--data"]).arg(dir.join("data"));
+    command.args(store.iter().flat_map(|url| ["--store", url])).env("FREEHOLD_HOME", dir.join("home"));
+    Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
 }
 
 impl Drop for Bench {

@@ -54,7 +54,8 @@ fn shims(up: u32) -> Result<Vec<u32>> {
     Ok(pids.filter(|pid| *pid != up).collect())
 }
 
-fn of(pid: u32) -> Result<Set> {
+/// Of one process.
+pub(super) fn of(pid: u32) -> Result<Set> {
     let smaps = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let kib = |field: &str| -> Result<u64> {
         let line = smaps.lines().find(|line| line.starts_with(field)).context("smaps_rollup")?;
@@ -72,6 +73,6 @@ impl std::iter::Sum<Set> for Total {
     }
 }
 
-fn mib(kib: u64) -> String {
+pub(super) fn mib(kib: u64) -> String {
     format!("{:.1} MiB", kib as f64 / 1024.0)
 }

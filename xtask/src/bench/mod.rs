@@ -6,8 +6,10 @@ mod deploy;
 mod enrol;
 mod etcd;
 mod exec;
+mod leader;
 mod logs;
 mod memory;
+mod nodes;
 mod placement;
 mod postgres;
 mod proxy;
@@ -26,11 +28,13 @@ use std::fs;
 /// Runs the comparisons that are named, or every one; needs root and what `make bench` installs. Of the page
 /// before, what was not measured is kept.
 pub(crate) fn run(names: &[String]) -> Result<()> {
-    const NAMES: [&str; 12] = [
+    const NAMES: [&str; 14] = [
         "commits",
         "postgres",
         "enrol",
         "watch",
+        "nodes",
+        "leader",
         "memory",
         "deploy",
         "exec",
@@ -66,6 +70,12 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     }
     if wanted("watch") {
         watch::measure(&mut report).context("watchers")?;
+    }
+    if wanted("nodes") {
+        nodes::measure(&mut report).context("a thousand nodes")?;
+    }
+    if wanted("leader") {
+        leader::measure(&mut report).context("the leader")?;
     }
     if ["memory", "deploy", "exec", "logs"].into_iter().any(wanted) {
         beside_a_server(&mut report, wanted)?;
