@@ -4,10 +4,15 @@
 
 use crate::ClientError;
 use freehold_model::{Code, Problem};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
+use reqwest::{Method, Request, RequestBuilder, Response, StatusCode, Url, header};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
+/// How long a server that says "later" is obeyed before the caller is told.
+const PATIENCE: Duration = Duration::from_secs(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long an ordinary answer may take; planning asks other registries for digests.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -107,9 +112,21 @@ impl Client {
         self.read(self.send(request).await?).await
     }
 
-    /// Sends a request; an answer that is not a success becomes an error.
+    /// Sends a request; an answer that is not a success becomes an error. Where the server says that these are
+    /// too many, and doing it twice does no harm, the same is sent again when it says, for a while.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let response = request.send().await.map_err(|source| self.unreachable(source))?;
+        let request = request.build().map_err(|source| self.unreachable(source))?;
+        let mut again = if repeatable(&request) { request.try_clone() } else { None };
+        let begun = Instant::now();
+        let mut response = self.http.execute(request).await.map_err(|source| self.unreachable(source))?;
+        while response.status() == StatusCode::TOO_MANY_REQUESTS
+            && let Some(request) = again.take()
+            && let Some(pause) = retry_after(&response).filter(|pause| begun.elapsed() + *pause <= PATIENCE)
+        {
+            tokio::time::sleep(pause).await;
+            again = request.try_clone();
+            response = self.http.execute(request).await.map_err(|source| self.unreachable(source))?;
+        }
         let status = response.status();
         if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response);
@@ -137,6 +154,17 @@ impl Client {
             Err(_) => foreign(status, url, &body),
         }
     }
+}
+
+/// Whether a request may reach the server twice and do no more than once.
+fn repeatable(request: &Request) -> bool {
+    let safe = [Method::GET, Method::HEAD, Method::PUT, Method::DELETE].contains(request.method());
+    safe || request.headers().contains_key("idempotency-key")
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 /// An error answer that does not speak of problems: a proxy's, or another program's.

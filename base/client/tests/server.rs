@@ -99,6 +99,30 @@ async fn a_refusal_arrives_as_its_problem_and_the_token_is_sent() {
 }
 
 #[tokio::test]
+async fn a_server_that_says_later_is_obeyed_for_a_while_where_twice_is_no_harm() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let answer = |after: &'static str| {
+        let asked = asked.clone();
+        async move || match asked.fetch_add(1, Ordering::Relaxed) % 2 {
+            0 => ([(header::RETRY_AFTER, after)], problem(Code::RateLimited)).into_response(),
+            _ => Json(Vec::<Event>::new()).into_response(),
+        }
+    };
+    let router =
+        |after| Router::new().route("/v1/events", get(answer(after))).route("/v1/plans", post(answer(after)));
+    let count = || asked.swap(0, Ordering::Relaxed);
+    let soon = serve(router("1")).await;
+    assert!(soon.events(&Default::default()).await.is_ok());
+    assert_eq!(count(), 2);
+    let change = Change::Remove { app: "shop".parse().unwrap(), project: None };
+    assert_eq!(soon.plan(&change).await.unwrap_err().code(), Code::RateLimited);
+    assert_eq!(count(), 1, "what may not be done twice was sent twice");
+    let late = serve(router("3600")).await;
+    assert_eq!(late.events(&Default::default()).await.unwrap_err().code(), Code::RateLimited);
+    assert_eq!(count(), 1);
+}
+
+#[tokio::test]
 async fn what_is_no_answer_of_freehold_is_said_to_be_none() {
     let client = serve(Router::new().route("/v1/doctor", get(async || "<html>"))).await;
     let error = client.doctor().await.unwrap_err();

@@ -1,6 +1,6 @@
 //! Bodies of the API about who may do what: tokens, bindings, explanations, orgs and projects.
 
-use crate::{Actor, Name, Role, TokenId, secrets::Hidden, units::Millis};
+use crate::{Actor, Name, Rate, Role, TokenId, secrets::Hidden, units::Millis};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,10 @@ pub struct CreateToken {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub expires_in: Option<Millis>,
+    /// How many requests its bearer may make, as in `600/min`; what the house gives when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub rate: Option<Rate>,
 }
 
 /// A token that was made. The only time that anybody sees it.
@@ -62,6 +66,13 @@ pub struct TokenSummary {
     pub expires: Timestamp,
     /// Whether that is past.
     pub expired: bool,
+    /// Why it lets nobody in although it has not expired: its maker is gone, or has none of its rights any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+    /// How many requests its bearer may make, where that is not what the house gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub rate: Option<Rate>,
 }
 
 /// An org to be made.

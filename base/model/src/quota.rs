@@ -1,6 +1,6 @@
 //! What the apps of an org or of a project may use together.
 
-use crate::{AnyId, Bytes, Millicores};
+use crate::{AnyId, Bytes, Millicores, Rate};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -23,6 +23,11 @@ pub struct Quota {
     /// What all volumes may hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<Bytes>,
+    /// How many requests each token, and each person with all their sessions, may make; 6000/min where nothing
+    /// is said. Of the house's org alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub rate: Option<Rate>,
 }
 
 impl Quota {

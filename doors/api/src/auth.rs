@@ -9,8 +9,10 @@
 use crate::{
     access::{Target, Where, target},
     browser::{self, SESSION_COOKIE},
+    client_address::ClientAddress,
     error::{Answer, Failure},
     extract::Id,
+    limit::{self, Throttled},
     pages,
     routes::resources::missing,
     state::Api,
@@ -26,10 +28,10 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold_identity::{
-    Access, Action, Identity, Needs, Peer, Place, Principal, TokenHash, authenticate, decide, decide_peer,
+    Access, Action, Admitted, Identity, Needs, Peer, Place, TokenHash, decide, decide_peer,
 };
 use freehold_image::Addressed;
-use freehold_model::{AnyId, Code, Problem};
+use freehold_model::{AnyId, Code, Problem, Rate};
 use std::str::FromStr;
 
 /// Lets a request through, or answers why not.
@@ -51,7 +53,41 @@ pub(crate) async fn guard(State(api): State<Api>, request: Request, next: Next) 
     }
     match admit(&api, action, site, request).await {
         Ok(request) => next.run(request).await,
-        Err(Failure(problem)) => refuse(problem, registry),
+        Err(Refused::Problem(Failure(problem))) => refuse(problem, registry),
+        Err(Refused::Throttled(throttled)) => throttled.answer(|problem| refuse(problem, registry)),
+    }
+}
+
+/// Why a request gets no further.
+pub(crate) enum Refused {
+    Problem(Failure),
+    Throttled(Throttled),
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Refused {
+        Refused::Problem(failure)
+    }
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Refused {
+        Refused::Problem(problem.into())
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Failure {
+        match refused {
+            Refused::Problem(failure) => failure,
+            Refused::Throttled(throttled) => throttled.problem.into(),
+        }
+    }
+}
+
+impl From<Throttled> for Refused {
+    fn from(throttled: Throttled) -> Refused {
+        Refused::Throttled(throttled)
     }
 }
 
@@ -63,10 +99,9 @@ enum Site {
 }
 
 /// The request with who makes it, if they may.
-async fn admit(api: &Api, action: Action, site: Site, request: Request) -> Answer<Request> {
+async fn admit(api: &Api, action: Action, site: Site, request: Request) -> Result<Request, Refused> {
     let (mut parts, body) = request.into_parts();
-    let who = identify(api, &parts.headers).await?;
-    let Some(who) = who else {
+    let Some(who) = identify_counted(api, action, &parts).await? else {
         return match decide(None, action, Place::Anywhere) {
             Access::Granted => Ok(Request::from_parts(parts, body)),
             _ => Err(not_signed_in(&parts.headers).into()),
@@ -93,19 +128,60 @@ async fn admit(api: &Api, action: Action, site: Site, request: Request) -> Answe
     Ok(Request::from_parts(parts, body))
 }
 
+/// Who makes the request, if what they show lets anybody in and they have not asked too often.
+pub(crate) async fn identify_counted(
+    api: &Api,
+    action: Action,
+    parts: &Parts,
+) -> Result<Option<Who>, Refused> {
+    let address = parts.extensions.get::<ClientAddress>().copied().unwrap_or_default();
+    let known = known(api, &parts.headers);
+    if known.is_none() && action != Action::Probe {
+        limit::may_guess(api, address)?;
+    }
+    let who = match known {
+        Some(who) => Some(who),
+        None => identify(api, &parts.headers).await?,
+    };
+    match &who {
+        Some(who) => limit::count(api, who)?,
+        None if action == Action::Probe => {}
+        None => limit::count_stranger(api, address)?,
+    }
+    Ok(who)
+}
+
 /// Who makes the request, if what they show lets anybody in.
 pub(crate) async fn identify(api: &Api, headers: &HeaderMap) -> Answer<Option<Who>> {
+    if let Some(who) = known(api, headers) {
+        return Ok(Some(who));
+    }
     let Some((text, by_cookie)) = credentials(headers) else { return Ok(None) };
+    let (shown, now, head) = (TokenHash::of(&text), api.clock.now(), *api.store.head().borrow());
+    let found = api.read(move |view| Ok(freehold_identity::admit(view, &shown, now)?)).await?;
+    if let Some(found) = &found {
+        api.known.note(&shown, head, found);
+    }
+    Ok(found.and_then(|found| admitted(found, shown, by_cookie)))
+}
+
+/// The same, without a look at the store: the owner of the data directory, and who was here since the last
+/// change.
+fn known(api: &Api, headers: &HeaderMap) -> Option<Who> {
+    let (text, by_cookie) = credentials(headers)?;
     let shown = TokenHash::of(&text);
     if let Some(principal) = api.tokens.authenticate(&text).filter(|_| !by_cookie) {
-        return Ok(Some(Who { principal: principal.clone(), shown, by_cookie }));
+        return Some(Who { principal: principal.clone(), shown, by_cookie, rate: Rate::OF_CALLERS });
     }
-    let now = api.clock.now();
-    let found = api.read(move |view| Ok(authenticate(view, &shown, now)?)).await?;
+    let found = api.known.find(&shown, *api.store.head().borrow(), api.clock.now())?;
+    admitted(found, shown, by_cookie)
+}
+
+fn admitted(found: Admitted, shown: TokenHash, by_cookie: bool) -> Option<Who> {
     // A cookie is a session's, and nothing else.
-    let is_session = |it: &Principal| matches!(it.identity, Identity::User { .. });
-    let found = found.filter(|principal| !by_cookie || is_session(principal));
-    Ok(found.map(|principal| Who { principal, shown, by_cookie }))
+    let is_session = matches!(found.principal.identity, Identity::User { .. });
+    let Admitted { principal, rate, .. } = found;
+    (!by_cookie || is_session).then_some(Who { principal, shown, by_cookie, rate })
 }
 
 /// Refuses what a foreign page could have a browser send: a cookie comes along by itself, the csrf token does
@@ -263,6 +339,7 @@ fn refuse(problem: Problem, registry: bool) -> Response {
             Code::NotSignedIn => "UNAUTHORIZED",
             Code::Unavailable => "UNAVAILABLE",
             Code::NotFound => "NAME_UNKNOWN",
+            Code::RateLimited => "TOOMANYREQUESTS",
             _ => "DENIED",
         };
         let error = serde_json::json!({ "code": code, "message": problem.to_string() });

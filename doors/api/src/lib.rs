@@ -13,6 +13,8 @@ mod describe;
 mod error;
 mod extract;
 mod idempotency;
+mod known;
+mod limit;
 mod merge;
 mod node_door;
 mod openapi;
@@ -33,6 +35,7 @@ mod who;
 
 pub use client_address::ClientAddress;
 pub use controls::Controls;
+pub use known::Known;
 pub use merge::Merge;
 pub use node_door::{CallDesk, NodeDoor, NodeHall, agent_router};
 pub use port::{AccessLines, EdgePort, LogLines, LogSelection, LogTrail, NodePort};

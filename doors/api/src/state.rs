@@ -3,10 +3,11 @@
 use crate::{
     controls::Controls,
     error::{Answer, Failure},
+    known::Known,
     port::{EdgePort, NodePort},
     tail::Tail,
 };
-use freehold_identity::{Attempts, Authority, Tokens};
+use freehold_identity::{Attempts, Authority, Rates, Tokens};
 use freehold_image::ImageStore;
 use freehold_model::api::Doctor;
 use freehold_reconcile::{Clock, Store, View};
@@ -38,6 +39,10 @@ pub struct ApiState {
     pub controls: Controls,
     /// How often whom has failed to sign in.
     pub attempts: Attempts,
+    /// How often whom has asked of late.
+    pub rates: Rates,
+    /// Who was let in since the last change.
+    pub known: Known,
     /// Whether the server serves: false while it starts, and again when it stops. Meanwhile nothing
     /// but probes is let in; turning false ends streams and waits.
     pub ready: watch::Receiver<bool>,

@@ -11,7 +11,9 @@ use crate::{
 use axum::{extract::FromRequestParts, http::request::Parts};
 use freehold_identity::{Access, Action, Asker, Place, Principal, TokenHash, authenticate, decide};
 use freehold_image::Reference;
-use freehold_model::{Actor, AnyId, AnyResource, Code, Kind, Name, Problem, ProjectSpec, secrets::Hidden};
+use freehold_model::{
+    Actor, AnyId, AnyResource, Code, Kind, Name, Problem, ProjectSpec, Rate, secrets::Hidden,
+};
 use freehold_reconcile::{StoreError, View, ViewExt as _};
 use std::{collections::HashMap, convert::Infallible, time::Duration};
 
@@ -29,6 +31,8 @@ pub(crate) struct Who {
     pub(crate) shown: TokenHash,
     /// Whether a cookie showed it, which browsers send along whoever asks them to.
     pub(crate) by_cookie: bool,
+    /// How many requests they may make.
+    pub(crate) rate: Rate,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Who {

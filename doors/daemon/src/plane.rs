@@ -92,6 +92,8 @@ pub(crate) async fn start(
         tokens,
         controls,
         attempts: Default::default(),
+        rates: Default::default(),
+        known: Default::default(),
         ready: is_ready,
         doctor,
     });

@@ -3,13 +3,30 @@
 //! Asked by the API's guard for every request. Invariant: what was revoked or has expired by `now` lets
 //! nobody in, from the commit of its revocation on.
 
-use crate::{Identity, Principal, TokenHash, house};
-use freehold_model::{Kind, SessionId, SessionSpec, TokenId, TokenSpec, UserId, UserSpec};
+use crate::{
+    Identity, Principal, TokenHash,
+    maker::{Worth, worth},
+    place::HOUSE,
+};
+use freehold_model::{
+    Kind, OrgId, OrgSpec, Rate, SessionId, SessionSpec, TokenId, TokenSpec, UserId, UserSpec,
+};
 use freehold_reconcile::{StoreError, View, ViewExt as _};
 use jiff::Timestamp;
 
 /// The scope of claims that find a credential by its hash.
 pub(crate) const CREDENTIAL: &str = "credential";
+
+/// Somebody who may come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// Who.
+    pub principal: Principal,
+    /// Until when at most, if nothing changes.
+    pub until: Timestamp,
+    /// How many requests they may make.
+    pub rate: Rate,
+}
 
 /// Who presented what has this hash; `None` if it lets nobody in.
 ///
@@ -20,6 +37,14 @@ pub fn authenticate(
     presented: &TokenHash,
     now: Timestamp,
 ) -> Result<Option<Principal>, StoreError> {
+    Ok(admit(view, presented, now)?.map(|admitted| admitted.principal))
+}
+
+/// The same, with what else is known of them from the same few reads.
+///
+/// # Errors
+/// When the view fails.
+pub fn admit(view: &dyn View, presented: &TokenHash, now: Timestamp) -> Result<Option<Admitted>, StoreError> {
     let Some(owner) = view.claim(CREDENTIAL, &presented.hex())? else { return Ok(None) };
     match owner.kind {
         Kind::Token => token(view, TokenId(owner.ulid), now),
@@ -29,18 +54,29 @@ pub fn authenticate(
     }
 }
 
-fn session(view: &dyn View, id: SessionId, now: Timestamp) -> Result<Option<Principal>, StoreError> {
-    let session = view.find::<SessionSpec>(id)?.filter(|session| now < session.spec.expires);
-    let Some(user) = session.and_then(|it| UserId::try_from(it.parent?).ok()) else { return Ok(None) };
-    let Some(user) = view.find::<UserSpec>(user)?.filter(|user| !user.spec.disabled) else { return Ok(None) };
-    let identity = Identity::User { user: user.id, session: id };
-    Ok(Some(Principal { name: user.name, identity, bindings: user.spec.bindings, house: house(view)? }))
-}
-
-fn token(view: &dyn View, id: TokenId, now: Timestamp) -> Result<Option<Principal>, StoreError> {
-    let Some(token) = view.find::<TokenSpec>(id)?.filter(|token| now < token.spec.expires) else {
+fn session(view: &dyn View, id: SessionId, now: Timestamp) -> Result<Option<Admitted>, StoreError> {
+    let Some(session) = view.find::<SessionSpec>(id)?.filter(|session| now < session.spec.expires) else {
         return Ok(None);
     };
-    let (identity, bindings) = (Identity::Token(id), token.spec.bindings);
-    Ok(Some(Principal { name: token.name, identity, bindings, house: house(view)? }))
+    let Some(user) = session.parent.and_then(|parent| UserId::try_from(parent).ok()) else { return Ok(None) };
+    let Some(user) = view.find::<UserSpec>(user)?.filter(|user| !user.spec.disabled) else { return Ok(None) };
+    let identity = Identity::User { user: user.id, session: id };
+    let (house, usual) = house_of(view)?;
+    let principal = Principal { name: user.name, identity, bindings: user.spec.bindings, house };
+    Ok(Some(Admitted { principal, until: session.spec.expires, rate: usual }))
+}
+
+fn token(view: &dyn View, id: TokenId, now: Timestamp) -> Result<Option<Admitted>, StoreError> {
+    let Some(token) = view.find::<TokenSpec>(id)? else { return Ok(None) };
+    let Worth::Good { bindings, until } = worth(view, &token, now)? else { return Ok(None) };
+    let (house, usual) = house_of(view)?;
+    let principal = Principal { name: token.name, identity: Identity::Token(id), bindings, house };
+    Ok(Some(Admitted { principal, until, rate: token.spec.rate.unwrap_or(usual) }))
+}
+
+/// The house's org, and what it gives callers.
+fn house_of(view: &dyn View) -> Result<(Option<OrgId>, Rate), StoreError> {
+    let org = view.named::<OrgSpec>(None, HOUSE)?;
+    let rate = org.as_ref().and_then(|org| org.spec.quota.rate).unwrap_or(Rate::OF_CALLERS);
+    Ok((org.map(|org| org.id), rate))
 }

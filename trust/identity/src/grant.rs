@@ -1,17 +1,19 @@
 //! Tokens of machines: made, told and revoked, each in one transaction with its audit event.
 //!
 //! Called by the API's token routes. Invariant: the token in clear is in the answer to its maker and nowhere
-//! else; a token's rights never exceed its maker's at the time.
+//! else; a token's rights never exceed its maker's: not when it is made, and not later ([`crate::worth`]).
 
 use crate::{
-    Access, Action, Asker, Place, Principal, Token,
+    Access, Action, Asker, Identity, Place, Principal, Token,
     binding::{all_named, given},
     credential::CREDENTIAL,
     decide,
-    error::{PeopleError, invalid},
+    error::{PeopleError, invalid, not_allowed},
+    maker::{Worth, worth},
+    place::HOUSE,
 };
 use freehold_model::{
-    Binding, Millis, Resource, TokenId, TokenResource, TokenSpec, Txn,
+    Binding, Millis, OrgSpec, Rate, Resource, TokenId, TokenResource, TokenSpec, Txn,
     access::{CreateToken, CreatedToken, TokenSummary},
     secrets::Hidden,
 };
@@ -42,16 +44,38 @@ pub fn create_token(
     }
     let bindings = given(view, &asker.principal, Action::ManageTokens, &wanted.bindings)?;
     let expires = asker.now.checked_add(length.signed()).unwrap_or(Timestamp::MAX);
+    check_rate(view, asker, wanted.rate)?;
+    let maker = match asker.principal.identity {
+        Identity::User { user, .. } => Some(user.into()),
+        Identity::Token(token) => Some(token.into()),
+        Identity::Root | Identity::Node(_) => None,
+    };
     let (secret, id) = (Token::generate(), TokenId(SystemIds.ulid()));
     let (hash, creator) = (secret.hash().hex(), asker.principal.actor());
-    let spec = TokenSpec { hash: hash.clone(), bindings, expires, creator: creator.clone() };
+    let rate = wanted.rate;
+    let spec = TokenSpec { hash: hash.clone(), bindings, expires, creator: creator.clone(), maker, rate };
     let token: TokenResource = Resource::new(id, wanted.name.as_str(), None, spec, asker.now);
     let mut txn = Txn::new(creator, format!("make token {}", wanted.name), &asker.request);
     txn.put(&token).claim(CREDENTIAL, hash, id);
     let summary = summary(view, &token, asker.now)?;
-    let data = json!({ "name": wanted.name, "bindings": summary.bindings, "expires": expires });
+    let data = json!({ "name": wanted.name, "bindings": summary.bindings, "expires": expires, "rate": rate });
     txn.event(id, "token.issued", data);
     Ok((txn, CreatedToken { token: Hidden::new(secret.reveal().to_owned()), summary }))
+}
+
+/// More than the house gives everybody is the house's to give.
+fn check_rate(view: &dyn View, asker: &Asker, wanted: Option<Rate>) -> Result<(), PeopleError> {
+    let org = view.named::<OrgSpec>(None, HOUSE)?;
+    let usual = org.and_then(|org| org.spec.quota.rate).unwrap_or(Rate::OF_CALLERS);
+    let may = decide(Some(&asker.principal), Action::SetQuota, Place::House) == Access::Granted;
+    match wanted.filter(|wanted| *wanted > usual && !may) {
+        None => Ok(()),
+        Some(wanted) => Err(not_allowed(
+            format!("A token of yours may make {usual} requests at most, not {wanted}."),
+            "An admin of the house can give more: to a token that they make, or to all with \
+             `freehold quota set --org home --rate`.",
+        )),
+    }
 }
 
 /// Every token that `principal` may know of: those bound only where they manage tokens.
@@ -105,6 +129,11 @@ pub(crate) fn place(binding: &Binding) -> Place {
 }
 
 fn summary(view: &dyn View, token: &TokenResource, now: Timestamp) -> Result<TokenSummary, StoreError> {
+    let ended = match worth(view, token, now)? {
+        Worth::Good { .. } | Worth::Expired => None,
+        Worth::MakerGone => Some("whoever made it is gone".to_owned()),
+        Worth::MakerLost => Some("whoever made it has none of these rights any more".to_owned()),
+    };
     Ok(TokenSummary {
         id: token.id,
         name: token.name.clone(),
@@ -113,6 +142,8 @@ fn summary(view: &dyn View, token: &TokenResource, now: Timestamp) -> Result<Tok
         created: token.created,
         expires: token.spec.expires,
         expired: token.spec.expires <= now,
+        ended,
+        rate: token.spec.rate,
     })
 }
 
@@ -125,7 +156,7 @@ mod tests {
     fn wanted(role: Role, org: Option<&str>, project: Option<&str>) -> CreateToken {
         let name = |text: Option<&str>| text.map(|text| text.parse().unwrap());
         let binding = NamedBinding { role, org: name(org), project: name(project) };
-        CreateToken { name: "ci".parse().unwrap(), bindings: vec![binding], expires_in: None }
+        CreateToken { name: "ci".parse().unwrap(), bindings: vec![binding], expires_in: None, rate: None }
     }
 
     #[test]

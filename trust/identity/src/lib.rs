@@ -14,11 +14,13 @@ mod explain;
 mod file;
 mod grant;
 mod join;
+mod maker;
 mod membership;
 mod peer;
 mod people;
 mod place;
 mod principal;
+mod rate;
 mod tenancy;
 pub mod tls;
 mod token;
@@ -35,7 +37,7 @@ pub use ca::{
     live::Live,
     request::{RequestError, request},
 };
-pub use credential::authenticate;
+pub use credential::{Admitted, admit, authenticate};
 pub use error::PeopleError;
 pub use explain::explain;
 pub use file::{TokenFile, TokenFileError};
@@ -45,6 +47,7 @@ pub use join::{
     Refusal, revoke_into,
     token::{JoinTokenError, JoinTokenText},
 };
+pub use maker::{Worth, worth};
 pub use membership::{About, MachineKey, Membership, MembershipError};
 pub use peer::{NotANode, Peer, Presented};
 pub use people::{
@@ -58,6 +61,7 @@ pub use people::{
 };
 pub use place::{Place, house};
 pub use principal::{Identity, Principal};
+pub use rate::{RateOf, Rates, TooMany};
 pub use tenancy::{create_org, create_project};
 pub use token::{Token, TokenError, TokenHash, Tokens};
 

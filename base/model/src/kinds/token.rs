@@ -4,7 +4,7 @@
 //! claim `credential` keeps unique; revoking it is deleting it.
 
 use super::kind;
-use crate::{Actor, Binding, Resource};
+use crate::{Actor, AnyId, Binding, Rate, Resource};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,15 @@ pub struct TokenSpec {
     pub expires: Timestamp,
     /// Who made it.
     pub creator: Actor,
+    /// The user or the token that made it, and without which it is worth nothing; none: whoever has the token
+    /// of the data directory, or, in tokens from before this was kept, whom `creator` names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub maker: Option<AnyId>,
+    /// How many requests its bearer may make; what the house gives where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub rate: Option<Rate>,
 }
 
 /// Observed of a token.

@@ -10,7 +10,7 @@ use super::{
     local::Local,
 };
 use crate::{
-    auth::identify,
+    auth::identify_counted,
     error::{Answer, Failure},
     state::Api,
 };
@@ -50,7 +50,7 @@ pub(crate) async fn admit(
 
 async fn enter(api: &Api, action: Action, request: Request, next: Next) -> Answer<Response> {
     let (mut parts, body) = request.into_parts();
-    let who = identify(api, &parts.headers).await?.filter(|who| who.by_cookie);
+    let who = identify_counted(api, action, &parts).await?.filter(|who| who.by_cookie);
     let signed_in_only = action.needs() == Needs::SignedIn;
     if signed_in_only && who.is_none() {
         let wanted = parts.uri.path_and_query().filter(|_| parts.method == Method::GET);

@@ -16,8 +16,8 @@ use freehold_deploy::{
     Asker,
     quota::{of_org, of_project, set_quota},
 };
-use freehold_identity::{Action, Place};
-use freehold_model::{AnyId, OrgSpec, ProjectSpec, Quota, QuotaReport};
+use freehold_identity::{Action, Place, house};
+use freehold_model::{AnyId, Code, OrgSpec, Problem, ProjectSpec, Quota, QuotaReport};
 use freehold_reconcile::{View, ViewExt as _};
 
 /// Lists orgs, then projects, with what they may use and what they use.
@@ -74,6 +74,12 @@ pub(crate) async fn set(
         };
         if !who.may(Action::SetQuota, above) {
             return Err(not_allowed(Action::SetQuota).into());
+        }
+        if quota.rate.is_some() && house(view)?.is_none_or(|house| id != house.into()) {
+            let hint =
+                "Give it to the org `home`: it counts for everybody. A token gets its own when it is made.";
+            let title = "Only the house has a rate of requests.";
+            return Err(Problem::new(Code::Invalid, title).hint(hint).into());
         }
         Ok((set_quota(view, id, quota, &asker)?, quota))
     };

@@ -7,12 +7,15 @@ use crate::{
     who::{Who, not_allowed},
 };
 use axum::{Json, extract::State};
-use freehold_identity::{Action, Identity, Place, Principal, explain as explained, house, named, resolve};
+use freehold_identity::{
+    Action, Identity, Place, Principal, Worth, explain as explained, house, named, resolve, worth,
+};
 use freehold_model::{
     Code, Name, Problem, SessionId, TokenSpec, UserSpec,
     access::{Explanation, Whoami},
 };
 use freehold_reconcile::{StoreError, View, ViewExt as _};
+use jiff::Timestamp;
 use utoipa::IntoParams;
 
 /// Who one is, and what one may be where.
@@ -82,10 +85,11 @@ pub(crate) async fn explain(
     who: Who,
     Params(question): Params<Question>,
 ) -> Answer<Json<Explanation>> {
-    api.read(move |view| answer(view, &who, &question)).await.map(Json)
+    let now = api.clock.now();
+    api.read(move |view| answer(view, &who, &question, now)).await.map(Json)
 }
 
-fn answer(view: &dyn View, who: &Who, question: &Question) -> Answer<Explanation> {
+fn answer(view: &dyn View, who: &Who, question: &Question, now: Timestamp) -> Answer<Explanation> {
     let action = question.action.expect("a missing action was refused");
     let place = match question.house {
         true => Place::House,
@@ -98,7 +102,7 @@ fn answer(view: &dyn View, who: &Who, question: &Question) -> Answer<Explanation
     if !who.may(Action::ReadPeople, place) {
         return Err(not_allowed(Action::ReadPeople).into());
     }
-    let mut people = everybody(view)?;
+    let mut people = everybody(view, now)?;
     let (what, name) = match (&question.user, &question.token) {
         (Some(user), _) => ("user", Some(user)),
         (None, token) => ("token", token.as_ref()),
@@ -122,7 +126,7 @@ fn answer(view: &dyn View, who: &Who, question: &Question) -> Answer<Explanation
     Ok(explained(view, action, place, &people)?)
 }
 
-fn everybody(view: &dyn View) -> Result<Vec<Principal>, StoreError> {
+fn everybody(view: &dyn View, now: Timestamp) -> Result<Vec<Principal>, StoreError> {
     let house = house(view)?;
     let mut people = vec![Principal::root()];
     for user in view.all::<UserSpec>(None)? {
@@ -130,8 +134,10 @@ fn everybody(view: &dyn View) -> Result<Vec<Principal>, StoreError> {
         people.push(Principal { name: user.name, identity, bindings: user.spec.bindings, house });
     }
     for token in view.all::<TokenSpec>(None)? {
-        let (identity, bindings) = (Identity::Token(token.id), token.spec.bindings);
-        people.push(Principal { name: token.name, identity, bindings, house });
+        if let Worth::Good { bindings, .. } = worth(view, &token, now)? {
+            let identity = Identity::Token(token.id);
+            people.push(Principal { name: token.name, identity, bindings, house });
+        }
     }
     Ok(people)
 }

@@ -129,3 +129,93 @@ async fn access_is_explained_to_oneself_and_to_those_who_manage() {
     assert_eq!(world.get("/v1/access?action=fly").await.0, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(world.get("/v1/access?action=read&token=nobody").await.0, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_the_limit_and_who_raises_it_and_others_are_served() {
+    let world = World::new();
+    world.tree();
+    let make = async |name: &str, rate: Option<&str>| {
+        let body = json!({ "name": name, "bindings": [{ "role": "admin" }], "rate": rate });
+        let (status, made) = world.post("/v1/tokens", &body).await;
+        assert_eq!(status, StatusCode::CREATED, "{made}");
+        made["token"].as_str().unwrap().to_owned()
+    };
+    let (slow, other) = (make("slow", Some("5/h")).await, make("other", None).await);
+    for _ in 0..5 {
+        assert_eq!(ask(&world, &slow, "GET", "/v1/whoami", None).await.0, StatusCode::OK);
+    }
+    for path in ["/v1/whoami", "/v1/watch", "/v1/resources?kind=app", "/v2/"] {
+        let request = Request::get(path).header("authorization", format!("Bearer {slow}"));
+        let response = world.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS, "{path}");
+        let after: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((700..=721).contains(&after), "{after}");
+        let text = String::from_utf8(bytes(response).await).unwrap();
+        for part in ["The token slow", "5/h", "quota set --org home --rate", "token create NAME --rate"] {
+            assert!(text.contains(part), "{path}: {text}");
+        }
+    }
+    assert_eq!(ask(&world, &other, "GET", "/v1/whoami", None).await.0, StatusCode::OK);
+    // More than the house gives is not an admin's of a project to give.
+    let body = json!({ "name": "fast", "bindings": [{ "role": "viewer" }], "rate": "1000/s" });
+    let (status, problem) = ask(&world, &other, "POST", "/v1/tokens", Some(body)).await;
+    assert_eq!(
+        (status, problem["title"].as_str().unwrap().contains("6000/min")),
+        (StatusCode::FORBIDDEN, true)
+    );
+}
+
+#[tokio::test]
+async fn the_house_sets_a_rate_for_all_and_it_counts_at_once() {
+    let world = World::new();
+    let (org, project, ..) = world.tree();
+    let (token, _) = make(&world, "ci", "developer").await;
+    assert_eq!(ask(&world, &token, "GET", "/v1/whoami", None).await.0, StatusCode::OK);
+    let set = async |id: String, rate: &str| {
+        let path = format!("/v1/quotas/{id}");
+        ask(&world, world.token.reveal(), "PUT", &path, Some(json!({ "rate": rate }))).await.0
+    };
+    assert_eq!(set(project.id.to_string(), "2/h").await, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(set(org.id.to_string(), "nonsense").await, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(set(org.id.to_string(), "2/h").await, StatusCode::OK);
+    for expected in [StatusCode::OK, StatusCode::OK, StatusCode::TOO_MANY_REQUESTS] {
+        assert_eq!(ask(&world, &token, "GET", "/v1/whoami", None).await.0, expected);
+    }
+    assert_eq!(set(org.id.to_string(), "600/s").await, StatusCode::OK);
+    assert_eq!(ask(&world, &token, "GET", "/v1/whoami", None).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn who_guesses_is_stopped_and_whoever_shares_the_address_goes_on() {
+    let world = World::new();
+    world.tree();
+    let (token, _) = make(&world, "ci", "developer").await;
+    assert_eq!(ask(&world, &token, "GET", "/v1/whoami", None).await.0, StatusCode::OK);
+    let mut last = StatusCode::OK;
+    for number in 0..1300 {
+        last = ask(&world, &format!("fh_{number}"), "GET", "/v1/whoami", None).await.0;
+    }
+    assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(
+        ask(&world, &token, "GET", "/v1/whoami", None).await.0,
+        StatusCode::OK,
+        "who was known is locked out"
+    );
+    let health = world.send(Request::get("/healthz").body(Body::empty()).unwrap()).await;
+    assert_eq!(health.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_token_ends_with_its_maker() {
+    let world = World::new();
+    world.tree();
+    let (maker, id) = make(&world, "maker", "admin").await;
+    let body = json!({ "name": "made", "bindings": [{ "role": "developer" }] });
+    let (_, made) = ask(&world, &maker, "POST", "/v1/tokens", Some(body)).await;
+    let made = made["token"].as_str().unwrap().to_owned();
+    assert_eq!(ask(&world, &made, "GET", "/v1/whoami", None).await.0, StatusCode::OK);
+    ask(&world, world.token.reveal(), "DELETE", &format!("/v1/tokens/{id}"), None).await;
+    assert_eq!(ask(&world, &made, "GET", "/v1/whoami", None).await.0, StatusCode::UNAUTHORIZED);
+    let (_, listed) = world.get("/v1/tokens").await;
+    assert_eq!(listed[0]["ended"], "whoever made it is gone", "{listed}");
+}

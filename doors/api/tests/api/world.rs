@@ -141,6 +141,8 @@ impl World {
             clock: Arc::new(SystemClock),
             tokens: Tokens::admin(&token),
             attempts: Default::default(),
+            rates: Default::default(),
+            known: Default::default(),
             ready: is_ready,
             doctor: Arc::new(|| Doctor { drivers: vec![], findings: vec![] }),
         });

@@ -5,7 +5,7 @@ use crate::{
     output::{Paint, table::Table},
     session::Session,
 };
-use freehold_model::{Bytes, Code, Kind, Millicores, Name, Problem, Quota, QuotaReport};
+use freehold_model::{Bytes, Code, Kind, Millicores, Name, Problem, Quota, QuotaReport, Rate};
 use std::fmt::Display;
 
 /// What can be done with quotas.
@@ -26,6 +26,7 @@ more than the new quota; nothing more is let in.
 Examples:
   freehold quota set --project shop --memory 8GiB --instances 20
   freehold quota set --org guests --cpu 4 --bytes 500GiB
+  freehold quota set --org home --rate 6000/min
   freehold quota set --project shop --none")]
 pub(crate) struct SetArgs {
     /// Of this org.
@@ -46,6 +47,9 @@ pub(crate) struct SetArgs {
     /// What all volumes may hold, as in 500GiB.
     #[arg(long)]
     bytes: Option<Bytes>,
+    /// How many requests each token and each person may make, as in 6000/min; of the house's org alone.
+    #[arg(long, value_name = "COUNT/TIME")]
+    rate: Option<Rate>,
     /// Lifts every limit that is not given.
     #[arg(long)]
     none: bool,
@@ -62,7 +66,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
 }
 
 async fn set(args: SetArgs, session: &Session) -> Outcome {
-    let SetArgs { org, cpu, memory, instances, volumes, bytes, none } = args;
+    let SetArgs { org, cpu, memory, instances, volumes, bytes, rate, none } = args;
     let (kind, name) = match (&org, &session.globals.project) {
         (Some(org), _) => (Kind::Org, org),
         (None, Some(project)) => (Kind::Project, project),
@@ -70,7 +74,7 @@ async fn set(args: SetArgs, session: &Session) -> Outcome {
             return Err(Failure::usage("whose quota is not said", "Give --project NAME or --org NAME."));
         }
     };
-    let given = Quota { cpu, memory, instances, volumes, bytes };
+    let given = Quota { cpu, memory, instances, volumes, bytes, rate };
     if given.is_empty() && !none {
         return Err(Failure::usage("no limit is given", "Give one, as in --memory 8GiB, or --none."));
     }
@@ -87,6 +91,7 @@ async fn set(args: SetArgs, session: &Session) -> Outcome {
         instances: instances.or(before.instances),
         volumes: volumes.or(before.volumes),
         bytes: bytes.or(before.bytes),
+        rate: rate.or(before.rate),
     };
     let quota = session.client.set_quota(found.id, &wanted).await?;
     let report = QuotaReport { quota, ..found };
@@ -94,8 +99,16 @@ async fn set(args: SetArgs, session: &Session) -> Outcome {
 }
 
 fn table(all: &[QuotaReport], paint: Paint) -> String {
-    let mut table =
-        Table::new(&["KIND", "NAME", "CPU", "MEMORY", "INSTANCES", "VOLUMES", "BYTES IN VOLUMES"]);
+    let mut table = Table::new(&[
+        "KIND",
+        "NAME",
+        "CPU",
+        "MEMORY",
+        "INSTANCES",
+        "VOLUMES",
+        "BYTES IN VOLUMES",
+        "REQUESTS",
+    ]);
     for QuotaReport { id, name, quota, used } in all {
         table.row([
             id.kind.to_string().into(),
@@ -105,6 +118,7 @@ fn table(all: &[QuotaReport], paint: Paint) -> String {
             of(used.instances, quota.instances).into(),
             of(used.volumes, quota.volumes).into(),
             of(used.bytes, quota.bytes).into(),
+            quota.rate.map(|rate| rate.to_string()).unwrap_or_default().into(),
         ]);
     }
     table.render(paint, 0, "no orgs or projects")

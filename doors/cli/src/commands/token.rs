@@ -7,7 +7,7 @@ use crate::{
     session::Session,
 };
 use freehold_model::{
-    Millis, Name, Role,
+    Millis, Name, Rate, Role,
     access::{CreateToken, NamedBinding, TokenSummary},
 };
 use jiff::Timestamp;
@@ -46,6 +46,9 @@ pub(crate) struct CreateArgs {
     /// How long it is good, up to 366d.
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = time::parse_length)]
     expires: Millis,
+    /// How many requests its bearer may make, as in 600/min, 20/s or 5000/h; what the house gives when not said.
+    #[arg(long, value_name = "COUNT/TIME")]
+    rate: Option<Rate>,
 }
 
 pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
@@ -65,7 +68,12 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
 
 async fn create(args: CreateArgs, session: &Session) -> Outcome {
     let binding = NamedBinding { role: args.role, org: args.org, project: session.globals.project.clone() };
-    let wanted = CreateToken { name: args.name, bindings: vec![binding], expires_in: Some(args.expires) };
+    let wanted = CreateToken {
+        name: args.name,
+        bindings: vec![binding],
+        expires_in: Some(args.expires),
+        rate: args.rate,
+    };
     let made = session.client.create_token(&wanted).await?;
     let show = |made: &freehold_model::access::CreatedToken| {
         let ends = made.summary.expires.strftime("%Y-%m-%d");

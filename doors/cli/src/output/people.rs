@@ -16,9 +16,10 @@ use jiff::Timestamp;
 pub(crate) fn tokens(tokens: &[TokenSummary], paint: Paint, now: Timestamp) -> String {
     let mut table = Table::new(&["TOKEN", "MAY", "MADE", "BY", "ENDS"]);
     for token in tokens {
-        let ends = match token.expired {
-            true => cell(format!("expired {}", time::ago(token.expires, now)), Tone::Bad),
-            false => time::ago(token.expires, now).into(),
+        let ends = match (token.expired, &token.ended) {
+            (true, _) => cell(format!("expired {}", time::ago(token.expires, now)), Tone::Bad),
+            (_, Some(why)) => cell(format!("worth nothing: {why}"), Tone::Bad),
+            _ => time::ago(token.expires, now).into(),
         };
         table.row([
             token.name.clone().into(),

@@ -53,7 +53,8 @@ impl Attempts {
     }
 }
 
-fn source(address: Option<IpAddr>) -> Source {
+/// The part of an address that one caller has.
+pub(crate) fn source(address: Option<IpAddr>) -> Source {
     let mut source = [0; 8];
     match address.map(|address| address.to_canonical()) {
         Some(IpAddr::V4(v4)) => source[4..].copy_from_slice(&v4.octets()),
