@@ -91,7 +91,8 @@ pub async fn renew(membership: &Membership) -> Result<(), ClientError> {
 /// Asks the first control plane that answers.
 async fn once(membership: &Membership, in_any_case: bool) -> Result<(), ClientError> {
     let mut last = None;
-    for url in &membership.about().urls {
+    let about = membership.about();
+    for url in about.urls.iter().chain(&about.announced) {
         match at(membership, url, in_any_case).await {
             Ok(()) => return Ok(()),
             Err(error) => last = Some(error),

@@ -12,6 +12,9 @@ pub struct Presence {
     pub version: String,
     /// Whether a node runs in the same process.
     pub node: bool,
+    /// Where it answers machines that joined, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_url: Option<String>,
 }
 
 impl Presence {
@@ -44,6 +47,9 @@ pub struct ControlPlane {
     pub version: String,
     /// Whether a node runs in the same process.
     pub node: bool,
+    /// Where it answers nodes, gateways and devices, as it says itself; nowhere if it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_url: Option<String>,
     /// Whether it stopped, or nothing was heard of it for the length of a lease.
     pub state: ControlState,
     /// Since when it runs; since when it is stopped, if it is.

@@ -74,6 +74,7 @@ fn plane(own: &str, presence: &Watched, all: &[Watched]) -> Option<ControlPlane>
         url: said.url,
         version: said.version,
         node: said.node,
+        node_url: said.node_url,
         state: match presence {
             Watched { live: true, .. } => ControlState::Live,
             Watched { lease, .. } if lease.holder.is_empty() => ControlState::Stopped,

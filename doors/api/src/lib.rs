@@ -37,7 +37,7 @@ pub use client_address::ClientAddress;
 pub use controls::Controls;
 pub use known::Known;
 pub use merge::Merge;
-pub use node_door::{CallDesk, NodeDoor, NodeHall, agent_router};
+pub use node_door::{Broken, CallDesk, CallLine, NodeDoor, NodeHall, agent_router};
 pub use port::{AccessLines, EdgePort, LogLines, LogSelection, LogTrail, NodePort};
 pub use state::ApiState;
 pub use stranger::Stranger;

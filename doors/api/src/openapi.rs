@@ -84,6 +84,7 @@ pub(crate) fn add_access(document: &mut utoipa::openapi::OpenApi) {
         let needs = match action.needs() {
             Needs::Nothing => "nothing".to_owned(),
             Needs::SignedIn => "signed-in".to_owned(),
+            Needs::Control => "control".to_owned(),
             Needs::Node => "node".to_owned(),
             Needs::JoinToken => "join-token".to_owned(),
             Needs::Role(role) => role.to_string(),

@@ -18,6 +18,7 @@ mod machines;
 mod name;
 mod node;
 mod nodes;
+mod peers;
 mod plane;
 mod serve;
 mod state;

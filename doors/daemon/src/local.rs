@@ -3,9 +3,9 @@
 //! Started by [`crate::up`] for `freehold up`. One of these for each machine; none of it is led, since all of
 //! it is about this machine alone.
 
-use crate::{control::LocalControl, disk, edge, node, up::Options};
+use crate::{control::LocalControl, disk, edge, far::Answers, node, up::Options};
 use anyhow::{Context, Result};
-use freehold_agent::{Agent, AgentConfig, NameServers};
+use freehold_agent::{Agent, AgentConfig, NameServers, remote::Answerer};
 use freehold_api::EdgePort;
 use freehold_deploy::address;
 use freehold_edge::{Edge, EdgeConfig, Reach};
@@ -56,6 +56,13 @@ impl LocalNode {
     /// As the API sees it; `port` is the API's.
     pub(crate) fn near(&self, port: u16) -> (NodeId, node::Door) {
         (self.id, node::Door::new(self.agent.clone(), port))
+    }
+
+    /// Who answers for it what other control planes ask.
+    pub(crate) fn answerer(&self, port: u16) -> Option<(NodeId, Arc<dyn Answerer>)> {
+        let (id, door) = self.near(port);
+        let edge = self.edge.as_ref()?.observer();
+        Some((id, Arc::new(Answers { door, edge })))
     }
 
     /// What its endpoints carry.

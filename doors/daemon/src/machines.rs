@@ -18,10 +18,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use cut::Cut;
-use freehold_identity::{Authority, Live, Presented};
+use freehold_identity::{Authority, ControlPeer, Live, Presented};
 use freehold_model::{Code, Problem};
 use jiff::Timestamp;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -50,6 +54,28 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener> {
     let listening = TcpListener::bind(address).await;
     listening
         .with_context(|| format!("cannot listen on {address}: choose another address with --node-listen"))
+}
+
+/// Where others reach it: the address it listens on, or this machine's own where that is any.
+pub(crate) fn url(listener: &TcpListener) -> Option<String> {
+    let mut address = listener.local_addr().ok()?;
+    if address.ip().is_unspecified() {
+        address.set_ip(outward(address.is_ipv6())?);
+    }
+    Some(format!("https://{address}"))
+}
+
+/// This machine's address on the way out. Sends nothing: connecting only chooses the way.
+fn outward(prefer_v6: bool) -> Option<IpAddr> {
+    let of = |bind: &str, to: &str| {
+        let socket = std::net::UdpSocket::bind(bind).ok()?;
+        socket.connect(to).ok()?;
+        socket.local_addr().ok().map(|own| own.ip()).filter(|own| !own.is_unspecified())
+    };
+    // Addresses for documentation (RFC 5737, RFC 3849): nobody has them, the default route leads there.
+    let v4 = || of("0.0.0.0:0", "203.0.113.1:9");
+    let v6 = || of("[::]:0", "[2001:db8::1]:9");
+    v4().or_else(|| prefer_v6.then(v6).flatten())
 }
 
 /// Serves until `shutdown`; then lets every request that is under way end.
@@ -94,6 +120,13 @@ impl Door {
             Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => return tracing::debug!("a TLS handshake took too long"),
         };
+        if is_control(&live.house, &stream) {
+            let Ok(_machine) = self.machines.clone().try_acquire_owned() else {
+                return tracing::warn!("too many connections of machines");
+            };
+            drop(place);
+            return self.converse(stream, self.router.clone().layer(Extension(ControlPeer))).await;
+        }
         match presented(&live.house, &stream) {
             None => self.converse(stream, self.router.clone()).await,
             Some(Ok(presented)) => {
@@ -141,6 +174,13 @@ impl Door {
     ) {
         serve::converse(stream, router, self.shutdown.clone(), Limits::default()).await;
     }
+}
+
+/// Whether another control plane of the house is at the other end.
+fn is_control(house: &str, stream: &TlsStream<TcpStream>) -> bool {
+    let (_, connection) = stream.get_ref();
+    let first = connection.peer_certificates().and_then(|all| all.first());
+    first.is_some_and(|own| ControlPeer::read(house, own).is_some())
 }
 
 /// What the other end showed; `None` if it has no certificate.

@@ -25,6 +25,7 @@ pub(crate) async fn register(store: &dyn Store, node: NodeId, doctor: &Doctor, n
         started: Some(now),
         lowest_port: rootless::lowest_port(),
         remote: false,
+        heard_by: Default::default(),
         conditions: [
             Some(Condition {
                 kind: "Ready".into(),

@@ -8,11 +8,13 @@ use crate::{
     absent::Absent,
     collect, machines, name,
     node::Door,
-    nodes::{Dispatch, Nodes},
+    nodes::{Dispatch, Hearing, Nodes},
+    peers::Peers,
     serve,
     up::reachable,
 };
 use anyhow::{Context, Result, bail};
+use freehold_agent::remote::Answerer;
 use freehold_api::{ApiState, CallDesk, Controls, EdgePort, NodeDoor, Tail, agent_router};
 use freehold_deploy::{DrainReconciler, RolloutReconciler, TeardownReconciler};
 use freehold_identity::{Authority, Tokens};
@@ -35,6 +37,8 @@ pub(crate) struct Parts {
     /// For the API, and for machines that joined.
     pub listeners: (TcpListener, Option<TcpListener>),
     pub address: SocketAddr,
+    /// Where machines that joined reach the door for them.
+    pub node_url: Option<String>,
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
     pub images: ImageStore,
@@ -42,6 +46,8 @@ pub(crate) struct Parts {
     pub tokens: Tokens,
     /// The node that runs in the same process.
     pub near: Option<(NodeId, Door)>,
+    /// Who answers for that node what other control planes ask of it.
+    pub answerer: Option<(NodeId, Arc<dyn Answerer>)>,
     /// What endpoints carry.
     pub edge: Arc<dyn EdgePort>,
 }
@@ -52,17 +58,18 @@ pub(crate) async fn start(
     tasks: &mut JoinSet<()>,
     shutdown: &CancellationToken,
 ) -> Result<watch::Sender<bool>> {
-    let Parts { data, listeners: (listener, door), address, store, clock, images, vault, tokens, near, edge } =
-        parts;
+    let Parts { data, listeners: (listener, door), address, node_url, store, .. } = parts;
+    let Parts { clock, images, vault, tokens, near, answerer, edge, .. } = parts;
     let own = name::own(&data)?;
     let presence = Presence {
         url: format!("http://{}", reachable(address)),
         version: env!("CARGO_PKG_VERSION").into(),
         node: near.is_some(),
+        node_url,
     };
     let mut keeper = Keeper::new(store.clone(), &own, &serde_json::to_string(&presence)?);
     // Nobody else contends for it: it says that this control plane lives.
-    keeper.seat(&Presence::lease(&own));
+    let seat = keeper.seat(&Presence::lease(&own));
     let reconcilers: [Arc<dyn Reconciler>; 3] =
         [Arc::new(RolloutReconciler), Arc::new(TeardownReconciler), Arc::new(DrainReconciler)];
     for reconciler in reconcilers {
@@ -74,10 +81,16 @@ pub(crate) async fn start(
     tasks.spawn(collect::run(store.clone(), images.clone(), shutdown.clone()));
     let authority = Arc::new(Authority::new(store.clone(), clock.clone(), vault.clone()));
     let (ready, is_ready) = watch::channel(false);
-    let nodes = Nodes::new(store.clone(), vault.clone(), clock.clone());
+    let hearing = Hearing { own: controls.own.clone(), leases: controls.leases.clone(), seat: Some(seat) };
+    let nodes = Nodes::new(store.clone(), vault.clone(), clock.clone(), hearing);
     let calls = Arc::new(CallDesk::default());
     let absent = Absent(store.clone());
-    let dispatch = Dispatch { store: store.clone(), desk: calls.clone(), near, absent };
+    let peers =
+        Peers { own: controls.own.clone(), leases: controls.leases.clone(), authority: authority.clone() };
+    if let Some((node, answerer)) = answerer {
+        calls.seat(node, answerer);
+    }
+    let dispatch = Dispatch { store: store.clone(), desk: calls.clone(), near, absent, peers };
     let hall = NodeDoor { hall: nodes.clone(), images: images.clone(), calls, ready: is_ready.clone() };
     let doctor = Arc::new(move || doctor::examine(&data));
     let state = Arc::new(ApiState {

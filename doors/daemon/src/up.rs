@@ -56,6 +56,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Where machines that joined are served, over TLS; nowhere if it is not given.
     pub node_listen: Option<SocketAddr>,
+    /// Where machines that joined reach that; found out if it is not given.
+    pub node_url: Option<String>,
     /// The addresses on which endpoints listen; all of the machine's if empty.
     pub endpoints_on: Vec<IpAddr>,
     /// Who is asked for names outside; those of `/etc/resolv.conf` if empty.
@@ -199,13 +201,32 @@ impl House {
             }
             None => None,
         };
-        let (near, edge) = match &node {
-            Some(node) => (Some(node.near(address.port())), node.window()),
-            None => (None, Arc::new(Absent(store.clone())) as _),
+        let (near, answerer, edge) = match &node {
+            Some(node) => {
+                let port = address.port();
+                (Some(node.near(port)), node.answerer(port), node.window())
+            }
+            None => (None, None, Arc::new(Absent(store.clone())) as _),
         };
         let data = options.data.clone();
-        let parts =
-            plane::Parts { data, listeners, address, store, clock, images, vault, tokens, near, edge };
+        let node_url = match &listeners.1 {
+            Some(door) => options.node_url.clone().or_else(|| machines::url(door)),
+            None => None,
+        };
+        let parts = plane::Parts {
+            data,
+            listeners,
+            address,
+            node_url,
+            store,
+            clock,
+            images,
+            vault,
+            tokens,
+            near,
+            answerer,
+            edge,
+        };
         let ready = plane::start(parts, &mut tasks, &shutdown).await?;
         Ok(House { address, ready, shutdown, tasks, node })
     }

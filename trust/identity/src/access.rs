@@ -18,6 +18,8 @@ pub enum Needs {
     Role(Role),
     /// A node with a certificate of the house.
     Node,
+    /// A control plane with a certificate of the house; at the door for machines alone.
+    Control,
     /// A join token in the request, which is proof enough; at the node door alone.
     JoinToken,
 }
@@ -107,6 +109,8 @@ actions! {
     Join "join" "join as a machine" Needs::JoinToken;
     /// To be told what a node should run, and to report on it: for that node, with its certificate.
     ActAsNode "act-as-node" "act as a node" Needs::Node;
+    /// To hand calls and images on to another control plane: with a control plane's certificate.
+    ActAsControl "act-as-control" "act as a control plane" Needs::Control;
 }
 
 impl FromStr for Action {
@@ -141,7 +145,7 @@ pub fn decide(principal: Option<&Principal>, action: Action, place: Place) -> Ac
     let granted = match (needs, principal.identity) {
         (Needs::Nothing, _) => true,
         (Needs::Node, identity) => matches!(identity, Identity::Node(_)),
-        (Needs::JoinToken, _) => false,
+        (Needs::JoinToken | Needs::Control, _) => false,
         (_, Identity::Node(_)) => false,
         (Needs::SignedIn, _) | (_, Identity::Root) => true,
         (Needs::Role(least), _) => {
@@ -218,7 +222,7 @@ mod tests {
     ];
 
     fn of_machines(action: Action) -> bool {
-        matches!(action.needs(), Needs::Node | Needs::JoinToken)
+        matches!(action.needs(), Needs::Node | Needs::Control | Needs::JoinToken)
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub use join::{
 };
 pub use maker::{Worth, worth};
 pub use membership::{About, MachineKey, Membership, MembershipError};
-pub use peer::{NotANode, Peer, Presented};
+pub use peer::{ControlPeer, NotANode, Peer, Presented};
 pub use people::{
     attempts::Attempts,
     password::{hash_password, verified, verify_password},

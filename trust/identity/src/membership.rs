@@ -35,8 +35,11 @@ pub struct About {
     pub node: NodeId,
     /// What it is called.
     pub name: Name,
-    /// Where control planes answer it.
+    /// Where control planes answered when it joined: always tried.
     pub urls: Vec<String>,
+    /// Where control planes answer, as they announced the last time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub announced: Vec<String>,
     /// When to ask for the next certificate.
     pub renew_at: Timestamp,
     /// Until when the certificate is valid.
@@ -133,7 +136,8 @@ impl MachineKey {
     pub fn keep(self, joined: &Joined, urls: Vec<String>) -> Result<Membership, MembershipError> {
         let Joined { node, name, certificate } = joined;
         let MachineCertificate { renew_at, not_after, .. } = *certificate;
-        let about = About { node: *node, name: name.clone(), urls, renew_at, not_after };
+        let announced = vec![];
+        let about = About { node: *node, name: name.clone(), urls, announced, renew_at, not_after };
         let speaks = self.credentials(&certificate.chain, &certificate.roots)?;
         self.write(&about, certificate)?;
         Ok(Membership { key: self, now: Arc::new(RwLock::new(Now { about, speaks })) })
@@ -151,6 +155,10 @@ impl MachineKey {
     fn write(&self, about: &About, certificate: &MachineCertificate) -> Result<(), MembershipError> {
         file::replace(&self.folder.join(ROOTS), certificate.roots.as_bytes())?;
         file::replace(&self.folder.join(CHAIN), certificate.chain.as_bytes())?;
+        self.write_about(about)
+    }
+
+    fn write_about(&self, about: &About) -> Result<(), MembershipError> {
         let about = serde_json::to_vec_pretty(about).unwrap_or_default();
         file::replace(&self.folder.join(ABOUT), &about)
     }
@@ -193,10 +201,24 @@ impl Membership {
     pub fn renewed(&self, certificate: &MachineCertificate) -> Result<(), MembershipError> {
         let speaks = self.key.credentials(&certificate.chain, &certificate.roots)?;
         let MachineCertificate { renew_at, not_after, .. } = *certificate;
-        let about = About { renew_at, not_after, ..self.about() };
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        let about = About { renew_at, not_after, ..now.about.clone() };
         self.key.write(&about, certificate)?;
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Now { about, speaks };
+        *now = Now { about, speaks };
         Ok(())
+    }
+
+    /// Keeps where control planes answer, as they announce it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn announced(&self, urls: Vec<String>) -> Result<(), MembershipError> {
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        if now.about.announced == urls {
+            return Ok(());
+        }
+        now.about.announced = urls;
+        self.key.write_about(&now.about)
     }
 
     /// How it speaks to its control planes: with the certificate, and trust in the roots, that it has at the

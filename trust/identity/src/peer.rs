@@ -28,6 +28,21 @@ pub struct Presented {
     pub not_after: Timestamp,
 }
 
+/// Another control plane of this house, which proved it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ControlPeer;
+
+impl ControlPeer {
+    /// Reads the DER of a certificate that was verified already; `None`: it is no control plane's of that house.
+    pub fn read(house: &str, der: &[u8]) -> Option<ControlPeer> {
+        let der = rustls::pki_types::CertificateDer::from(der);
+        let certificate = EndEntityCert::try_from(&der).ok()?;
+        let mut names = certificate.valid_uri_names();
+        let (Some(name), None) = (names.next(), names.next()) else { return None };
+        (name == format!("spiffe://{house}/control")).then_some(ControlPeer)
+    }
+}
+
 /// A certificate that leads to our root, but is no node's of this house.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the certificate is not one of a node of this house")]

@@ -42,6 +42,9 @@ pub struct NodeStatus {
     pub lowest_port: u16,
     /// Its agent is a process of its own, which dials the control plane and sends heartbeats.
     pub remote: bool,
+    /// The control planes that hear it, by name: while there is one, it is not lost.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub heard_by: BTreeSet<String>,
     /// Ready, and what else is known.
     pub conditions: Vec<Condition>,
 }

@@ -20,6 +20,12 @@ impl Seat {
         &self.lease
     }
 
+    /// Under what this process leads now, if it does.
+    pub fn held(&self) -> Option<Fence> {
+        let version = (*self.version.borrow())?;
+        Some(Fence { lease: self.lease.clone(), version })
+    }
+
     /// Waits until this process leads under another version than `lost`; `None` once nobody will say so.
     pub async fn led(&mut self, lost: Option<u64>) -> Option<Fence> {
         let held = self.version.wait_for(|held| held.is_some() && *held != lost).await.ok()?;

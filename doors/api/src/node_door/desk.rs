@@ -3,8 +3,13 @@
 //! The handlers put lines and answers in; the daemon calls through [`CallDesk::call`]. Invariant: an answer
 //! reaches only the call it is for, and only from the node that was called.
 
+use super::CallLine;
 use axum::extract::ws::WebSocket;
-use freehold_agent::remote::protocol::{Call, Want};
+use freehold_agent::remote::{
+    Answerer,
+    protocol::{Call, Want},
+    within,
+};
 use freehold_model::{Code, NodeId, Problem};
 use freehold_reconcile::ports::{Ids as _, SystemIds};
 use jiff::Timestamp;
@@ -29,11 +34,16 @@ pub struct CallDesk(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    lines: BTreeMap<NodeId, (u64, mpsc::Sender<Call>)>,
+    /// Of each node, the newest last: one that has several addresses for us holds several.
+    lines: BTreeMap<NodeId, Vec<(u64, mpsc::Sender<Call>)>>,
     left: BTreeMap<NodeId, Timestamp>,
     waiting: BTreeMap<String, (NodeId, oneshot::Sender<WebSocket>)>,
     serial: u64,
+    near: Option<Near>,
 }
+
+/// The node that runs in this process, and who answers for it.
+type Near = (NodeId, Arc<dyn Answerer>);
 
 /// An open line; dropped, it is closed.
 pub(super) struct Line {
@@ -53,12 +63,18 @@ impl CallDesk {
     ///
     /// # Errors
     /// A problem as the user shall see it: the node is not connected, or does not dial.
-    pub async fn call(&self, node: NodeId, name: &str, want: Want) -> Result<WebSocket, Problem> {
+    pub async fn call(&self, node: NodeId, name: &str, want: Want) -> Result<CallLine, Problem> {
+        let near = self.lock().near.clone().filter(|(near, _)| *near == node);
+        if let Some((_, answerer)) = near {
+            let (asks, answers) = within().await;
+            tokio::spawn(async move { answerer.answer(want, answers).await });
+            return Ok(CallLine::Through(Box::new(asks)));
+        }
         let id = SystemIds.ulid().to_string();
         let (send, answered) = oneshot::channel();
         let line = {
             let mut state = self.lock();
-            let line = state.lines.get(&node).map(|(_, line)| line.clone());
+            let line = state.lines.get(&node).and_then(|lines| lines.last()).map(|(_, line)| line.clone());
             let line = line.ok_or_else(|| away(name, state.left.get(&node)))?;
             state.waiting.insert(id.clone(), (node, send));
             line
@@ -69,7 +85,13 @@ impl CallDesk {
                 .hint("It waits for calls, but does not dial back: see its log and its network.")
         };
         line.try_send(Call { id, want }).map_err(|_| silent())?;
-        timeout(PATIENCE, answered).await.map_err(|_| silent())?.map_err(|_| silent())
+        let dialled = timeout(PATIENCE, answered).await.map_err(|_| silent())?.map_err(|_| silent())?;
+        Ok(CallLine::Dialled(Box::new(dialled)))
+    }
+
+    /// A node runs in this process: calls for it need no line.
+    pub fn seat(&self, node: NodeId, answerer: Arc<dyn Answerer>) {
+        self.lock().near = Some((node, answerer));
     }
 
     /// Why a node cannot be called, if it cannot.
@@ -78,13 +100,13 @@ impl CallDesk {
         (!state.lines.contains_key(&node)).then(|| away(name, state.left.get(&node)))
     }
 
-    /// A node holds a line open. A newer line of the same node takes the place of an older one.
+    /// A node holds a line open. Calls go out on its newest.
     pub(super) fn open(self: &Arc<CallDesk>, node: NodeId) -> Line {
         let (send, calls) = mpsc::channel(QUEUE);
         let mut state = self.lock();
         state.serial += 1;
         let serial = state.serial;
-        state.lines.insert(node, (serial, send));
+        state.lines.entry(node).or_default().push((serial, send));
         Line { desk: Arc::clone(self), node, serial, calls }
     }
 
@@ -105,7 +127,9 @@ impl CallDesk {
 impl Drop for Line {
     fn drop(&mut self) {
         let mut state = self.desk.lock();
-        if state.lines.get(&self.node).is_some_and(|(serial, _)| *serial == self.serial) {
+        let Some(lines) = state.lines.get_mut(&self.node) else { return };
+        lines.retain(|(serial, _)| *serial != self.serial);
+        if lines.is_empty() {
             state.lines.remove(&self.node);
             state.left.insert(self.node, Timestamp::now());
         }

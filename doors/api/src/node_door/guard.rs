@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use freehold_agent::remote::protocol::{HEADER, VERSION, is_spoken};
-use freehold_identity::{Access, Peer, decide_peer};
+use freehold_identity::{Access, Action, ControlPeer, Peer, decide_peer};
 use freehold_model::{Code, NodeId, Problem};
 
 /// Lets a request through, or answers why not.
@@ -30,6 +30,9 @@ fn admit(door: &Door, request: &Request) -> Result<(), Problem> {
         // Nobody without a certificate learns which routes there are.
         return Err(if peer.is_some() { no_route() } else { no_certificate() });
     };
+    if *action == Action::ActAsControl && request.extensions().get::<ControlPeer>().is_some() {
+        return ready(door).and_then(|()| understood(request.headers()));
+    }
     match decide_peer(peer, *action) {
         Access::Granted => {}
         Access::NotSignedIn => return Err(no_certificate()),
@@ -37,10 +40,14 @@ fn admit(door: &Door, request: &Request) -> Result<(), Problem> {
             return Err(Problem::new(Code::NotAllowed, format!("This machine may not {action}.")));
         }
     }
-    if !*door.ready.borrow() {
-        return Err(Problem::new(Code::Unavailable, "The server is starting or stopping."));
+    ready(door).and_then(|()| understood(request.headers()))
+}
+
+fn ready(door: &Door) -> Result<(), Problem> {
+    match *door.ready.borrow() {
+        true => Ok(()),
+        false => Err(Problem::new(Code::Unavailable, "The server is starting or stopping.")),
     }
-    understood(request.headers())
 }
 
 fn understood(headers: &HeaderMap) -> Result<(), Problem> {
@@ -67,6 +74,17 @@ fn no_certificate() -> Problem {
 fn no_route() -> Problem {
     Problem::new(Code::NotFound, "There is no such route for nodes.")
         .hint("Is the node's Freehold newer than the control plane's? Update the control plane first.")
+}
+
+/// Another control plane asks.
+pub(super) struct Fellow;
+
+impl<S: Send + Sync> FromRequestParts<S> for Fellow {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let peer = parts.extensions.get::<ControlPeer>();
+        peer.map(|_| Fellow).ok_or_else(|| Failure(no_certificate()))
+    }
 }
 
 /// The node that asks.

@@ -9,12 +9,15 @@ mod calls;
 mod desk;
 mod guard;
 mod hall;
+mod handed;
 mod images;
+mod line;
 mod reports;
 mod work;
 
 pub use desk::CallDesk;
 pub use hall::NodeHall;
+pub use line::{Broken, CallLine};
 
 use crate::{extract::MAX_JSON, request};
 use axum::{
@@ -61,6 +64,7 @@ pub(crate) const TABLE: &[(Method, &str, Action)] = &[
     (Method::GET, "/v1/node/calls/{id}", Action::ActAsNode),
     (Method::GET, "/v1/node/images/{digest}", Action::ActAsNode),
     (Method::GET, "/v1/node/images/{digest}/blobs/{blob}", Action::ActAsNode),
+    (Method::GET, "/v1/control/calls/{node}", Action::ActAsControl),
 ];
 
 /// The routes for nodes.
@@ -82,6 +86,7 @@ pub fn agent_router(door: NodeDoor) -> Router {
         .route("/v1/node/calls/{id}", get(calls::answer))
         .route("/v1/node/images/{digest}", get(images::manifest))
         .route("/v1/node/images/{digest}/blobs/{blob}", get(images::blob))
+        .route("/v1/control/calls/{node}", get(handed::call))
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .with_state(door.clone())
         .layer(middleware::from_fn_with_state(door, guard::guard))

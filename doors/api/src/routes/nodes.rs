@@ -9,9 +9,10 @@ use crate::{
     who::Caller,
 };
 use axum::{Json as Sent, extract::State};
-use freehold_deploy::{change_node, drain_progress, remove_node};
+use freehold_deploy::{Asker, change_node, drain_progress, remove_node};
+use freehold_identity::revoke_into;
 use freehold_model::{AnyResource, NodeChange, NodeDrain, NodeId, NodeSpec};
-use freehold_reconcile::ViewExt as _;
+use freehold_reconcile::{View, ViewExt as _};
 
 /// Changes what is wanted of a node: cordon, uncordon, drain, labels, taints.
 #[utoipa::path(post, path = "/v1/nodes/{id}/changes", operation_id = "change_node", tag = "machines",
@@ -27,7 +28,8 @@ pub(crate) async fn change(
     commit::change(&api, caller, move |view, asker| change_node(view, id, &wanted, asker)).await.map(Sent)
 }
 
-/// Removes a node: one that is drained, or one that does not answer and will not come back.
+/// Removes a node: one that is drained, or one that does not answer and will not come back. Its keys are refused
+/// from the same moment on.
 #[utoipa::path(delete, path = "/v1/nodes/{id}", operation_id = "remove_node", tag = "machines",
     params(("id" = String, Path, description = "The node's id")),
     responses((status = 200, description = "The node as it was", body = AnyResource)))]
@@ -37,7 +39,14 @@ pub(crate) async fn remove(
     _: Params<NoParams>,
     caller: Caller,
 ) -> Answer<Sent<AnyResource>> {
-    commit::change(&api, caller, move |view, asker| remove_node(view, id, asker)).await.map(Sent)
+    let remove = move |view: &dyn View, asker: &Asker| {
+        let (mut txn, id) = remove_node(view, id, asker)?;
+        if let Some(node) = view.find::<NodeSpec>(id)? {
+            revoke_into(&mut txn, view, &node, &asker.actor, asker.now)?;
+        }
+        Ok((txn, id))
+    };
+    commit::change(&api, caller, remove).await.map(Sent)
 }
 
 /// Says how far the drain of a node is, and what does not move.

@@ -1,6 +1,6 @@
 //! `freehold control`: runs a control plane without a node, and lists those there are.
 
-use super::up::{self, StoreUrl};
+use super::up::{self, StoreUrl, node_url};
 use crate::{
     args::Globals,
     failure::Outcome,
@@ -58,6 +58,10 @@ struct Run {
     /// Where nodes that joined are served, over TLS with their certificates [default: nowhere].
     #[arg(long, value_name = "ADDR")]
     node_listen: Option<SocketAddr>,
+    /// Where nodes reach --node-listen, as https://HOST:PORT: told to them, so that they find every control plane
+    /// [default: that address, or this machine's].
+    #[arg(long, value_name = "URL", requires = "node_listen", value_parser = node_url)]
+    node_url: Option<String>,
 }
 
 impl Args {
@@ -75,6 +79,7 @@ pub(crate) fn run_here(args: Args, globals: &Globals) -> Outcome {
         store: args.run.store.as_ref().map(StoreUrl::options).transpose()?,
         listen: args.run.listen,
         node_listen: args.run.node_listen,
+        node_url: args.run.node_url,
         endpoints_on: vec![],
         name_servers: vec![],
         stop_apps: false,

@@ -44,6 +44,10 @@ pub(crate) struct Args {
     /// Where nodes that joined are served, over TLS with their certificates [default: nowhere].
     #[arg(long, value_name = "ADDR")]
     node_listen: Option<SocketAddr>,
+    /// Where nodes reach --node-listen, as https://HOST:PORT: told to them, so that they find every control plane
+    /// [default: that address, or this machine's].
+    #[arg(long, value_name = "URL", requires = "node_listen", value_parser = node_url)]
+    node_url: Option<String>,
     /// The addresses on which endpoints listen [default: all of this machine's].
     #[arg(long, value_name = "IP", num_args = 1..)]
     endpoints_on: Vec<IpAddr>,
@@ -86,6 +90,15 @@ impl StoreUrl {
     }
 }
 
+/// A URL at which nodes reach a control plane.
+pub(crate) fn node_url(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("https://").map(|rest| rest.trim_end_matches('/'));
+    match host.filter(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', ','])) {
+        Some(host) => Ok(format!("https://{host}")),
+        None => Err("give it as https://HOST:PORT".into()),
+    }
+}
+
 pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
     let options = Options {
         role: Role::Up,
@@ -93,6 +106,7 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
         store: args.store.as_ref().map(StoreUrl::options).transpose()?,
         listen: args.listen,
         node_listen: args.node_listen,
+        node_url: args.node_url,
         endpoints_on: args.endpoints_on,
         name_servers: args.dns,
         stop_apps: args.stop_apps,

@@ -16,7 +16,7 @@ use std::{
 const HAND_OVER: Duration = Duration::from_secs(20);
 
 /// One `freehold control` in the network of a world.
-struct Plane {
+pub(crate) struct Plane {
     folder: PathBuf,
     child: Child,
 }
@@ -30,6 +30,16 @@ impl Plane {
 
     /// With the key and the token of the world's own Freehold.
     fn start(world: &World, database: &Database, name: &str, port: u16) -> Plane {
+        Plane::start_with(world, database, name, port, &[])
+    }
+
+    pub(crate) fn start_with(
+        world: &World,
+        database: &Database,
+        name: &str,
+        port: u16,
+        more: &[&str],
+    ) -> Plane {
         let (folder, data) = (world.path(name), world.path(name).join("data"));
         fs::create_dir_all(data.join("keys")).unwrap();
         for file in ["keys/secrets.key", "token"] {
@@ -39,7 +49,7 @@ impl Plane {
         let log = fs::File::create(folder.join("log")).unwrap();
         let mut command = Plane::command(world, name);
         command.args(["control", "--store", &database.url(), "--listen", &format!("127.0.0.1:{port}")]);
-        command.arg("--data").arg(&data).stdout(log.try_clone().unwrap()).stderr(log);
+        command.args(more).arg("--data").arg(&data).stdout(log.try_clone().unwrap()).stderr(log);
         let plane = Plane { folder, child: command.spawn().unwrap() };
         let ready = || plane.freehold(world, &["control", "list"]).code == 0;
         assert!(eventually(Duration::from_secs(30), ready), "it is not ready:\n{}", plane.log());
@@ -51,19 +61,19 @@ impl Plane {
     }
 
     /// What it calls itself.
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let text = fs::read_to_string(self.folder.join("data/control.json")).expect("it has a name");
         let control: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         control["name"].as_str().expect("a name").to_owned()
     }
 
     /// Runs `freehold ARGS` against it.
-    fn freehold(&self, world: &World, args: &[&str]) -> Ended {
+    pub(crate) fn freehold(&self, world: &World, args: &[&str]) -> Ended {
         let name = self.folder.file_name().unwrap().to_str().unwrap();
         Ended::of(Plane::command(world, name).args(args))
     }
 
-    fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
     }

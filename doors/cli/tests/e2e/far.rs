@@ -55,9 +55,9 @@ target = 8080
 "#;
 
 /// The other machine.
-struct Far {
+pub(crate) struct Far {
     netns: String,
-    data: PathBuf,
+    pub(crate) data: PathBuf,
     home: PathBuf,
     log: PathBuf,
     run: Option<Child>,
@@ -65,7 +65,7 @@ struct Far {
 
 impl Far {
     /// Joined to the world's network, and to the house.
-    fn joined(world: &World) -> Far {
+    pub(crate) fn joined(world: &World) -> Far {
         let netns = format!("{}-far", world.netns());
         let (data, home, log) = (world.path("far"), world.path("far-home"), world.path("far.log"));
         let far = Far { netns, data, home, log, run: None };
@@ -92,13 +92,13 @@ impl Far {
         command
     }
 
-    fn join(&self, token: &str) {
+    pub(crate) fn join(&self, token: &str, urls: &str) {
         let mut command = self.command(FREEHOLD);
-        command.args(["node", "join", &format!("https://{DOOR}"), "--enrol-only", "--name", "far", "--data"]);
+        command.args(["node", "join", urls, "--enrol-only", "--name", "far", "--data"]);
         Ended::of(command.arg(&self.data).env("FREEHOLD_TOKEN", token)).ok();
     }
 
-    fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         let log = fs::File::options().create(true).append(true).open(&self.log).unwrap();
         let mut command = self.command(FREEHOLD);
         command.args(["node", "run", "--data"]).arg(&self.data);
@@ -106,7 +106,7 @@ impl Far {
     }
 
     /// `kill -9` of `freehold node run`.
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut run = self.run.take().expect("it runs");
         run.kill().unwrap();
         run.wait().unwrap();
@@ -136,23 +136,23 @@ fn house() -> Option<(World, Far)> {
     world.up(&["--node-listen", DOOR]);
     let token = world.freehold(&["node", "token", "create"]).ok().out.trim().to_owned();
     world.plant_value(token.split('_').nth(2).expect("a secret"));
-    far.join(&token);
+    far.join(&token, &format!("https://{DOOR}"));
     far.run();
     wait_ready(&world, true);
     Some((world, far))
 }
 
-fn node(world: &World) -> Value {
+pub(crate) fn node(world: &World) -> Value {
     let nodes = world.json(&["node", "list"]);
     nodes.as_array().unwrap().iter().find(|it| it["name"] == "far").unwrap().clone()
 }
 
-fn ready(node: &Value) -> Option<bool> {
+pub(crate) fn ready(node: &Value) -> Option<bool> {
     let conditions = node["status"]["conditions"].as_array()?;
     conditions.iter().find(|it| it["type"] == "Ready")?["state"].as_bool()
 }
 
-fn wait_ready(world: &World, wanted: bool) {
+pub(crate) fn wait_ready(world: &World, wanted: bool) {
     wait_for("the far node's condition", || node(world), |node| ready(node) == Some(wanted));
 }
 

@@ -9,6 +9,7 @@ mod cli;
 mod control;
 mod crash;
 mod disks;
+mod doors;
 mod egress;
 mod endpoints;
 mod evidence;

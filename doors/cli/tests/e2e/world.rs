@@ -119,6 +119,12 @@ impl World {
         fs::read_to_string(self.path("up.log")).unwrap_or_default()
     }
 
+    /// A signal to `freehold up`.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let up = self.up.as_ref().expect("freehold up runs");
+        rustix::process::kill_process(rustix::process::Pid::from_child(up), signal).unwrap();
+    }
+
     /// `kill -9` of `freehold up`.
     pub(crate) fn kill(&mut self) {
         let mut up = self.up.take().expect("freehold up runs");

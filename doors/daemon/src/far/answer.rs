@@ -31,9 +31,9 @@ const LULL: Duration = Duration::from_millis(60);
 const HELLO: Duration = Duration::from_secs(10);
 
 /// Who answers.
-pub(super) struct Answers {
-    pub(super) door: Door,
-    pub(super) edge: Observer,
+pub(crate) struct Answers {
+    pub(crate) door: Door,
+    pub(crate) edge: Observer,
 }
 
 #[async_trait]

@@ -10,11 +10,13 @@ use crate::{
     data, node,
     up::{Ended, PATIENCE, PidFile, StopSignals, allow_many_files, given_room, tell_service_manager},
 };
-use answer::Answers;
+pub(crate) use answer::Answers;
 use anyhow::{Context as _, Result};
 use freehold_agent::{
     Agent, AgentConfig, NameServers,
-    remote::{Link, LinkConfig, Pulse, RemoteControl, RemoteImages, answer_calls, protocol::Registration},
+    remote::{
+        Link, LinkConfig, Pulse, RemoteControl, RemoteImages, answer_calls, protocol::Registration, whole,
+    },
 };
 use freehold_deploy::address;
 use freehold_edge::{Edge, EdgeConfig, Reach};
@@ -36,7 +38,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 /// The disk is looked at so often.
 const DISK: Duration = Duration::from_secs(60);
@@ -87,12 +89,16 @@ pub async fn run_node(
     })?;
     let _pid_file = given_room(PidFile::write(&options.data))?;
     let about = joined.about();
-    let urls = about.urls.iter().map(|url| parse(url)).collect::<Result<Vec<_>>>()?;
-    let link = Link::new(LinkConfig { urls, tls: Some(joined.tls()) })?;
-    let parts = Parts::start(&options, about.node, link).await?;
+    let parse = |urls: &[String]| urls.iter().map(|url| whole(url).map_err(anyhow::Error::msg)).collect();
+    let (urls, announced): (Result<Vec<_>>, Result<Vec<_>>) = (parse(&about.urls), parse(&about.announced));
+    let link = Link::new(LinkConfig { urls: urls?, announced: announced?, tls: Some(joined.tls()) })?;
+    let parts = Parts::start(&options, about.node, link.clone()).await?;
+    let joined = Arc::new(joined);
+    let _kept = AbortOnDropHandle::new(tokio::spawn(keep_urls(link, joined.clone())));
     let certified = tokio::spawn(async move { freehold_client::keep_certified(&joined).await });
-    let _certified = tokio_util::task::AbortOnDropHandle::new(certified);
-    on_ready(&NodeReady { node: about.node, name: about.name.to_string(), urls: about.urls })?;
+    let _certified = AbortOnDropHandle::new(certified);
+    let urls = about.urls.iter().chain(&about.announced).cloned().collect();
+    on_ready(&NodeReady { node: about.node, name: about.name.to_string(), urls })?;
     tell_service_manager(&[sd_notify::NotifyState::Ready]);
     let ended = stop.wait().await;
     if ended == Ended::Stopped {
@@ -106,10 +112,22 @@ pub async fn run_node(
     }
 }
 
-fn parse(url: &str) -> Result<reqwest::Url> {
-    // Joined to by relative paths.
-    let whole = if url.ends_with('/') { url.to_owned() } else { format!("{url}/") };
-    whole.parse().with_context(|| format!("{url} is no URL of a control plane"))
+/// Keeps on disk which control planes were announced, for the next start.
+async fn keep_urls(link: Arc<Link>, joined: Arc<Membership>) {
+    let mut urls = link.urls().follow();
+    // What was announced before anybody looked, first.
+    loop {
+        let announced = link.urls().announced();
+        if announced != joined.about().announced {
+            tracing::info!(?announced, "the control planes that this node knows");
+            if let Err(error) = joined.announced(announced) {
+                tracing::warn!(%error, "the addresses of control planes are not kept");
+            }
+        }
+        if urls.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Every part that runs.
@@ -118,7 +136,7 @@ struct Parts {
     agent: Arc<Agent>,
     edge: Edge,
     _pulse: Arc<Pulse>,
-    _tasks: Vec<tokio_util::task::AbortOnDropHandle<()>>,
+    _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Parts {
@@ -154,9 +172,9 @@ impl Parts {
         let scenery = FarScenery::new(node, control, link.clone(), data.join("agent/routing.json"));
         let edge = Edge::start_far(Arc::new(scenery), config, shutdown.clone());
         let answers = Answers { door: node::Door::far(agent.clone()), edge: edge.observer() };
-        let mut tasks = answer_calls(&link, Arc::new(answers));
+        let mut tasks = vec![answer_calls(&link, Arc::new(answers))];
         let disk = tokio::spawn(watch_disk(data.clone(), pulse.clone()));
-        tasks.push(tokio_util::task::AbortOnDropHandle::new(disk));
+        tasks.push(AbortOnDropHandle::new(disk));
         Ok(Parts { shutdown, agent, edge, _pulse: pulse, _tasks: tasks })
     }
 

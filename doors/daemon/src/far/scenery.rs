@@ -40,7 +40,7 @@ impl FarScenery {
     /// This machine's address on the way to a control plane: what others of that network can dial.
     fn own_address(&self) -> Option<IpAddr> {
         let to = |url: &reqwest::Url| url.socket_addrs(|| None).ok()?.into_iter().next();
-        self.link.urls().iter().find_map(|url| {
+        self.link.urls().all().iter().find_map(|url| {
             let to = to(url)?;
             let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
             let socket = UdpSocket::bind(any).ok()?;

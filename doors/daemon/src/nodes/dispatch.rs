@@ -5,16 +5,17 @@
 use crate::{
     absent::Absent,
     node::{self, Door, whole},
+    peers::{Fellow, Peers},
 };
 use async_trait::async_trait;
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::Message;
 use freehold_agent::{
     LogSource,
-    remote::protocol::{Answer, Drilled, LogPart, LogsFound, LogsWanted, Started, Want},
+    remote::protocol::{Answer, Drilled, HandedCall, LogPart, LogsFound, LogsWanted, Started, Want},
 };
-use freehold_api::{CallDesk, LogLines, LogSelection, LogTrail, Merge, NodePort};
+use freehold_api::{CallDesk, CallLine, LogLines, LogSelection, LogTrail, Merge, NodePort};
 use freehold_model::{
-    AnyId, Code, InstanceId, InstanceSpec, NodeId, NodeSpec, Problem,
+    AnyId, Code, InstanceId, InstanceSpec, Node, NodeId, NodeSpec, Problem,
     drill::EgressTry,
     exec::{ExecControl, ExecReport, ExecRequest, STDERR, STDOUT},
     logs::{LogLine, LogPlace, LogQuery, LogStream},
@@ -40,8 +41,10 @@ pub(crate) struct Dispatch {
     pub(crate) desk: Arc<CallDesk>,
     /// The agent of this process, and its node.
     pub(crate) near: Option<(NodeId, Door)>,
-    /// Speaks for nodes that run in the process of another control plane.
+    /// Speaks for nodes that cannot be reached at all.
     pub(crate) absent: Absent,
+    /// Control planes that nodes may be connected to instead.
+    pub(crate) peers: Peers,
 }
 
 impl Dispatch {
@@ -55,7 +58,8 @@ impl Dispatch {
         }
         let named = view.find::<NodeSpec>(node).map_err(failed)?;
         drop(view);
-        if named.as_ref().is_some_and(|node| !node.status.remote) {
+        // It runs in the process of another control plane: one that no door leads to is away.
+        if named.as_ref().is_some_and(|node| !node.status.remote && self.fellows(node).is_empty()) {
             return Err(self.absent.problem(Some(instance)).await);
         }
         Ok(Some((node, named.map_or(node.to_string(), |node| node.name))))
@@ -72,12 +76,39 @@ impl Dispatch {
         let mut nodes = view.all::<NodeSpec>(None)?;
         let instances = view.all::<InstanceSpec>(selection.env.map(AnyId::from))?;
         let connected = self.desk.connected();
+        let near = self.near.as_ref().map(|(near, _)| *near);
         nodes.retain(|node| {
-            node.status.remote
-                && (connected.contains(&node.id)
-                    || selection.env.is_some() && instances.iter().any(|it| it.spec.node == node.id))
+            let holds = selection.env.is_some() && instances.iter().any(|it| it.spec.node == node.id);
+            let reached = connected.contains(&node.id) || !self.fellows(node).is_empty();
+            Some(node.id) != near && (reached || holds && node.status.remote)
         });
         Ok(nodes.into_iter().map(|node| (node.id, node.name)).collect())
+    }
+
+    /// The control planes through which a node may be reached.
+    fn fellows(&self, node: &Node) -> Vec<Fellow> {
+        let mut all = self.peers.all();
+        all.retain(|it| match node.status.remote {
+            true => node.status.heard_by.contains(&it.name),
+            false => it.node,
+        });
+        all
+    }
+
+    /// Asks something of a far node: over its own line, or through a control plane that has one.
+    async fn call(&self, node: NodeId, name: &str, want: Want) -> Result<CallLine, Problem> {
+        let Some(away) = self.desk.away(node, name) else { return self.desk.call(node, name, want).await };
+        let view = self.store.view().await.map_err(failed)?;
+        let found = view.find::<NodeSpec>(node).map_err(failed)?;
+        drop(view);
+        let call = HandedCall { name: name.into(), want };
+        for fellow in found.map(|node| self.fellows(&node)).unwrap_or_default() {
+            match self.peers.call(&fellow, node, &call).await {
+                Ok(socket) => return Ok(CallLine::Through(Box::new(socket))),
+                Err(error) => tracing::warn!(control = fellow.name, %error, "it cannot be asked"),
+            }
+        }
+        Err(away)
     }
 
     /// The lines of one far node, and whose there are.
@@ -86,7 +117,7 @@ impl Dispatch {
         (node, name): &(NodeId, String),
         wanted: LogsWanted,
     ) -> Result<(Vec<LogSource>, LogLines), Problem> {
-        let mut socket = self.desk.call(*node, name, Want::Logs(wanted)).await?;
+        let mut socket = self.call(*node, name, Want::Logs(wanted)).await?;
         let found: LogsFound = next(&mut socket, name).await?.ok_or_else(|| broke_off(name))?;
         let name = name.clone();
         let lines = stream::unfold(Some((socket, name)), async |state| {
@@ -215,7 +246,7 @@ impl NodePort for Dispatch {
         }
         for ((node, name), instances) in far {
             let want = Want::Drill { instances, ports: ports.clone() };
-            let mut socket = self.desk.call(node, &name, want).await?;
+            let mut socket = self.call(node, &name, want).await?;
             let drilled = timeout(Duration::from_secs(120), read::<Drilled>(&mut socket, &name)).await;
             let drilled = drilled.map_err(|_| broke_off(&name))??;
             tries.extend(drilled.ok_or_else(|| broke_off(&name))?.tries);
@@ -230,7 +261,7 @@ impl NodePort for Dispatch {
                 None => self.absent.exec(instance, request).await,
             };
         };
-        let mut socket = self.desk.call(node, &name, Want::Exec { instance }).await?;
+        let mut socket = self.call(node, &name, Want::Exec { instance }).await?;
         let text = serde_json::to_string(&request).map_err(|error| node::internal(&error))?;
         socket.send(Message::Text(text.into())).await.map_err(|_| broke_off(&name))?;
         next::<Started>(&mut socket, &name).await?.ok_or_else(|| broke_off(&name))?;
@@ -243,7 +274,7 @@ impl NodePort for Dispatch {
 
 /// Carries a session between the node and whoever asked, until either goes.
 async fn converse(
-    mut socket: WebSocket,
+    mut socket: CallLine,
     mut given: mpsc::Receiver<ExecInput>,
     said: mpsc::Sender<ExecOutput>,
     name: String,
@@ -299,11 +330,11 @@ fn control(control: &ExecControl) -> Message {
 }
 
 /// The next part of an answer, soon; `None` at its end.
-async fn next<T: DeserializeOwned>(socket: &mut WebSocket, name: &str) -> Result<Option<T>, Problem> {
+async fn next<T: DeserializeOwned>(socket: &mut CallLine, name: &str) -> Result<Option<T>, Problem> {
     timeout(SILENCE, read(socket, name)).await.map_err(|_| broke_off(name))?
 }
 
-async fn read<T: DeserializeOwned>(socket: &mut WebSocket, name: &str) -> Result<Option<T>, Problem> {
+async fn read<T: DeserializeOwned>(socket: &mut CallLine, name: &str) -> Result<Option<T>, Problem> {
     loop {
         match socket.recv().await {
             Some(Ok(Message::Text(text))) => {

@@ -6,11 +6,15 @@
 
 mod changes;
 mod dispatch;
+mod hearing;
+mod judge;
 mod pulses;
 #[cfg(test)]
 mod tests;
+mod written;
 
 pub(crate) use dispatch::Dispatch;
+pub(crate) use hearing::Hearing;
 
 use crate::control::LocalControl;
 use async_trait::async_trait;
@@ -44,9 +48,14 @@ pub(crate) struct Nodes {
 
 impl Nodes {
     /// Follows the store.
-    pub(crate) fn new(store: Arc<dyn Store>, vault: Arc<Vault>, clock: Arc<dyn Clock>) -> Arc<Nodes> {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        vault: Arc<Vault>,
+        clock: Arc<dyn Clock>,
+        hearing: Hearing,
+    ) -> Arc<Nodes> {
         let board = Board::follow(store.clone());
-        let pulses = Pulses::new(store.clone(), clock);
+        let pulses = Pulses::new(store.clone(), clock, hearing);
         Arc::new(Nodes { store, vault, board, pulses })
     }
 

@@ -1,18 +1,25 @@
 //! The pulses of far nodes: heartbeats are memory, and only what changes is committed.
 //!
-//! A node that was not heard for [`LEASE`] is written down as not ready, once; when it is heard again, as
-//! ready, once. Invariant: nothing is committed while nothing changes, however many nodes there are; and a
-//! control plane that has just started, or was paused, gives every node a whole lease before it judges.
+//! Several control planes hear nodes at once. Each writes down that it hears a node when it first does, and
+//! takes that back when it heard nothing for [`LEASE`]; [`judge`](super::judge) says when a node is lost.
+//! Invariants: nothing is committed while nothing changes, however many nodes there are; a control plane that
+//! has just started, or was paused, gives every node a whole lease before it says that it does not hear it; it
+//! judges only while it holds its own lease, and its commits name it.
 
+use super::{
+    hearing::{Dead, Hearing},
+    judge::{Heard as Hears, judge},
+    written::{Book, Known, written},
+};
 use freehold_agent::remote::protocol::{Heard, Heartbeat, Registration};
 use freehold_model::{
-    Actor, Bytes, Code, CommitError, Condition, Node, NodeId, NodeSpec, NodeStatus, Problem, Txn,
+    Actor, Bytes, Code, CommitError, Condition, Fence, Node, NodeId, NodeSpec, NodeStatus, Problem, Txn,
 };
 use freehold_reconcile::{Clock, Store, ViewExt as _};
 use jiff::Timestamp;
 use serde_json::json;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -28,46 +35,49 @@ const PAUSED: Duration = Duration::from_secs(5);
 /// A commit that others came before is tried so often.
 const ATTEMPTS: usize = 8;
 /// The reason of a node that was not heard.
-const STOPPED: &str = "HeartbeatsStopped";
+pub(super) const STOPPED: &str = "HeartbeatsStopped";
 
 /// Every far node's.
 pub(super) struct Pulses {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    known: Mutex<BTreeMap<NodeId, Pulse>>,
+    hearing: Hearing,
+    dead: Dead,
+    pulses: Mutex<BTreeMap<NodeId, Pulse>>,
 }
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Pulse {
-    /// When it was heard last.
+    /// When it was heard last, or since when it is waited for.
     heard: Instant,
     heard_at: Timestamp,
+    /// A heartbeat came since this process began or woke up.
+    beats: bool,
     /// The start of the agent that has registered.
     registered: Option<Timestamp>,
     low_disk: Option<Bytes>,
-    /// What is written down: whether it is lost, whether its disk is low.
-    lost: bool,
-    low: bool,
 }
 
 impl Pulses {
-    pub(super) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Pulses {
-        Pulses { store, clock, known: Mutex::default() }
+    pub(super) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, hearing: Hearing) -> Pulses {
+        Pulses { store, clock, hearing, dead: Dead::default(), pulses: Mutex::default() }
     }
 
     /// A heartbeat came.
     pub(super) fn heard(&self, node: NodeId, beat: &Heartbeat) -> Heard {
         let now = self.clock.now();
-        let mut known = self.lock();
-        let pulse = known.entry(node).or_insert_with(|| Pulse::new(now));
-        (pulse.heard, pulse.heard_at, pulse.low_disk) = (Instant::now(), now, beat.low_disk);
-        Heard { register: pulse.registered != Some(beat.started) }
+        let mut pulses = self.lock();
+        let pulse = pulses.entry(node).or_insert_with(|| Pulse::new(now));
+        (pulse.heard, pulse.heard_at, pulse.beats, pulse.low_disk) =
+            (Instant::now(), now, true, beat.low_disk);
+        let register = pulse.registered != Some(beat.started);
+        Heard { register, controls: self.hearing.doors() }
     }
 
     /// Writes down what a node has to give. Written again, it changes nothing.
     pub(super) async fn register(&self, node: NodeId, said: Registration) -> Result<(), Problem> {
         let started = said.started;
-        self.write(node, "start", |old, now| {
+        self.write(node, "start", None, |old, now| {
             let keep = |kind: &str| old.conditions.iter().find(|it| it.kind == kind).cloned();
             let ready = ready(&said.trouble, said.drivers.is_empty(), now);
             let egress = said.no_egress.as_ref().map(|why| Condition {
@@ -81,6 +91,7 @@ impl Pulses {
             (status.capacity, status.drivers) = (said.capacity, said.drivers.clone());
             (status.version, status.started) = (said.version.clone(), Some(said.started));
             (status.lowest_port, status.remote) = (said.lowest_port, true);
+            status.heard_by.insert(self.hearing.own.clone());
             status.conditions = std::iter::once(ready).chain(egress).chain(keep(NodeStatus::DISK)).collect();
             for condition in &mut status.conditions {
                 let before = keep(&condition.kind).filter(|it| it.state == condition.state);
@@ -89,73 +100,64 @@ impl Pulses {
             status
         })
         .await?;
-        let mut known = self.lock();
         let now = self.clock.now();
-        let pulse = known.entry(node).or_insert_with(|| Pulse::new(now));
-        (pulse.registered, pulse.lost) = (Some(started), false);
+        self.lock().entry(node).or_insert_with(|| Pulse::new(now)).registered = Some(started);
         Ok(())
     }
 
     /// Looks at all of them until `shutdown`.
     pub(super) async fn watch(&self, shutdown: CancellationToken) {
-        while let Err(error) = self.remember().await {
-            tracing::warn!(%error, "the nodes are not known yet");
+        let (mut looked, mut book) = (Instant::now(), Book::default());
+        loop {
+            self.look(&mut book).await;
             if shutdown.run_until_cancelled(sleep(EVERY)).await.is_none() {
                 return;
             }
-        }
-        let mut looked = Instant::now();
-        while shutdown.run_until_cancelled(sleep(EVERY)).await.is_some() {
             if looked.elapsed() > PAUSED {
                 tracing::warn!(paused = ?looked.elapsed(), "this process stood still: every node has a new lease");
-                let mut known = self.lock();
-                known.values_mut().for_each(|pulse| pulse.heard = Instant::now());
+                self.dead.forget();
+                self.lock()
+                    .values_mut()
+                    .for_each(|pulse| (pulse.heard, pulse.beats) = (Instant::now(), false));
             }
             looked = Instant::now();
-            self.look().await;
         }
     }
 
-    /// Nodes that were known before this process have a lease from now on.
-    async fn remember(&self) -> Result<(), freehold_reconcile::StoreError> {
-        let view = self.store.view().await?;
-        let now = self.clock.now();
-        for node in view.all::<NodeSpec>(None)?.into_iter().filter(|node| node.status.remote) {
-            let of = |kind: &str| node.status.conditions.iter().find(|it| it.kind == kind);
-            let mut known = self.lock();
-            let pulse = known.entry(node.id).or_insert_with(|| Pulse::new(now));
-            pulse.registered = pulse.registered.or(node.status.started);
-            pulse.lost = of("Ready").is_some_and(|it| !it.state && it.reason == STOPPED);
-            pulse.low = of(NodeStatus::DISK).is_some_and(|it| !it.state);
+    async fn look(&self, book: &mut Book) {
+        if let Err(error) = book.refresh(&self.store).await {
+            return tracing::warn!(%error, "the nodes are not known");
         }
-        Ok(())
-    }
-
-    async fn look(&self) {
-        let changed: Vec<(NodeId, Pulse)> = {
-            let known = self.lock();
-            let differs = |(_, pulse): &(&NodeId, &Pulse)| {
-                pulse.registered.is_some()
-                    && (pulse.is_silent() != pulse.lost || pulse.low_disk.is_some() != pulse.low)
-            };
-            known.iter().filter(differs).map(|(node, pulse)| (*node, pulse.clone())).collect()
-        };
+        let Some(fence) = self.hearing.may_judge() else { return };
+        let (changed, gone) = self.changed(book);
         for (node, pulse) in changed {
-            let (lost, low) = (pulse.is_silent(), pulse.low_disk.is_some());
-            let written = self.write(node, "heartbeats", |old, now| told(old, &pulse, now)).await;
-            let mut known = self.lock();
-            match written {
-                Ok(()) => {
-                    tracing::info!(%node, lost, low_disk = low, "the node's state was written down");
-                    if let Some(pulse) = known.get_mut(&node) {
-                        (pulse.lost, pulse.low) = (lost, low);
-                    }
-                }
+            let told = |old: &NodeStatus, now| told(&self.hearing.own, old, &pulse, &gone, now);
+            match self.write(node, "heartbeats", fence.as_ref(), told).await {
+                Ok(()) => tracing::info!(%node, heard = ?pulse.hears(), "the node's state was written down"),
                 // Removed: nobody needs to know any more.
-                Err(problem) if problem.code == Code::NotFound => drop(known.remove(&node)),
+                Err(problem) if problem.code == Code::NotFound => {
+                    let _ = self.lock().remove(&node);
+                }
                 Err(problem) => tracing::warn!(%node, %problem, "the node's state cannot be written down"),
             }
         }
+    }
+
+    /// The nodes of which something else is to be written, and the control planes that are gone.
+    fn changed(&self, book: &Book) -> (Vec<(NodeId, Pulse)>, Vec<String>) {
+        let now = self.clock.now();
+        let mut pulses = self.lock();
+        let by: BTreeSet<&String> = book.nodes.values().flat_map(|known| &known.written.by).collect();
+        let gone = self.dead.gone(&self.hearing, by.into_iter().cloned());
+        let mut changed = vec![];
+        for (node, known) in &book.nodes {
+            let pulse = pulses.entry(*node).or_insert_with(|| Pulse::new(now));
+            pulse.registered = known.started;
+            if pulse.differs(&self.hearing.own, known, &gone) {
+                changed.push((*node, pulse.clone()));
+            }
+        }
+        (changed, gone)
     }
 
     /// Replaces a node's status by what `change` makes of it.
@@ -163,6 +165,7 @@ impl Pulses {
         &self,
         id: NodeId,
         why: &str,
+        fence: Option<&Fence>,
         change: impl Fn(&NodeStatus, Timestamp) -> NodeStatus,
     ) -> Result<(), Problem> {
         for _ in 0..ATTEMPTS {
@@ -177,7 +180,8 @@ impl Pulses {
             if status == old.status {
                 return Ok(());
             }
-            match self.store.commit(txn(&old, status, why)).await {
+            let txn = Txn { fence: fence.cloned(), ..txn(&old, status, why) };
+            match self.store.commit(txn).await {
                 Ok(_) => return Ok(()),
                 Err(CommitError::Missing { .. }) => {}
                 Err(error) if error.is_conflict() => {}
@@ -188,43 +192,58 @@ impl Pulses {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Pulse>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pulses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Pulse {
+    /// One that has a lease from now on.
     fn new(now: Timestamp) -> Pulse {
         let (registered, low_disk) = (None, None);
-        Pulse { heard: Instant::now(), heard_at: now, registered, low_disk, lost: false, low: false }
+        Pulse { heard: Instant::now(), heard_at: now, beats: false, registered, low_disk }
     }
 
-    fn is_silent(&self) -> bool {
-        self.heard.elapsed() > LEASE
+    fn hears(&self) -> Hears {
+        match (self.heard.elapsed() > LEASE, self.beats) {
+            (true, _) => Hears::Silent,
+            (false, true) => Hears::Beats,
+            (false, false) => Hears::Awaited,
+        }
+    }
+
+    /// Whether its disk is otherwise than what is written; who does not hear it does not know.
+    fn disk_differs(&self, low: bool) -> bool {
+        self.hears() == Hears::Beats && self.low_disk.is_some() != low
+    }
+
+    fn differs(&self, own: &str, known: &Known, gone: &[String]) -> bool {
+        let gone = |name: &str| gone.iter().any(|it| it == name);
+        judge(own, self.hears(), gone, &known.written).is_some() || self.disk_differs(known.low)
     }
 }
 
 /// The status that a pulse asks for.
-fn told(old: &NodeStatus, pulse: &Pulse, now: Timestamp) -> NodeStatus {
+fn told(own: &str, old: &NodeStatus, pulse: &Pulse, gone: &[String], now: Timestamp) -> NodeStatus {
     let mut status = old.clone();
-    let was_lost = old.conditions.iter().any(|it| it.kind == "Ready" && it.reason == STOPPED);
-    if pulse.is_silent() != was_lost {
-        let condition = if pulse.is_silent() {
-            Condition {
+    let before = written(old);
+    if let Some(judged) = judge(own, pulse.hears(), |name| gone.iter().any(|it| it == name), &before) {
+        if judged.lost && !before.lost {
+            let since = pulse.heard_at;
+            let condition = Condition {
                 kind: "Ready".into(),
                 state: false,
                 reason: STOPPED.into(),
-                message: format!(
-                    "nothing was heard from it since {:.0}; what runs there goes on",
-                    pulse.heard_at
-                ),
+                message: format!("nothing was heard from it since {since:.0}; what runs there goes on"),
                 since: now,
-            }
-        } else {
-            ready(&None, old.drivers.is_empty(), now)
-        };
-        put(&mut status, condition);
+            };
+            put(&mut status, condition);
+        } else if before.lost && !judged.lost {
+            put(&mut status, ready(&None, old.drivers.is_empty(), now));
+        }
+        status.heard_by = judged.by;
     }
-    if pulse.low_disk.is_some() != pulse.low {
+    let low = old.conditions.iter().any(|it| it.kind == NodeStatus::DISK && !it.state);
+    if pulse.disk_differs(low) {
         let (reason, message) = match pulse.low_disk {
             Some(free) => ("LowDisk", format!("only {} are free", free.rounded())),
             None => ("Room", "enough is free".into()),

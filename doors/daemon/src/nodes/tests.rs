@@ -10,15 +10,20 @@ use freehold_api::{CallDesk, NodeDoor, agent_router};
 use freehold_identity::{KeyFingerprint, Peer};
 use freehold_image::ImageStore;
 use freehold_model::{
-    Actor, Bytes, Instance, InstanceId, InstanceStatus, Name, Node, NodeSpec, Phase, Resource, Spec, Txn,
-    Volume, VolumeId, VolumeSpec, VolumeStatus, kinds::Capacity, manifest::Driver,
+    Actor, Bytes, Instance, InstanceId, InstanceStatus, Lease, Name, Node, NodeSpec, Phase, Resource, Spec,
+    Txn, Volume, VolumeId, VolumeSpec, VolumeStatus, controls::Presence, kinds::Capacity, manifest::Driver,
 };
-use freehold_reconcile::{MemoryStore, SystemClock, SystemIds, ports::Ids as _};
+use freehold_reconcile::{MemoryStore, SystemClock, SystemIds, lease::Watched, ports::Ids as _};
 use freehold_secrets::Key;
 use jiff::Timestamp;
 use serde_json::json;
 use std::time::Duration;
 use tokio::{net::TcpListener, time::timeout};
+
+/// As a control plane that is alone.
+fn hearing(own: &str) -> Hearing {
+    Hearing { own: own.into(), leases: watch::channel(vec![]).1, seat: None }
+}
 
 pub(super) struct House {
     pub(super) store: Arc<MemoryStore>,
@@ -35,7 +40,7 @@ impl House {
         let store = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
         let keys = folder.path().join("keys/secrets.key");
         let vault = Arc::new(Vault::open(&keys, store.clone(), Arc::new(SystemClock)).unwrap());
-        let nodes = Nodes::new(store.clone(), vault, Arc::new(SystemClock));
+        let nodes = Nodes::new(store.clone(), vault, Arc::new(SystemClock), hearing("a"));
         let images = ImageStore::open(&folder.path().join("images")).unwrap();
         House { store, nodes, desk: Arc::default(), ready: watch::channel(true).0, images, _folder: folder }
     }
@@ -56,7 +61,7 @@ impl House {
     }
 
     pub(super) async fn link(&self, node: NodeId) -> Arc<Link> {
-        Link::new(LinkConfig { urls: vec![self.door(node).await], tls: None }).unwrap()
+        Link::new(LinkConfig { urls: vec![self.door(node).await], announced: vec![], tls: None }).unwrap()
     }
 
     pub(super) fn put<S: Spec>(&self, name: &str, parent: Option<AnyId>, spec: S) -> Resource<S> {
@@ -235,7 +240,7 @@ async fn the_next_control_plane_is_asked_when_one_fails() {
     house.instance(&far, "b");
     let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let urls = vec![format!("http://{dead}/").parse().unwrap(), house.door(far.id).await];
-    let control = RemoteControl::new(Link::new(LinkConfig { urls, tls: None }).unwrap());
+    let control = RemoteControl::new(Link::new(LinkConfig { urls, announced: vec![], tls: None }).unwrap());
     assert_eq!(control.assigned().await.unwrap().len(), 1);
     // A control plane that stops sends nodes on, too.
     house.ready.send_replace(false);
@@ -315,7 +320,7 @@ async fn a_control_plane_that_starts_gives_every_node_a_lease() {
     let keys = tempfile::tempdir().unwrap();
     let vault =
         Vault::open(&keys.path().join("secrets.key"), house.store.clone(), Arc::new(SystemClock)).unwrap();
-    let later = Nodes::new(house.store.clone(), Arc::new(vault), Arc::new(SystemClock));
+    let later = Nodes::new(house.store.clone(), Arc::new(vault), Arc::new(SystemClock), hearing("a"));
     let (stop, head) = (CancellationToken::new(), house.head());
     let watching = tokio::spawn(later.clone().watch(stop.clone()));
     tokio::time::sleep(Duration::from_secs(13)).await;
@@ -354,6 +359,91 @@ async fn a_disk_that_fills_is_written_down_once() {
     assert_eq!(disk(Some(2 << 20)).await, Some(false));
     assert_eq!(house.head(), head);
     assert_eq!(disk(None).await, Some(true));
+    stop.cancel();
+    watching.await.unwrap();
+}
+
+/// Another control plane on the store of `house`.
+fn another(house: &House, hearing: Hearing) -> Arc<Nodes> {
+    let keys = tempfile::tempdir().unwrap();
+    let vault =
+        Vault::open(&keys.path().join("secrets.key"), house.store.clone(), Arc::new(SystemClock)).unwrap();
+    Nodes::new(house.store.clone(), Arc::new(vault), Arc::new(SystemClock), hearing)
+}
+
+fn presence(name: &str, live: bool) -> Watched {
+    let node_url = Some(format!("https://{name}:7118"));
+    let said = Presence { url: format!("http://{name}"), version: "1".into(), node: false, node_url };
+    let (name, holder, note) = (Presence::lease(name), name.into(), serde_json::to_string(&said).unwrap());
+    let lease = Lease { name, holder, version: 1, renewals: 1, since: Timestamp::now(), note };
+    Watched { lease, silent: Duration::ZERO, live }
+}
+
+async fn beat_for(seconds: u64, started: Timestamp, node: &Node, hearers: &[&Arc<Nodes>]) {
+    for _ in 0..seconds {
+        for hearer in hearers {
+            hearer.heard(node.id, &Heartbeat { started, low_disk: None });
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_somebody_hears_is_not_lost_and_one_that_nobody_hears_is_lost_once() {
+    let house = House::new();
+    let far = house.node("far");
+    let (said, leases) = watch::channel(vec![presence("a", true), presence("b", true)]);
+    let of = |own: &str| Hearing { own: own.into(), leases: leases.clone(), seat: None };
+    let (a, b) = (another(&house, of("a")), another(&house, of("b")));
+    let started = Timestamp::now();
+    a.register(far.id, registration(started)).await.unwrap();
+    let stop = CancellationToken::new();
+    let [watching_a, watching_b] = [&a, &b].map(|one| tokio::spawn(one.clone().watch(stop.clone())));
+    let by = async || {
+        let node = house.find::<NodeSpec>(far.id).await.unwrap();
+        (node.status.heard_by.iter().cloned().collect::<Vec<_>>().concat(), ready(&node).0)
+    };
+    beat_for(5, started, &far, &[&a, &b]).await;
+    assert_eq!(by().await, ("ab".into(), true));
+    let heard = b.heard(far.id, &Heartbeat { started, low_disk: None });
+    assert_eq!(heard.controls, ["https://a:7118", "https://b:7118"], "it is told of both");
+    let head = house.head();
+    beat_for(40, started, &far, &[&a, &b]).await;
+    assert_eq!(house.head(), head, "heartbeats were committed");
+
+    // Cut from a: b hears it, and it is not lost for a moment.
+    beat_for(25, started, &far, &[&b]).await;
+    assert_eq!((by().await, house.head() - head), (("b".into(), true), 1));
+    // Back at a, then b dies: it stays heard.
+    beat_for(3, started, &far, &[&a, &b]).await;
+    watching_b.abort();
+    said.send_replace(vec![presence("a", true), presence("b", false)]);
+    let head = house.head();
+    beat_for(10, started, &far, &[&a]).await;
+    assert_eq!(house.head(), head, "b's nodes have a lease to be heard by others");
+    beat_for(10, started, &far, &[&a]).await;
+    assert_eq!((by().await, house.head() - head), (("a".into(), true), 1));
+    // Nobody hears it any more.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!((by().await, house.head() - head), ((String::new(), false), 3), "the status, and node.lost");
+    stop.cancel();
+    watching_a.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_nodes_of_a_control_plane_that_died_are_lost_if_nobody_else_hears_them() {
+    let house = House::new();
+    let far = house.node("far");
+    let leases = watch::channel(vec![presence("a", true), presence("b", false)]).1;
+    let b = another(&house, hearing("b"));
+    b.register(far.id, registration(Timestamp::now())).await.unwrap();
+    let a = another(&house, Hearing { own: "a".into(), leases, seat: None });
+    let stop = CancellationToken::new();
+    let watching = tokio::spawn(a.clone().watch(stop.clone()));
+    tokio::time::sleep(Duration::from_secs(13)).await;
+    assert!(ready(&house.find::<NodeSpec>(far.id).await.unwrap()).0, "it has a lease");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(!ready(&house.find::<NodeSpec>(far.id).await.unwrap()).0);
     stop.cancel();
     watching.await.unwrap();
 }

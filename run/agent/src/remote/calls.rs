@@ -4,24 +4,18 @@
 //! Invariant: nothing listens on the node; a call that cannot be answered ends, and others go on.
 
 use super::{
-    link::{Link, LinkError, causes},
-    protocol::{Call, HEADER, VERSION, Want},
+    dial::{CallSocket, dial},
+    link::{Link, LinkError},
+    protocol::{Call, Want},
+    urls,
 };
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use reqwest::Url;
-use rustls::pki_types::ServerName;
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
     sync::Semaphore,
     time::{sleep, timeout},
-};
-use tokio_rustls::TlsConnector;
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{client::IntoClientRequest as _, http::HeaderValue, protocol::WebSocketConfig},
 };
 use tokio_util::task::AbortOnDropHandle;
 
@@ -29,20 +23,9 @@ use tokio_util::task::AbortOnDropHandle;
 const AT_ONCE: usize = 256;
 /// A control plane says something at least every 10 s.
 const SILENCE: Duration = Duration::from_secs(25);
-/// A connection is made within this.
-const CONNECT: Duration = Duration::from_secs(5);
 /// No call is longer, as a line.
 const LONGEST: usize = 1 << 20;
-/// No message within a call is larger.
-const MAX_MESSAGE: usize = 4 << 20;
 const SLOWEST: Duration = Duration::from_secs(5);
-
-/// Either a TLS stream or, in tests, a plain one.
-pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
-
-/// The connection of one call.
-pub type CallSocket = WebSocketStream<Box<dyn Wire>>;
 
 /// Who answers calls: the daemon, with the agent and the edge.
 #[async_trait]
@@ -52,18 +35,18 @@ pub trait Answerer: Send + Sync + 'static {
 }
 
 /// Answers what each control plane asks until the result is dropped.
-pub fn answer_calls(link: &Arc<Link>, answerer: Arc<dyn Answerer>) -> Vec<AbortOnDropHandle<()>> {
+pub fn answer_calls(link: &Arc<Link>, answerer: Arc<dyn Answerer>) -> AbortOnDropHandle<()> {
     let places = Arc::new(Semaphore::new(AT_ONCE));
-    let listen = |url: &Url| {
+    let dialled = Arc::clone(link);
+    urls::for_each(link.urls(), move |url| {
         let line = Line {
-            link: Arc::clone(link),
-            url: url.clone(),
+            link: Arc::clone(&dialled),
+            url,
             answerer: Arc::clone(&answerer),
             places: Arc::clone(&places),
         };
-        AbortOnDropHandle::new(tokio::spawn(line.run()))
-    };
-    link.urls().iter().map(listen).collect()
+        tokio::spawn(line.run())
+    })
 }
 
 /// The open request to one control plane.
@@ -119,35 +102,10 @@ impl Line {
         let line = self.clone();
         tokio::spawn(async move {
             let _place = place;
-            match timeout(CONNECT * 2, line.dial(&call.id)).await {
-                Ok(Ok(socket)) => line.answerer.answer(call.want, socket).await,
-                Ok(Err(error)) => tracing::warn!(call = call.id, %error, "a call cannot be answered"),
-                Err(_) => tracing::warn!(call = call.id, "a call cannot be answered in time"),
+            match dial(&line.url, line.link.tls(), &format!("v1/node/calls/{}", call.id)).await {
+                Ok(socket) => line.answerer.answer(call.want, socket).await,
+                Err(error) => tracing::warn!(call = call.id, %error, "a call cannot be answered"),
             }
         });
-    }
-
-    async fn dial(&self, id: &str) -> io::Result<CallSocket> {
-        let other = |what: &str| io::Error::other(format!("{what}: {}", self.url));
-        let host = self.url.host_str().ok_or_else(|| other("no host"))?;
-        let port = self.url.port_or_known_default().ok_or_else(|| other("no port"))?;
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let stream = timeout(CONNECT, TcpStream::connect((bare, port))).await.map_err(io::Error::other)??;
-        stream.set_nodelay(true)?;
-        let wire: Box<dyn Wire> = match self.link.tls() {
-            None => Box::new(stream),
-            Some(tls) => {
-                let name = ServerName::try_from(bare.to_owned()).map_err(io::Error::other)?;
-                Box::new(TlsConnector::from(Arc::new(tls.clone())).connect(name, stream).await?)
-            }
-        };
-        let mut request = format!("ws://{host}:{port}/v1/node/calls/{id}")
-            .into_client_request()
-            .map_err(|error| io::Error::other(causes(&error)))?;
-        request.headers_mut().insert(HEADER, HeaderValue::from(VERSION));
-        let config =
-            WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
-        let done = tokio_tungstenite::client_async_with_config(request, wire, Some(config)).await;
-        Ok(done.map_err(|error| io::Error::other(causes(&error)))?.0)
     }
 }

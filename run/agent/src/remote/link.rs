@@ -1,19 +1,22 @@
 //! The way to the control plane: requests go to one of its URLs, and to the next when that one fails.
 //!
+//! The URLs are those that control planes announce, and those by which the node joined, for ever. One whose
+//! heartbeats are not answered is tried last, and what was asked of it is asked of another.
+//!
 //! Invariant: while none answers, one attempt is made at a time and fewer and fewer, with jitter, however
 //! many ask: a thousand nodes whose control plane starts again do not all come at once.
 
-use super::protocol::{HEADER, MAX_MESSAGE, VERSION};
+use super::{
+    protocol::{HEADER, MAX_MESSAGE, VERSION},
+    urls::Urls,
+};
 use crate::control::ControlError;
 use freehold_model::{Code, InstanceId, Problem};
 use futures::StreamExt as _;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -28,18 +31,19 @@ const SLOWEST: Duration = Duration::from_secs(5);
 /// What a link must be told.
 #[derive(Clone)]
 pub struct LinkConfig {
-    /// Where control planes answer nodes.
+    /// Where control planes answer nodes, whatever is announced.
     pub urls: Vec<Url>,
+    /// Where others were announced the last time.
+    pub announced: Vec<Url>,
     /// The node's certificate, and whom it trusts; `None` speaks in clear, as tests on loopback do.
     pub tls: Option<rustls::ClientConfig>,
 }
 
 /// The control planes of one node.
 pub struct Link {
-    config: LinkConfig,
+    tls: Option<rustls::ClientConfig>,
     client: Client,
-    /// Which URL answered last.
-    current: AtomicUsize,
+    urls: Urls,
     gate: Mutex<Gate>,
 }
 
@@ -102,16 +106,17 @@ impl Link {
         };
         let client = builder.build().map_err(|error| LinkError::Away(causes(&error)))?;
         let gate = Gate { until: Instant::now(), wait: SOONEST, why: String::new() };
-        Ok(Arc::new(Link { config, client, current: AtomicUsize::new(0), gate: Mutex::new(gate) }))
+        let urls = Urls::new(config.urls, config.announced);
+        Ok(Arc::new(Link { tls: config.tls, client, urls, gate: Mutex::new(gate) }))
     }
 
-    /// Every URL.
-    pub fn urls(&self) -> &[Url] {
-        &self.config.urls
+    /// Every URL, as is known now.
+    pub fn urls(&self) -> &Urls {
+        &self.urls
     }
 
     pub(crate) fn tls(&self) -> Option<&rustls::ClientConfig> {
-        self.config.tls.as_ref()
+        self.tls.as_ref()
     }
 
     /// Asks the control plane.
@@ -191,17 +196,17 @@ impl Link {
                 return Err(LinkError::Away(gate.why.clone()));
             }
         }
-        let (count, first) = (self.config.urls.len(), self.current.load(Ordering::Relaxed));
         let mut why = String::new();
-        for turn in 0..count {
-            let at = (first + turn) % count;
-            let url = &self.config.urls[at];
+        for url in &self.urls.in_turn() {
             let request = self.request(url, method.clone(), path, body.clone())?;
-            let answer = timeout(patience, send(request)).await;
-            match answer.unwrap_or_else(|_| Err(silent(url))) {
+            let answer = tokio::select! {
+                answer = timeout(patience, send(request)) => answer.unwrap_or_else(|_| Err(silent(url))),
+                () = self.urls.falls_silent(url) => Err(silent(url)),
+            };
+            match answer {
                 Err(LinkError::Away(reason)) => why = reason,
                 answered => {
-                    self.current.store(at, Ordering::Relaxed);
+                    self.urls.answered(url);
                     self.gate().wait = SOONEST;
                     return answered;
                 }

@@ -6,13 +6,17 @@
 
 mod calls;
 mod control;
+mod dial;
 mod images;
 mod link;
 pub mod protocol;
 mod pulse;
+mod urls;
 
-pub use calls::{Answerer, CallSocket, answer_calls};
+pub use calls::{Answerer, answer_calls};
 pub use control::RemoteControl;
+pub use dial::{CallSocket, dial, within};
 pub use images::RemoteImages;
 pub use link::{Link, LinkConfig, LinkError};
 pub use pulse::{HEARTBEAT, Pulse};
+pub use urls::{Urls, whole};

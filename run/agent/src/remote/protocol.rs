@@ -185,6 +185,9 @@ pub struct Heartbeat {
 pub struct Heard {
     /// The control plane does not know this start of the agent: it is to register.
     pub register: bool,
+    /// Where every control plane that lives answers nodes; nothing where this one does not know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<String>,
 }
 
 /// `GET /v1/node/routing`: what the node's edge routes by.
@@ -214,6 +217,16 @@ pub struct Call {
     /// Names the call; the node answers by a WebSocket at `/v1/node/calls/{id}`.
     pub id: String,
     /// What is wanted.
+    pub want: Want,
+}
+
+/// The first message of a call that one control plane hands to another, at `/v1/control/calls/{node}`: what
+/// comes back is what the node answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HandedCall {
+    /// What people call the node.
+    pub name: String,
+    /// What is wanted of it.
     pub want: Want,
 }
 

@@ -3,6 +3,7 @@
 use super::{
     link::{Link, LinkError},
     protocol::{Heard, Heartbeat, Registration},
+    urls,
 };
 use freehold_model::Bytes;
 use reqwest::Url;
@@ -16,11 +17,14 @@ use tokio_util::task::AbortOnDropHandle;
 /// A heartbeat is sent so often. A node that was not heard for three of them is not ready.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// Where nobody answers, so often: within the lease of a control plane that comes back.
+const SLOWEST: Duration = Duration::from_secs(10);
+
 /// Beats until it is dropped.
 pub struct Pulse {
     registered: watch::Receiver<bool>,
     low_disk: watch::Sender<Option<Bytes>>,
-    _beating: Vec<AbortOnDropHandle<()>>,
+    _beating: AbortOnDropHandle<()>,
 }
 
 impl Pulse {
@@ -28,17 +32,17 @@ impl Pulse {
     pub fn start(link: &Arc<Link>, registration: Registration) -> Pulse {
         let (said, registered) = watch::channel(false);
         let low_disk = watch::channel(None).0;
-        let beats = link.urls().iter().map(|url| {
+        let (dialled, disk) = (Arc::clone(link), low_disk.clone());
+        let beating = urls::for_each(link.urls(), move |url| {
             let beat = Beat {
-                link: Arc::clone(link),
-                url: url.clone(),
+                link: Arc::clone(&dialled),
+                url,
                 registration: registration.clone(),
-                low_disk: low_disk.subscribe(),
+                low_disk: disk.subscribe(),
                 registered: said.clone(),
             };
-            AbortOnDropHandle::new(tokio::spawn(beat.run()))
+            tokio::spawn(beat.run())
         });
-        let beating = beats.collect();
         Pulse { registered, low_disk, _beating: beating }
     }
 
@@ -63,11 +67,16 @@ struct Beat {
 
 impl Beat {
     async fn run(self) {
-        // Not all nodes at once.
-        let mut next = Instant::now();
-        let mut well = None;
+        let (mut next, mut well, mut wait) = (Instant::now(), None, HEARTBEAT);
         loop {
             let told = self.beat().await;
+            match told {
+                Ok(()) => wait = HEARTBEAT,
+                Err(_) => {
+                    self.link.urls().unheard(&self.url);
+                    wait = (wait * 2).min(SLOWEST);
+                }
+            }
             match &told {
                 Ok(()) if well != Some(true) => tracing::debug!(url = %self.url, "it hears this node"),
                 Err(error) if well != Some(false) => {
@@ -76,8 +85,9 @@ impl Beat {
                 _ => {}
             }
             well = Some(told.is_ok());
-            next = (next + HEARTBEAT).max(Instant::now() + HEARTBEAT / 5);
-            sleep_until(next - HEARTBEAT.mul_f64(rand::random_range(0.0..0.1))).await;
+            next = (next + wait).max(Instant::now() + HEARTBEAT / 5);
+            // Not all nodes at once.
+            sleep_until(next - wait.mul_f64(rand::random_range(0.0..0.1))).await;
         }
     }
 
@@ -85,6 +95,7 @@ impl Beat {
         let low_disk = *self.low_disk.borrow();
         let beat = Heartbeat { started: self.registration.started, low_disk };
         let heard: Heard = self.link.post_to(&self.url, "v1/node/heartbeat", &beat, HEARTBEAT).await?;
+        self.link.urls().heard(&self.url, &heard.controls);
         if heard.register {
             let path = "v1/node/registration";
             self.link.post_to::<()>(&self.url, path, &self.registration, HEARTBEAT * 2).await?;

@@ -105,7 +105,11 @@ fn every_message_of_version_1_is_as_it_was() {
         },
     );
     check("heartbeat", &Heartbeat { started: time(), low_disk: Some(Bytes(1 << 20)) });
-    check("heard", &Heard { register: true });
+    check("heard", &Heard { register: true, controls: vec![] });
+    check("handed-call", &HandedCall { name: "nas".into(), want: Want::Exec { instance: id("ins", 1) } });
+    // Added later: version 1 of before passes it over.
+    let controls = vec!["https://10.0.0.6:7118".into(), "https://10.0.0.7:7118".into()];
+    check("heard-controls", &Heard { register: false, controls });
     let spec: EndpointSpec = serde_json::from_value(json!({
         "process": "web", "listen": 8000, "target": 8080, "protocol": "tcp", "proxy_protocol": "off",
     }))

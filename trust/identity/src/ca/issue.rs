@@ -93,7 +93,9 @@ pub(crate) fn control(house: &str, now: Timestamp, signer: &Signer) -> Result<Ma
     let key = KeyPair::generate()?;
     let mut params = leaf(&format!("spiffe://{house}/control"), "control", validity)?;
     params.subject_alt_names.push(SanType::DnsName(CONTROL_NAME.try_into()?));
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    // To each other they are clients, too.
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let certificate = params.signed_by(&key, signer)?;
     Ok(Made { key, certificate, validity })
 }

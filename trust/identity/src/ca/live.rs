@@ -148,6 +148,22 @@ impl Authority {
         Ok((own, Arc::new(tls)))
     }
 
+    /// How this control plane speaks to the doors of others of its house.
+    ///
+    /// # Errors
+    /// When its certificate cannot be made.
+    pub async fn client(&self) -> Result<rustls::ClientConfig, AuthorityError> {
+        let now = self.clock.now();
+        // Without a door nobody else keeps it good.
+        if !self.live.borrow().as_ref().is_some_and(|live| live.own.is_good(now)) {
+            self.refresh().await?;
+        }
+        let own = self.live.borrow().as_ref().map(|live| live.own.clone()).ok_or(AuthorityError::Missing)?;
+        let speaks =
+            tls::Credentials::of_control(&own).map_err(|error| AuthorityError::Tls(error.to_string()))?;
+        Ok(tls::member(tls::Current::new(move || speaks.clone())))
+    }
+
     /// Whether this machine is let in, as the store has it now: for one that is not known here, because it has
     /// joined a moment ago. Who is let in is known here from then on.
     ///

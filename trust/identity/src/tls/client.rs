@@ -3,7 +3,7 @@
 //! The host that was dialled proves nothing and is not looked at: a control plane has many addresses. Its
 //! certificate must lead to a trusted root and have the one name of control planes, which no machine's has.
 
-use super::{TlsError, certificates, provider, store};
+use super::{Own, TlsError, certificates, provider, store};
 use crate::ca::issue::CONTROL_NAME;
 use freehold_model::KeyFingerprint;
 use rustls::{
@@ -35,6 +35,14 @@ impl Credentials {
         let trusts = WebPkiServerVerifier::builder_with_provider(store(roots)?, provider()).build()?;
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
         let own = CertifiedKey::from_der(certificates(chain)?, key, &provider())?;
+        Ok(Credentials { own: Arc::new(own), trusts })
+    }
+
+    /// Those of a control plane, which is a client to others of its house.
+    pub(crate) fn of_control(own: &Own) -> Result<Credentials, TlsError> {
+        let trusts = WebPkiServerVerifier::builder_with_provider(store(&own.roots)?, provider()).build()?;
+        let key = PrivateKeyDer::Pkcs8(own.key.clone().into());
+        let own = CertifiedKey::from_der(certificates(&own.chain)?, key, &provider())?;
         Ok(Credentials { own: Arc::new(own), trusts })
     }
 }

@@ -29,8 +29,10 @@ Examples:
   freehold node join https://home:7118 --token-file token --name nas
   FREEHOLD_TOKEN=fhj_… freehold node join https://home:7118 --enrol-only")]
 pub(crate) struct Args {
-    /// Where the control plane answers nodes, as its --node-listen says: https://HOST:PORT.
-    server: String,
+    /// Where control planes answer nodes, as --node-listen says there: https://HOST:PORT, one or several. The node
+    /// learns of the others by itself; these it tries always.
+    #[arg(value_name = "URL[,URL]", value_delimiter = ',', required = true)]
+    servers: Vec<String>,
     /// A file that holds the join token; /dev/stdin reads it from there.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -72,16 +74,28 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
         csr: key.request(),
         protocol: PROTOCOL,
     };
-    let joined = runtime.block_on(freehold_client::join(&args.server, &token, &request));
-    let joined = joined.map_err(|error| unjoined(error, &args.server))?;
-    let server = args.server.trim_end_matches('/').to_owned();
-    key.keep(&joined, vec![server]).map_err(failed)?;
+    let joined = runtime.block_on(first(&args.servers, &token, &request))?;
+    let servers = args.servers.iter().map(|server| server.trim_end_matches('/').to_owned()).collect();
+    key.keep(&joined, servers).map_err(failed)?;
     if args.enrol_only {
         return said(&joined, &data, out);
     }
     // The runtime that joined ends before the node's begins.
     drop(runtime);
     super::run::run(super::run::Args::of(data), globals)
+}
+
+/// Joins through the first that can be reached: the same token with the same key may be shown to each.
+async fn first(servers: &[String], token: &JoinTokenText, request: &JoinRequest) -> Outcome<Joined> {
+    let mut last = None;
+    for server in servers {
+        match freehold_client::join(server, token, request).await {
+            Ok(joined) => return Ok(joined),
+            Err(error) if error.is_transient() => last = Some(unjoined(error, server)),
+            Err(error) => return Err(unjoined(error, server)),
+        }
+    }
+    Err(last.unwrap_or_else(|| Failure::usage("which control plane?", "Give its https://HOST:PORT.")))
 }
 
 fn said(joined: &Joined, data: &std::path::Path, out: Out) -> Outcome {
