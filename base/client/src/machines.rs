@@ -64,11 +64,23 @@ pub async fn join(url: &str, token: &JoinTokenText, request: &JoinRequest) -> Re
 }
 
 /// Keeps the certificate of this machine good, for as long as it is polled: renews it at two thirds of its
-/// life, when the authority says so, and when it has ended while the machine was off.
-pub async fn keep_certified(membership: &Membership) {
+/// life, when the authority says so, and when it has ended while the machine was off. `advised` asks the
+/// authority, over a connection that is there anyhow.
+pub async fn keep_certified<F>(membership: &Membership, advised: impl Fn() -> F)
+where
+    F: Future<Output = Result<bool, String>>,
+{
     let mut failed = 0u32;
     loop {
-        match once(membership, false).await {
+        let due = membership.about().renew_at <= Timestamp::now();
+        let looked = match due {
+            true => renew(membership).await.map_err(|error| error.to_string()),
+            false => match advised().await {
+                Ok(true) => renew(membership).await.map_err(|error| error.to_string()),
+                told => told.map(drop),
+            },
+        };
+        match looked {
             Ok(()) => failed = 0,
             Err(error) => {
                 failed += 1;
@@ -85,15 +97,10 @@ pub async fn keep_certified(membership: &Membership) {
 /// # Errors
 /// When no control plane can be reached, or it refuses.
 pub async fn renew(membership: &Membership) -> Result<(), ClientError> {
-    once(membership, true).await
-}
-
-/// Asks the first control plane that answers.
-async fn once(membership: &Membership, in_any_case: bool) -> Result<(), ClientError> {
     let mut last = None;
     let about = membership.about();
     for url in about.urls.iter().chain(&about.announced) {
-        match at(membership, url, in_any_case).await {
+        match at(membership, url).await {
             Ok(()) => return Ok(()),
             Err(error) => last = Some(error),
         }
@@ -101,7 +108,7 @@ async fn once(membership: &Membership, in_any_case: bool) -> Result<(), ClientEr
     last.map_or(Ok(()), Err)
 }
 
-async fn at(membership: &Membership, url: &str, in_any_case: bool) -> Result<(), ClientError> {
+async fn at(membership: &Membership, url: &str) -> Result<(), ClientError> {
     let (about, now) = (membership.about(), Timestamp::now());
     let csr = membership.request();
     let next: MachineCertificate = if about.not_after <= now {
@@ -109,11 +116,6 @@ async fn at(membership: &Membership, url: &str, in_any_case: bool) -> Result<(),
         client.post("/v1/join/renewal", &RejoinRequest { node: about.node, csr }).await?
     } else {
         let client = Client::of_machine(url, membership.tls())?;
-        let due = in_any_case || about.renew_at <= now;
-        let advised = || client.get::<CertificateAdvice>("/v1/node/certificate", &[("", ""); 0]);
-        if !due && !advised().await?.renew {
-            return Ok(());
-        }
         client.post("/v1/node/certificate", &RenewRequest { csr }).await?
     };
     membership.renewed(&next).map_err(|error| ClientError::Protocol {

@@ -82,12 +82,18 @@ async fn node(client: &Client, door: &str, folder: &Path, at: usize) -> Result<I
     let joined = freehold_client::join(door, &token, &request).await?;
     let membership: Membership = key.keep(&joined, vec![door.to_owned()])?;
     let url = format!("{door}/").parse()?;
-    let link = Link::new(LinkConfig { urls: vec![url], tls: Some(membership.tls()) })?;
+    let link = Link::new(LinkConfig { urls: vec![url], announced: vec![], tls: Some(membership.tls()) })?;
     let pulse = Pulse::start(&link, registration());
-    let mut tasks = answer_calls(&link, Arc::new(Silent));
-    let control = RemoteControl::new(link);
+    let mut tasks = vec![answer_calls(&link, Arc::new(Silent))];
+    let control = RemoteControl::new(link.clone());
     let spawned = [
-        tokio::spawn(async move { freehold_client::keep_certified(&membership).await }),
+        tokio::spawn(async move {
+            let advised = || {
+                let link = link.clone();
+                async move { link.renewal_advised().await.map_err(|error| error.to_string()) }
+            };
+            freehold_client::keep_certified(&membership, advised).await;
+        }),
         tokio::spawn(async move {
             let mut changed = control.changed();
             while changed.changed().await.is_ok() {

@@ -94,8 +94,14 @@ pub async fn run_node(
     let link = Link::new(LinkConfig { urls: urls?, announced: announced?, tls: Some(joined.tls()) })?;
     let parts = Parts::start(&options, about.node, link.clone()).await?;
     let joined = Arc::new(joined);
-    let _kept = AbortOnDropHandle::new(tokio::spawn(keep_urls(link, joined.clone())));
-    let certified = tokio::spawn(async move { freehold_client::keep_certified(&joined).await });
+    let _kept = AbortOnDropHandle::new(tokio::spawn(keep_urls(link.clone(), joined.clone())));
+    let certified = tokio::spawn(async move {
+        let advised = || {
+            let link = link.clone();
+            async move { link.renewal_advised().await.map_err(|error| error.to_string()) }
+        };
+        freehold_client::keep_certified(&joined, advised).await;
+    });
     let _certified = AbortOnDropHandle::new(certified);
     let urls = about.urls.iter().chain(&about.announced).cloned().collect();
     on_ready(&NodeReady { node: about.node, name: about.name.to_string(), urls })?;

@@ -11,7 +11,7 @@ use super::{
     urls::Urls,
 };
 use crate::control::ControlError;
-use freehold_model::{Code, InstanceId, Problem};
+use freehold_model::{Code, InstanceId, Problem, join::CertificateAdvice};
 use futures::StreamExt as _;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::{Serialize, de::DeserializeOwned};
@@ -117,6 +117,15 @@ impl Link {
 
     pub(crate) fn tls(&self) -> Option<&rustls::ClientConfig> {
         self.tls.as_ref()
+    }
+
+    /// Whether this machine should have its certificate renewed before its time.
+    ///
+    /// # Errors
+    /// When no control plane answers, or it refuses.
+    pub async fn renewal_advised(&self) -> Result<bool, LinkError> {
+        let advice: CertificateAdvice = self.get("v1/node/certificate", PATIENCE).await?;
+        Ok(advice.renew)
     }
 
     /// Asks the control plane.
