@@ -59,6 +59,7 @@ needs-test:
 	@scripts/needs.sh "to test sizes that a file system enforces (a btrfs is made on a loop device)" btrfs-progs
 	@scripts/needs.sh "to test the door for machines (openssl is a client that somebody else wrote)" openssl
 	@scripts/needs.sh "to test with clocks that are wrong, and from host to host" libfaketime python3
+	@scripts/needs.sh "to test signing in (a real browser opens the pages)" chromium
 	@scripts/needs.sh "to hold the server to its OpenAPI document (schemathesis)" python3-venv
 
 needs-fuzz:

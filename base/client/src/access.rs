@@ -4,6 +4,7 @@ use crate::{Client, ClientError};
 use freehold_model::{
     AnyResource, SessionId, TokenId, UserId,
     access::{CreateOrg, CreateProject, CreateToken, CreatedToken, Explanation, TokenSummary, Whoami},
+    device_sign_in::{DeviceAsked, DevicePoll, DevicePolled},
     people::{AcceptInvite, CreateUser, Invited, SessionSummary, SetRole, SignIn, SignedIn, UserSummary},
 };
 use reqwest::Method;
@@ -99,6 +100,22 @@ impl Client {
     /// As above.
     pub async fn sessions(&self, everybody: bool) -> Result<Vec<SessionSummary>, ClientError> {
         self.get("/v1/sessions", &[("everybody", everybody)]).await
+    }
+
+    /// Asks that somebody with a browser allow this program to act for them.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn ask_to_sign_in(&self) -> Result<DeviceAsked, ClientError> {
+        self.post("/v1/session/device", &()).await
+    }
+
+    /// What came of it.
+    ///
+    /// # Errors
+    /// As above; when it was refused, or nobody answered in time.
+    pub async fn poll_sign_in(&self, poll: &DevicePoll) -> Result<DevicePolled, ClientError> {
+        self.post("/v1/session/device/poll", poll).await
     }
 
     /// Ends a session.

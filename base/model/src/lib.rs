@@ -6,6 +6,7 @@
 pub mod access;
 pub mod api;
 pub mod controls;
+pub mod device_sign_in;
 pub mod digest;
 pub mod drill;
 pub mod event;
@@ -25,6 +26,7 @@ pub mod people;
 pub mod placement;
 pub mod plan;
 pub mod problem;
+pub mod public_url;
 pub mod query;
 pub mod quota;
 pub mod rate;
@@ -51,6 +53,7 @@ pub use placement::{
 };
 pub use plan::Plan;
 pub use problem::{Code, Problem};
+pub use public_url::{PublicUrl, PublicUrlError};
 pub use query::{Page, Query};
 pub use quota::{Quota, QuotaReport, Usage};
 pub use rate::{Rate, RateError};

@@ -50,9 +50,23 @@ pub struct Invited {
     /// The invite, to be given to them: with it they choose a password, once.
     #[schema(value_type = String)]
     pub invite: Hidden,
+    /// The same as a link, where the server knows the address by which browsers reach it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub link: Option<Hidden>,
     /// It is worth nothing from then on.
     #[schema(value_type = String, format = DateTime)]
     pub expires: Timestamp,
+}
+
+impl Invited {
+    /// With the link to a server at `url`. The invite stands behind a `#`: browsers send that nowhere.
+    #[must_use]
+    pub fn linked(mut self, url: &str) -> Invited {
+        let url = url.trim_end_matches('/');
+        self.link.get_or_insert_with(|| Hidden::new(format!("{url}/invite#{}", self.invite.expose())));
+        self
+    }
 }
 
 /// An invite that is taken.

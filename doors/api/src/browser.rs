@@ -2,6 +2,7 @@
 //!
 //! Invariant: scripts cannot read it, other sites' forms do not carry it, and what came by TLS goes by TLS alone.
 
+use crate::state::ApiState;
 use axum::http::{HeaderMap, HeaderValue};
 use freehold_identity::{Opened, SESSION};
 
@@ -41,6 +42,16 @@ pub(crate) fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
         (name == wanted).then(|| value.to_owned())
     });
     found.next().filter(|_| found.next().is_none())
+}
+
+/// The address by which this server is known: as it was told, or as the caller calls it.
+pub(crate) fn own_url(api: &ApiState, headers: &HeaderMap) -> String {
+    if let Some(url) = &api.public_url {
+        return url.to_string();
+    }
+    let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let scheme = if by_tls(headers) { "https" } else { "http" };
+    format!("{scheme}://{host}")
 }
 
 /// Whether whoever passed the request on got it over TLS.

@@ -139,6 +139,8 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::users::set_role))
         .routes(routes!(routes::sessions::sign_in, routes::sessions::current, routes::sessions::sign_out))
         .routes(routes!(routes::sessions::accept))
+        .routes(routes!(routes::device::ask))
+        .routes(routes!(routes::device::poll))
         .routes(routes!(routes::sessions::list))
         .routes(routes!(routes::sessions::revoke))
         .routes(routes!(routes::doctor::doctor))

@@ -30,7 +30,9 @@ pub(crate) fn public(mut resource: AnyResource) -> AnyResource {
             }
         }
         Kind::JoinToken | Kind::Token | Kind::Session => {
-            resource.spec.as_object_mut().and_then(|spec| spec.remove("hash"));
+            for secret in ["hash", "waits"] {
+                resource.spec.as_object_mut().and_then(|spec| spec.remove(secret));
+            }
         }
         _ => {}
     }

@@ -16,10 +16,12 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use freehold_identity::{
-    self as identity, Identity, Opened, Origin, PeopleError, TokenHash, hash_password, verify_password,
+    self as identity, Attempts, Identity, Opened, Origin, PeopleError, TokenHash, hash_password,
+    verify_password,
 };
 use freehold_model::{Code, Problem, secrets::Hidden};
 use freehold_reconcile::View;
+use jiff::Timestamp;
 use std::convert::Infallible;
 use tokio::sync::Semaphore;
 
@@ -30,9 +32,9 @@ static WORK: Semaphore = Semaphore::const_new(AT_ONCE);
 /// Somebody who tries: from where, and with what before.
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
-    address: ClientAddress,
-    headers: HeaderMap,
-    request: String,
+    pub(crate) address: ClientAddress,
+    pub(crate) headers: HeaderMap,
+    pub(crate) request: String,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Attempt {
@@ -54,8 +56,8 @@ pub(crate) async fn with_password(
     name: &str,
     password: Hidden,
 ) -> Answer<Opened> {
-    may_try(api, attempt)?;
     let now = api.clock.now();
+    may_try(&api.attempts, attempt, now)?;
     let named = name.to_owned();
     let found = api.read(move |view| Ok(identity::find_user(view, &named, now)?)).await?;
     let (user, open) = found.map_or((None, false), |(user, open)| (Some(user), open));
@@ -78,7 +80,7 @@ pub(crate) async fn with_invite(
     invite: &Hidden,
     password: Hidden,
 ) -> Answer<Opened> {
-    may_try(api, attempt)?;
+    may_try(&api.attempts, attempt, api.clock.now())?;
     let (now, shown) = (api.clock.now(), TokenHash::of(invite.expose()));
     let Some(user) = api.read(move |view| Ok(identity::invited(view, &shown, now)?)).await? else {
         api.attempts.failed(attempt.address.0, now);
@@ -93,9 +95,10 @@ pub(crate) async fn with_invite(
     commit(api, decide).await
 }
 
-fn may_try(api: &Api, attempt: &Attempt) -> Answer<()> {
-    api.attempts.may_try(attempt.address.0, api.clock.now()).map_err(|until| {
-        Problem::new(Code::RateLimited, "Too many sign-ins from your address have failed.")
+/// Whether this address may try, by what it did of late.
+pub(crate) fn may_try(attempts: &Attempts, attempt: &Attempt, now: Timestamp) -> Answer<()> {
+    attempts.may_try(attempt.address.0, now).map_err(|until| {
+        Problem::new(Code::RateLimited, "Too many sign-ins from your address have failed, or were begun.")
             .hint(format!("Try again after {}.", until.strftime("%H:%M:%S UTC")))
             .into()
     })
@@ -124,7 +127,7 @@ async fn wrong(api: &Api, name: &str, origin: Origin, address: ClientAddress) ->
 }
 
 /// Where the request comes from, and which session it would replace.
-async fn origin(api: &Api, attempt: &Attempt) -> Answer<Origin> {
+pub(crate) async fn origin(api: &Api, attempt: &Attempt) -> Answer<Origin> {
     let program = attempt.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let before = match crate::auth::identify(api, &attempt.headers).await? {
         Some(who) => match who.principal.identity {

@@ -7,9 +7,9 @@ use crate::{
     port::{EdgePort, NodePort},
     tail::Tail,
 };
-use freehold_identity::{Attempts, Authority, Rates, Tokens};
+use freehold_identity::{Attempts, Authority, Devices, Rates, Tokens};
 use freehold_image::ImageStore;
-use freehold_model::api::Doctor;
+use freehold_model::{PublicUrl, api::Doctor};
 use freehold_reconcile::{Clock, Store, View};
 use freehold_secrets::Vault;
 use std::sync::Arc;
@@ -31,6 +31,8 @@ pub struct ApiState {
     pub agent: Arc<dyn NodePort>,
     /// What endpoints carry.
     pub edge: Arc<dyn EdgePort>,
+    /// The address by which browsers and apps reach this house, if somebody said it.
+    pub public_url: Option<PublicUrl>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Whom to let in.
@@ -43,6 +45,8 @@ pub struct ApiState {
     pub rates: Rates,
     /// Who was let in since the last change.
     pub known: Known,
+    /// What programs without a browser ask of late.
+    pub devices: Devices,
     /// Whether the server serves: false while it starts, and again when it stops. Meanwhile nothing
     /// but probes is let in; turning false ends streams and waits.
     pub ready: watch::Receiver<bool>,

@@ -19,7 +19,7 @@ use freehold_api::{ApiState, CallDesk, Controls, EdgePort, NodeDoor, Tail, agent
 use freehold_deploy::{DrainReconciler, RolloutReconciler, TeardownReconciler};
 use freehold_identity::{Authority, Tokens};
 use freehold_image::ImageStore;
-use freehold_model::{NodeId, controls::Presence};
+use freehold_model::{NodeId, PublicUrl, controls::Presence};
 use freehold_reconcile::{Clock, Keeper, Reconciler, Store};
 use freehold_runtime::doctor;
 use freehold_secrets::Vault;
@@ -48,6 +48,8 @@ pub(crate) struct Parts {
     pub near: Option<(NodeId, Door)>,
     /// Who answers for that node what other control planes ask of it.
     pub answerer: Option<(NodeId, Arc<dyn Answerer>)>,
+    /// The address by which browsers and apps reach this house.
+    pub public_url: Option<PublicUrl>,
     /// What endpoints carry.
     pub edge: Arc<dyn EdgePort>,
 }
@@ -59,7 +61,7 @@ pub(crate) async fn start(
     shutdown: &CancellationToken,
 ) -> Result<watch::Sender<bool>> {
     let Parts { data, listeners: (listener, door), address, node_url, store, .. } = parts;
-    let Parts { clock, images, vault, tokens, near, answerer, edge, .. } = parts;
+    let Parts { clock, images, vault, tokens, near, answerer, edge, public_url, .. } = parts;
     let own = name::own(&data)?;
     let presence = Presence {
         url: format!("http://{}", reachable(address)),
@@ -99,6 +101,7 @@ pub(crate) async fn start(
         images,
         vault,
         authority: authority.clone(),
+        public_url,
         agent: Arc::new(dispatch),
         edge,
         clock,
@@ -107,6 +110,7 @@ pub(crate) async fn start(
         attempts: Default::default(),
         rates: Default::default(),
         known: Default::default(),
+        devices: Default::default(),
         ready: is_ready,
         doctor,
     });

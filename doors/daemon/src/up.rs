@@ -12,6 +12,7 @@ use crate::{
 use anyhow::{Context, Result};
 use freehold_identity::{TokenFile, Tokens};
 use freehold_image::ImageStore;
+use freehold_model::PublicUrl;
 use freehold_reconcile::{Clock, SystemClock};
 use freehold_runtime::rootless;
 use freehold_secrets::forbid_core_dumps;
@@ -58,6 +59,8 @@ pub struct Options {
     pub node_listen: Option<SocketAddr>,
     /// Where machines that joined reach that; found out if it is not given.
     pub node_url: Option<String>,
+    /// The address by which browsers and apps reach this house.
+    pub public_url: Option<PublicUrl>,
     /// The addresses on which endpoints listen; all of the machine's if empty.
     pub endpoints_on: Vec<IpAddr>,
     /// Who is asked for names outside; those of `/etc/resolv.conf` if empty.
@@ -208,7 +211,7 @@ impl House {
             }
             None => (None, None, Arc::new(Absent(store.clone())) as _),
         };
-        let data = options.data.clone();
+        let (data, public_url) = (options.data.clone(), options.public_url.clone());
         let node_url = match &listeners.1 {
             Some(door) => options.node_url.clone().or_else(|| machines::url(door)),
             None => None,
@@ -226,6 +229,7 @@ impl House {
             near,
             answerer,
             edge,
+            public_url,
         };
         let ready = plane::start(parts, &mut tasks, &shutdown).await?;
         Ok(House { address, ready, shutdown, tasks, node })

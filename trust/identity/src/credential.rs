@@ -55,7 +55,9 @@ pub fn admit(view: &dyn View, presented: &TokenHash, now: Timestamp) -> Result<O
 }
 
 fn session(view: &dyn View, id: SessionId, now: Timestamp) -> Result<Option<Admitted>, StoreError> {
-    let Some(session) = view.find::<SessionSpec>(id)?.filter(|session| now < session.spec.expires) else {
+    let Some(session) =
+        view.find::<SessionSpec>(id)?.filter(|it| now < it.spec.expires && it.spec.waits.is_none())
+    else {
         return Ok(None);
     };
     let Some(user) = session.parent.and_then(|parent| UserId::try_from(parent).ok()) else { return Ok(None) };

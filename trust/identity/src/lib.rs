@@ -51,7 +51,10 @@ pub use maker::{Worth, worth};
 pub use membership::{About, MachineKey, Membership, MembershipError};
 pub use peer::{ControlPeer, NotANode, Peer, Presented};
 pub use people::{
-    attempts::Attempts,
+    attempts::{Attempts, Devices, Polls},
+    device::{
+        DEVICE_WAIT, DeviceCodes, Polled, answer_device, ask_to_sign_in, asked_to_sign_in, poll_device,
+    },
     password::{hash_password, verified, verify_password},
     session::{
         Opened, Origin, SESSION, accept_invite, bad_invite, check_password, end_session, find_user, invited,

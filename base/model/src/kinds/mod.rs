@@ -47,7 +47,7 @@ pub use secret::{
     PinnedSecret, RemovedVersion, Secret, SecretName, SecretNameError, SecretSpec, SecretStatus,
     SecretVersion,
 };
-pub use session::{Session, SessionSpec, SessionStatus};
+pub use session::{DeviceAnswer, Session, SessionSpec, SessionStatus, Waits};
 pub use tenancy::{Org, OrgSpec, OrgStatus, Project, ProjectSpec, ProjectStatus};
 pub use token::{TokenResource, TokenSpec, TokenStatus};
 pub use user::{Invite, User, UserSpec, UserStatus};

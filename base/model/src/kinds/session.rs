@@ -4,7 +4,7 @@
 //! claim `credential` keeps unique; revoking it is deleting it.
 
 use super::kind;
-use crate::Resource;
+use crate::{Resource, UserId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,38 @@ pub struct SessionSpec {
     /// With which program, as it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
+    /// What it waits for: until then it lets nobody in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(write_only)]
+    pub waits: Option<Waits>,
+}
+
+/// What a session that is none yet waits for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "for", rename_all = "snake_case")]
+pub enum Waits {
+    /// For somebody to allow a program that shows a code (RFC 8628).
+    Device {
+        /// Hex SHA-256 of the code.
+        code: String,
+        /// What they said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        answer: Option<DeviceAnswer>,
+    },
+}
+
+/// What somebody said to a program that asked to sign in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum DeviceAnswer {
+    /// It may act as this user.
+    Allowed {
+        /// Who.
+        #[schema(value_type = String)]
+        by: UserId,
+    },
+    /// It may not.
+    Denied,
 }
 
 /// Observed of a session.

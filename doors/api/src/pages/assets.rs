@@ -19,6 +19,11 @@ struct Asset {
 const ASSETS: &[Asset] = &[
     Asset { name: "page.css", kind: "text/css; charset=utf-8", text: include_str!("assets/page.css") },
     Asset { name: "icon.svg", kind: "image/svg+xml", text: include_str!("assets/icon.svg") },
+    Asset {
+        name: "invite.js",
+        kind: "text/javascript; charset=utf-8",
+        text: include_str!("assets/invite.js"),
+    },
 ];
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {

@@ -5,8 +5,10 @@
 
 mod account;
 mod assets;
+mod device;
 pub(crate) mod form;
 pub(crate) mod guard;
+mod invite;
 pub(crate) mod layout;
 pub(crate) mod local;
 mod signin;
@@ -23,7 +25,9 @@ pub(crate) fn router() -> Router<Api> {
         .route("/", get(account::home))
         .route("/assets/{file}", get(assets::file))
         .route("/signin", get(signin::show).post(signin::sign_in))
+        .route("/invite", get(invite::show).post(invite::accept))
         .route("/signout", post(signin::sign_out))
+        .route("/device", get(device::show).post(device::answer))
         .route("/account", get(account::show))
         .route("/account/sessions", post(account::end_session))
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod authority;
 pub(crate) mod controls;
+pub(crate) mod device;
 pub(crate) mod diffs;
 pub(crate) mod doctor;
 pub(crate) mod drills;

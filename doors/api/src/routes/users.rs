@@ -36,7 +36,7 @@ pub(crate) async fn create(
     let asker = caller.asker(&who, &api);
     let made =
         commit(&api, move |view| identity::create_user(view, &asker, &wanted).map_err(Failure::from)).await?;
-    Ok((StatusCode::CREATED, Sent(made)))
+    Ok((StatusCode::CREATED, Sent(linked(&api, made))))
 }
 
 /// Removes a user, with all their sessions.
@@ -69,7 +69,14 @@ pub(crate) async fn invite(
     let asker = caller.asker(&who, &api);
     let made =
         commit(&api, move |view| identity::invite_user(view, &asker, id).map_err(Failure::from)).await?;
-    Ok((StatusCode::CREATED, Sent(made)))
+    Ok((StatusCode::CREATED, Sent(linked(&api, made))))
+}
+
+fn linked(api: &Api, made: Invited) -> Invited {
+    match &api.public_url {
+        Some(url) => made.linked(url.as_str()),
+        None => made,
+    }
 }
 
 /// Unlocks an account that too many wrong passwords locked.

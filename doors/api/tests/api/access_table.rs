@@ -198,7 +198,13 @@ fn request(method: &str, path: &str, site: &Site) -> Option<Asked> {
             "".into()
         }
         ("GET", "/v1/users" | "/v1/session" | "/v1/sessions") => "".into(),
-        ("DELETE", "/v1/session") | ("POST", "/v1/session" | "/v1/invites") => "".into(),
+        ("DELETE", "/v1/session") | ("POST", "/v1/session" | "/v1/invites" | "/v1/session/device") => {
+            "".into()
+        }
+        ("POST", "/v1/session/device/poll") => {
+            body = Some(json!({ "device": "nothing" }));
+            "".into()
+        }
         ("POST", "/v1/users") => {
             body = Some(json!({ "name": "admin" }));
             "".into()

@@ -123,8 +123,11 @@ async fn every_page_is_for_everybody_or_for_who_is_signed_in_by_cookie() {
     // Page, and whether it is for everybody.
     let table = [
         ("GET", "/signin", true),
+        ("GET", "/invite", true),
         ("GET", "/assets/page.css", true),
         ("GET", "/account", false),
+        ("GET", "/device", false),
+        ("POST", "/device", false),
         ("POST", "/account/sessions", false),
         ("POST", "/signout", false),
     ];
@@ -312,4 +315,101 @@ async fn a_page_counts_wrong_passwords_like_the_api_and_costs_as_much() {
         ada.sign_in("nobody", "x", "").await;
     }
     assert_eq!(ada.sign_in("ada", PASSWORD, "").await.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn an_invite_is_a_link_that_is_good_once_and_never_in_a_query() {
+    let world = World::new();
+    world.tree();
+    let (_, made) = world.post("/v1/users", &json!({ "name": "ada" })).await;
+    let invite = made["invite"].as_str().unwrap();
+    assert_eq!(made["link"], format!("https://home.example/invite#{invite}"));
+    let mut ada = Browser::new(&world);
+    let query = ada.get(&format!("/invite?invite={invite}")).await;
+    assert_eq!(query.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(!query.text.contains(invite));
+    let csrf = ada.get("/invite").await.field("csrf");
+    let take = async |ada: &mut Browser<'_>, invite: &str, password: &str, again: &str| {
+        let fields = [("csrf", csrf.as_str()), ("invite", invite), ("password", password), ("again", again)];
+        ada.post("/invite", &fields).await
+    };
+    for (password, again) in
+        [("short", "short"), (PASSWORD, "four words of yours"), ("ada ada ada ada", "ada ada ada ada")]
+    {
+        let page = take(&mut ada, invite, password, again).await;
+        assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{password}");
+        assert_eq!(page.field("csrf"), csrf);
+        assert!(page.text.contains(invite) && !page.text.contains(password), "{}", page.text);
+    }
+    // The whole link is good too, as pasted.
+    let page = take(&mut ada, made["link"].as_str().unwrap(), PASSWORD, PASSWORD).await;
+    assert_eq!((page.status, page.location()), (StatusCode::SEE_OTHER, "/account"), "{}", page.text);
+    assert!(ada.get("/account").await.text.contains("ada"));
+    let mut other = Browser::new(&world);
+    other.cookies = ada.cookies.iter().filter(|cookie| cookie.0 == "freehold_form").cloned().collect();
+    let page = take(&mut other, invite, PASSWORD, PASSWORD).await;
+    assert_eq!(page.status, StatusCode::NOT_FOUND);
+    assert!(page.text.contains("is not good (any more)") && other.session().is_none(), "{}", page.text);
+}
+
+#[tokio::test]
+async fn a_program_is_let_in_by_a_person_who_sees_what_asks() {
+    let world = house().await;
+    let ask = async || {
+        let request = Request::builder().method("POST").uri("/v1/session/device");
+        let request = request.header("user-agent", "freehold <b>1</b>").header("host", "house.example");
+        crate::world::json(world.send(request.body(Body::empty()).unwrap()).await).await.1
+    };
+    let poll = async |asked: &serde_json::Value| {
+        world.post("/v1/session/device/poll", &json!({ "device_code": asked["device_code"] })).await
+    };
+    let asked = ask().await;
+    assert_eq!(asked["verification_uri"], "https://home.example/device");
+    let (code, link) = (
+        asked["user_code"].as_str().unwrap(),
+        format!("/device?code={}", asked["user_code"].as_str().unwrap()),
+    );
+    assert_eq!(poll(&asked).await.1["state"], "authorization_pending");
+    assert_eq!(poll(&asked).await.1["state"], "slow_down");
+    // Who is not signed in is led back here afterwards.
+    let mut ada = Browser::new(&world);
+    let page = ada.get(&link).await;
+    assert_eq!(page.location(), format!("/signin?next=%2Fdevice%3Fcode%3D{code}"));
+    let page = ada.sign_in("ada", PASSWORD, &link).await;
+    assert_eq!(page.location(), link);
+    let page = ada.get(&link).await;
+    assert!(page.text.contains("freehold &lt;b&gt;1") && page.text.contains(code), "{}", page.text);
+    let csrf = page.field("csrf");
+    let wrong = ada.post("/device", &[("csrf", &csrf), ("code", "BBBB-BBBB")]).await;
+    assert_eq!(wrong.status, StatusCode::NOT_FOUND);
+    let wrong = ada.post("/device", &[("csrf", "0"), ("code", code), ("answer", "allow")]).await;
+    assert_eq!(wrong.status, StatusCode::FORBIDDEN);
+    // Looking allows nothing.
+    ada.post("/device", &[("csrf", &csrf), ("code", &code.to_lowercase())]).await;
+    assert_eq!(poll(&asked).await.1["state"], "slow_down");
+    let done = ada.post("/device", &[("csrf", &csrf), ("code", code), ("answer", "allow")]).await;
+    assert_eq!(done.status, StatusCode::OK, "{}", done.text);
+    let (_, polled) = poll(&asked).await;
+    assert_eq!(
+        (&polled["state"], &polled["signed_in"]["session"]["user"]),
+        (&json!("allowed"), &json!("ada"))
+    );
+    assert_eq!(poll(&asked).await.0, StatusCode::NOT_FOUND, "it is fetched twice");
+    let token = format!("Bearer {}", polled["signed_in"]["token"].as_str().unwrap());
+    let request = Request::builder().uri("/v1/whoami").header("authorization", token);
+    assert_eq!(world.send(request.body(Body::empty()).unwrap()).await.status(), StatusCode::OK);
+    // Another one is refused.
+    let asked = ask().await;
+    let fields =
+        [("csrf", csrf.as_str()), ("code", asked["user_code"].as_str().unwrap()), ("answer", "deny")];
+    assert!(ada.post("/device", &fields).await.text.contains("Refused"));
+    assert_eq!(poll(&asked).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(poll(&asked).await.0, StatusCode::NOT_FOUND);
+    let (_, sessions) = world.get("/v1/resources?kind=session").await;
+    assert!(!sessions.to_string().contains("waits"), "{sessions}");
+    // Codes are not to be had without end.
+    for _ in 0..30 {
+        ask().await;
+    }
+    assert_eq!(ask().await["code"], "rate_limited");
 }

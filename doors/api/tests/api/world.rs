@@ -132,6 +132,7 @@ impl World {
         let state = Arc::new(ApiState {
             vault,
             authority,
+            public_url: Some("https://home.example".parse().unwrap()),
             controls: Controls::alone("test"),
             store: store.clone(),
             tail: Tail::of(store.clone()),
@@ -143,6 +144,7 @@ impl World {
             attempts: Default::default(),
             rates: Default::default(),
             known: Default::default(),
+            devices: Default::default(),
             ready: is_ready,
             doctor: Arc::new(|| Doctor { drivers: vec![], findings: vec![] }),
         });

@@ -12,6 +12,7 @@ use crate::{
     session::Session,
 };
 use freehold_daemon::{Options, Role};
+use freehold_model::PublicUrl;
 use freehold_model::controls::{ControlPlane, ControlPlanes, ControlState};
 use jiff::Timestamp;
 use std::{net::SocketAddr, path::PathBuf};
@@ -62,6 +63,9 @@ struct Run {
     /// [default: that address, or this machine's].
     #[arg(long, value_name = "URL", requires = "node_listen", value_parser = node_url)]
     node_url: Option<String>,
+    /// The address by which browsers and apps reach this house: the same for all control planes.
+    #[arg(long, value_name = "URL", env = "FREEHOLD_PUBLIC_URL")]
+    public_url: Option<PublicUrl>,
 }
 
 impl Args {
@@ -80,6 +84,7 @@ pub(crate) fn run_here(args: Args, globals: &Globals) -> Outcome {
         listen: args.run.listen,
         node_listen: args.run.node_listen,
         node_url: args.run.node_url,
+        public_url: args.run.public_url,
         endpoints_on: vec![],
         name_servers: vec![],
         stop_apps: false,

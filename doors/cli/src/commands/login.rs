@@ -12,16 +12,20 @@ use crate::{
 };
 use freehold_client::Client;
 use freehold_model::{
+    device_sign_in::{DevicePoll, DeviceState},
     people::{AcceptInvite, SignIn},
     secrets::Hidden,
 };
 use jiff::Timestamp;
+use std::time::Duration;
 
 /// Flags of `login`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Without flags it shows a code and an address: whoever is signed in there with a browser, on any device, lets it in.
 Passwords, invites and tokens are typed where nobody sees them, or come from standard input:
 
+  freehold login --url https://home.example      by browser
   freehold login --user ada                      asks for the password
   freehold login --url https://home.example --invite
   freehold login --with-token < token")]
@@ -68,18 +72,21 @@ pub(crate) async fn login(args: LoginArgs, session: &Session) -> Outcome {
     let token = if args.with_token {
         answers.ask("Token")?
     } else if args.invite {
-        let invite = Hidden::new(answers.ask("Invite")?);
+        // The link, or what stands behind its `#`.
+        let given = answers.ask("Invite")?;
+        let invite =
+            Hidden::new(given.rsplit_once('#').map_or(given.as_str(), |(_, invite)| invite).to_owned());
         let password = answers.ask("New password")?;
         if answers.are_typed() && answers.ask("The same again")? != password {
             return Err(Failure::usage("the passwords differ: nothing was changed", "Try again."));
         }
         let accept = AcceptInvite { invite, password: Hidden::new(password) };
         said(nobody.accept_invite(&accept).await?.token)?
-    } else {
-        let hint = "Name yourself with --user, or use --invite or --with-token.";
-        let user = args.user.ok_or_else(|| Failure::usage("who are you?", hint))?;
+    } else if let Some(user) = args.user {
         let password = Hidden::new(answers.ask("Password")?);
         said(nobody.sign_in(&SignIn { user, password, cookie: false }).await?.token)?
+    } else {
+        by_browser(&nobody).await?
     };
     // Only what lets somebody in is kept.
     let who = Client::new(&url, Some(&token))?.whoami().await?;
@@ -88,6 +95,27 @@ pub(crate) async fn login(args: LoginArgs, session: &Session) -> Outcome {
     logins.put(&url, token);
     logins.save(&home)?;
     session.out.show(&who, |who| format!("Signed in to {url} as {}", people::whoami(who)))
+}
+
+/// Shows a code, and waits until somebody who is signed in with a browser, wherever that is, allowed it.
+async fn by_browser(client: &Client) -> Outcome<String> {
+    let asked = client.ask_to_sign_in().await?;
+    eprintln!(
+        "Open this address in a browser, on any device, and sign in there:\n\n  {}\n",
+        asked.verification_uri_complete
+    );
+    eprintln!("Allow it there if it shows this code:  {}", asked.user_code);
+    let poll = DevicePoll { device_code: asked.device_code };
+    let mut interval = Duration::from_secs(asked.interval.clamp(1, 60));
+    loop {
+        tokio::time::sleep(interval).await;
+        let polled = client.poll_sign_in(&poll).await?;
+        match polled.state {
+            DeviceState::AuthorizationPending => {}
+            DeviceState::SlowDown => interval += Duration::from_secs(5),
+            DeviceState::Allowed => return said(polled.signed_in.and_then(|it| it.token)),
+        }
+    }
 }
 
 fn said(token: Option<Hidden>) -> Outcome<String> {

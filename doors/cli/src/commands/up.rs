@@ -10,6 +10,7 @@ use crate::{
     output::{Out, Paint},
 };
 use freehold_daemon::{Ended, Options, PostgresOptions, Ready, Role};
+use freehold_model::PublicUrl;
 use freehold_runtime::rootless;
 use std::{
     env,
@@ -48,6 +49,9 @@ pub(crate) struct Args {
     /// [default: that address, or this machine's].
     #[arg(long, value_name = "URL", requires = "node_listen", value_parser = node_url)]
     node_url: Option<String>,
+    /// The address by which browsers and apps reach this house, for signing in: https://home.example.
+    #[arg(long, value_name = "URL", env = "FREEHOLD_PUBLIC_URL")]
+    public_url: Option<PublicUrl>,
     /// The addresses on which endpoints listen [default: all of this machine's].
     #[arg(long, value_name = "IP", num_args = 1..)]
     endpoints_on: Vec<IpAddr>,
@@ -107,6 +111,7 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
         listen: args.listen,
         node_listen: args.node_listen,
         node_url: args.node_url,
+        public_url: args.public_url,
         endpoints_on: args.endpoints_on,
         name_servers: args.dns,
         stop_apps: args.stop_apps,
@@ -175,6 +180,7 @@ fn announce(ready: &Ready, out: Out) -> Outcome {
             eprintln!("The admin token, shown this once: {token}");
         }
         eprintln!("The admin token is kept in {}, for you alone.", ready.token_file.display());
+        eprintln!("To sign in with a browser: freehold user create YOUR-NAME --role owner --org home");
     }
     eprintln!("{} {}", paint.good("ready:"), ready.url);
     let told = serde_json::json!({ "url": ready.url, "token_file": ready.token_file });

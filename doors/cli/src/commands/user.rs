@@ -21,7 +21,7 @@ pub(crate) enum Command {
 Examples:
   freehold user create ada --role developer               for the project `default`
   freehold user create bob --role admin --org home        for a whole org
-They type: freehold login --url URL --invite")]
+It prints a link that opens in a browser; or they type: freehold login --url URL --invite")]
     Create(CreateArgs),
     /// Lists users: what they may do where, and whether they can sign in.
     List,
@@ -130,15 +130,16 @@ async fn create(args: CreateArgs, session: &Session) -> Outcome {
 
 fn show(invited: Invited, session: &Session) -> Outcome {
     let url = session.client.url().to_owned();
+    let invited = invited.linked(&url);
     session.out.show(&invited, |invited| {
         let name = &invited.user.name;
         let note = format!(
-            "Invite of {name} ({}), good once, until {}. Give it to them in private; they type\n  freehold login --url {url} --invite",
+            "Invite of {name} ({}), good once, until {}. Give them this link in private; it opens in a browser,\nor they type  freehold login --url {url} --invite  and paste it.",
             people::bindings(&invited.user.bindings),
             invited.expires.strftime("%Y-%m-%d %H:%M UTC")
         );
         eprintln!("{}", Paint::stderr().dim(&note));
-        invited.invite.expose().to_owned()
+        invited.link.as_ref().unwrap_or(&invited.invite).expose().to_owned()
     })
 }
 

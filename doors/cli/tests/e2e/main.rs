@@ -5,6 +5,7 @@
 //! context. So tests run beside each other and beside a Freehold that is in use.
 
 mod broken;
+mod browser;
 mod cli;
 mod control;
 mod crash;
@@ -34,6 +35,7 @@ mod postgres;
 mod queue;
 mod rootless;
 mod secrets;
+mod signin;
 mod tour;
 mod traces;
 mod upgrade;

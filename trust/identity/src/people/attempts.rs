@@ -3,6 +3,7 @@
 //!
 //! Invariant: what strangers cause to be remembered is bounded.
 
+use crate::TokenHash;
 use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::HashMap,
@@ -62,6 +63,35 @@ pub(crate) fn source(address: Option<IpAddr>) -> Source {
         None => {}
     }
     source
+}
+
+/// What programs without a browser ask of late: how often whom asked for codes, and when which asked again.
+#[derive(Debug, Default)]
+pub struct Devices {
+    /// Who asked for codes.
+    pub asked: Attempts,
+    /// Which asked what came of it.
+    pub polls: Polls,
+}
+
+/// When each program asked last what came of its code.
+#[derive(Debug, Default)]
+pub struct Polls(Mutex<HashMap<String, Timestamp>>);
+
+impl Polls {
+    /// To be waited before each question.
+    pub const INTERVAL: SignedDuration = SignedDuration::from_secs(2);
+
+    /// Whether this is sooner than agreed after the last time, which is noted.
+    pub fn too_soon(&self, code: &TokenHash, now: Timestamp) -> bool {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        // Clocks and networks are not that exact.
+        let slack = SignedDuration::from_millis(500);
+        all.insert(code.hex(), now).is_some_and(|last| now < last + Polls::INTERVAL - slack)
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! People: users and their invites, passwords, sessions, and how often somebody may try.
+//! People: users and their invites, passwords, sessions, programs that ask, and how often somebody may try.
 //!
 //! All of it is decided here as transactions with their audit events; the API's routes commit them.
 
 pub(crate) mod attempts;
+pub(crate) mod device;
 pub(crate) mod password;
 pub(crate) mod session;
 pub(crate) mod user;

@@ -170,7 +170,7 @@ pub fn bad_invite() -> PeopleError {
     )
 }
 
-fn open(
+pub(super) fn open(
     view: &dyn View,
     txn: &mut Txn,
     user: &User,
@@ -185,7 +185,8 @@ fn open(
     let (secret, id) = (Token::generate(), SessionId(SystemIds.ulid()));
     let expires = now.checked_add(SESSION).unwrap_or(Timestamp::MAX);
     let (address, program) = (origin.address.clone(), origin.program.clone());
-    let spec = SessionSpec { hash: secret.hash().hex(), expires, address: address.clone(), program };
+    let spec =
+        SessionSpec { hash: secret.hash().hex(), expires, address: address.clone(), program, waits: None };
     let name = id.to_string();
     let session: Session = Resource::new(id, name, Some(user.id.into()), spec, now);
     txn.put(&session).claim(CREDENTIAL, secret.hash().hex(), id);

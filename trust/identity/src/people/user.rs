@@ -57,7 +57,7 @@ pub fn create_user(
     txn.put(&user).claim(CREDENTIAL, invite.hash, user.id);
     let summary = summary(view, &user, asker.now)?;
     txn.event(user.id, "user.invited", json!({ "name": user.name, "bindings": summary.bindings }));
-    Ok((txn, Invited { user: summary, invite: secret, expires }))
+    Ok((txn, Invited { user: summary, invite: secret, link: None, expires }))
 }
 
 /// Another invite for a user, who keeps their password until they take it. It unlocks the account too.
@@ -77,7 +77,7 @@ pub fn invite_user(view: &dyn View, asker: &Asker, id: UserId) -> Result<(Txn, I
     user.status = Default::default();
     txn.put_spec(&user).put_status(&user);
     txn.event(user.id, "user.invited", json!({ "name": user.name }));
-    Ok((txn, Invited { user: summary(view, &user, asker.now)?, invite: secret, expires }))
+    Ok((txn, Invited { user: summary(view, &user, asker.now)?, invite: secret, link: None, expires }))
 }
 
 /// Gives back to a user what too many wrong passwords took.
