@@ -13,6 +13,7 @@ mod images;
 mod logs;
 mod machines;
 mod nodes;
+mod oidc;
 mod operations;
 mod quotas;
 mod receipts;

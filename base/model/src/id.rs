@@ -174,6 +174,8 @@ registry! {
     Token TokenId "tok" "token" "a";
     User UserId "usr" "user" "a";
     Session SessionId "ses" "session" "a";
+    Grant GrantId "grt" "grant" "a";
+    Issuer IssuerId "iss" "issuer" "an";
 }
 
 impl fmt::Display for Kind {

@@ -22,6 +22,7 @@ pub mod manifest;
 pub mod name;
 pub mod network;
 pub mod nodes;
+pub mod oidc;
 pub mod people;
 pub mod placement;
 pub mod plan;

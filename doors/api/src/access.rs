@@ -83,6 +83,14 @@ const TABLE: &[(Method, &str, Action, Where)] = &[
     (Method::POST, "/v1/session/device/poll", Action::SignIn, Where::Anywhere),
     (Method::GET, "/v1/sessions", Action::Account, Where::Anywhere),
     (Method::DELETE, "/v1/sessions/{id}", Action::Account, Where::Anywhere),
+    (Method::GET, "/.well-known/openid-configuration", Action::SignIn, Where::Anywhere),
+    (Method::GET, "/oidc/jwks", Action::SignIn, Where::Anywhere),
+    (Method::POST, "/oidc/token", Action::SignIn, Where::Anywhere),
+    (Method::GET, "/oidc/userinfo", Action::SignIn, Where::Anywhere),
+    (Method::POST, "/oidc/userinfo", Action::SignIn, Where::Anywhere),
+    (Method::GET, "/v1/oidc/clients", Action::Read, Where::Named),
+    (Method::GET, "/v1/oidc/keys", Action::Read, Where::House),
+    (Method::POST, "/v1/oidc/keys", Action::RotateKey, Where::House),
     (Method::GET, "/v1/whoami", Action::Account, Where::Anywhere),
     (Method::GET, "/v1/access", Action::Account, Where::Named),
     (Method::POST, "/v1/orgs", Action::ManageOrgs, Where::House),
@@ -108,6 +116,10 @@ pub(crate) const PAGES: &[(Method, &str, Action)] = &[
     (Method::POST, "/device", Action::Account),
     (Method::GET, "/account", Action::Account),
     (Method::POST, "/account/sessions", Action::Account),
+    (Method::GET, "/oidc/authorize", Action::SignIn),
+    (Method::POST, "/oidc/authorize", Action::Account),
+    (Method::GET, "/oidc/logout", Action::SignIn),
+    (Method::POST, "/oidc/logout", Action::Account),
 ];
 
 /// Every row of the API.

@@ -28,6 +28,7 @@ use utoipa::{
         (name = "secrets", description = "Values that only their workload sees, and the key that seals them"),
         (name = "machines", description = "Nodes that join, their certificates, and the authority that issues them"),
         (name = "people", description = "Tokens, orgs, projects, and who may do what where"),
+        (name = "oidc", description = "Signing in to apps: this house is their OpenID provider"),
         (name = "server", description = "The server itself"),
     ),
     security(("bearer" = []), ("basic" = [])),
@@ -42,7 +43,7 @@ use utoipa::{
         kinds::SecretSpec, kinds::SecretStatus, kinds::NodeSpec, kinds::NodeStatus,
         kinds::AuthoritySpec, kinds::AuthorityStatus, kinds::IdentitySpec, kinds::IdentityStatus,
         kinds::JoinTokenSpec, kinds::JoinTokenStatus,
-        kinds::TokenSpec, kinds::TokenStatus, kinds::UserSpec, kinds::UserStatus, kinds::SessionSpec, kinds::SessionStatus, kinds::DeviceSpec, kinds::DeviceStatus,
+        kinds::TokenSpec, kinds::TokenStatus, kinds::UserSpec, kinds::UserStatus, kinds::SessionSpec, kinds::SessionStatus, kinds::GrantSpec, kinds::GrantStatus, kinds::IssuerSpec, kinds::IssuerStatus, kinds::DeviceSpec, kinds::DeviceStatus,
         kinds::Template, kinds::ImageRef,
     ))
 )]
@@ -60,6 +61,10 @@ impl Modify for SignIn {
         let basic = scheme(HttpAuthScheme::Basic, "Any user, the token as password");
         components.add_security_scheme("bearer", bearer);
         components.add_security_scheme("basic", basic);
+        let client = scheme(HttpAuthScheme::Basic, "The client's id and secret, each encoded as in a form");
+        components.add_security_scheme("client", client);
+        let access = scheme(HttpAuthScheme::Bearer, "An access token that /oidc/token gave");
+        components.add_security_scheme("access", access);
         let certificate = "The certificate that a node was given when it joined; on the node door alone";
         let certificate = SecurityScheme::MutualTls {
             description: Some(certificate.to_owned()),

@@ -5,7 +5,7 @@
 
 use crate::{
     error::{Answer, Failure},
-    routes::images,
+    routes::{images, oidc},
     state::Api,
     who::{Who, not_allowed},
 };
@@ -13,7 +13,7 @@ use freehold_deploy::retention::KEPT;
 use freehold_deploy::{
     PlanError, Request, blocked_by, plan_deploy, plan_remove, plan_renewal, plan_rollback,
 };
-use freehold_identity::{Access, Action, Place};
+use freehold_identity::{Access, Action, Place, oidc::client_id};
 use freehold_image::{ImageError, Reference};
 use freehold_model::{Code, ImageRef, Manifest, Name, Plan, Problem, api::Change, manifest::Driver};
 use freehold_reconcile::View;
@@ -26,7 +26,7 @@ pub(crate) enum Prepared {
     Deploy {
         project: Name,
         env: Name,
-        manifest: Manifest,
+        manifest: Box<Manifest>,
         images: BTreeMap<Name, ImageRef>,
         restart: bool,
     },
@@ -63,10 +63,14 @@ pub(crate) async fn prepare(api: &Api, who: &Who, action: Action, change: Change
     Ok(match change {
         Change::Deploy { manifest, file, env, project, restart } => {
             let (project, env) = (or_default(project), or_prod(env));
-            let manifest = Manifest::parse(&file, &manifest, &env).map_err(|wrong| wrong.problem())?;
+            let mut manifest = Manifest::parse(&file, &manifest, &env).map_err(|wrong| wrong.problem())?;
+            if manifest.sign_in.is_some() {
+                let client = client_id(&project, &manifest.app, &env);
+                manifest.name_issuer(oidc::issuer(api)?.as_str(), &client);
+            }
             allowed(api, who, &project, &manifest).await?;
             let images = resolve(api, &manifest).await?;
-            Prepared::Deploy { project, env, manifest, images, restart }
+            Prepared::Deploy { project, env, manifest: Box::new(manifest), images, restart }
         }
         Change::Rollback { app, env, project, to } => {
             let (project, env) = (or_default(project), or_prod(env));
@@ -120,6 +124,7 @@ impl Prepared {
     pub(crate) fn plan(&self, view: &dyn View) -> Result<Plan, PlanError> {
         match self.clone() {
             Prepared::Deploy { project, env, manifest, images, restart } => {
+                let manifest = *manifest;
                 plan_deploy(view, &Request { project: &project, env: &env, manifest, images, restart })
             }
             Prepared::Rollback { project, app, env, to, missing } => {

@@ -25,7 +25,13 @@ pub(crate) fn reason(view: &dyn View, resource: &AnyResource) -> Result<Option<S
         Kind::Node => node(&any.typed::<NodeSpec>()?),
         Kind::Volume => volume(&any.typed::<VolumeSpec>()?),
         Kind::Authority | Kind::Identity | Kind::JoinToken | Kind::Token | Kind::User | Kind::Session => None,
-        Kind::Org | Kind::Device | Kind::Project | Kind::Release | Kind::Secret => None,
+        Kind::Org
+        | Kind::Device
+        | Kind::Project
+        | Kind::Release
+        | Kind::Secret
+        | Kind::Grant
+        | Kind::Issuer => None,
     };
     let removed = resource.deleting.map(|since| format!("It is being removed, since {since}."));
     Ok(removed.or(specific))

@@ -29,6 +29,18 @@ pub(crate) fn public(mut resource: AnyResource) -> AnyResource {
                 resource.spec.as_object_mut().and_then(|spec| spec.remove(secret));
             }
         }
+        Kind::Issuer => {
+            let keys = resource.spec.get_mut("keys").and_then(|it| it.as_array_mut());
+            keys.into_iter().flatten().filter_map(|it| it.as_object_mut()).for_each(|key| {
+                key.remove("sealed");
+            });
+        }
+        Kind::Grant => {
+            resource.spec.as_object_mut().and_then(|spec| spec.remove("code"));
+            for token in ["access", "refresh"] {
+                resource.status.as_object_mut().and_then(|status| status.remove(token));
+            }
+        }
         Kind::JoinToken | Kind::Token | Kind::Session => {
             for secret in ["hash", "waits"] {
                 resource.spec.as_object_mut().and_then(|spec| spec.remove(secret));

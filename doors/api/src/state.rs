@@ -7,7 +7,7 @@ use crate::{
     port::{EdgePort, NodePort},
     tail::Tail,
 };
-use freehold_identity::{Attempts, Authority, Devices, Rates, Tokens};
+use freehold_identity::{Attempts, Authority, Devices, Rates, Tokens, oidc::Signer};
 use freehold_image::ImageStore;
 use freehold_model::{PublicUrl, api::Doctor};
 use freehold_reconcile::{Clock, Store, View};
@@ -33,6 +33,8 @@ pub struct ApiState {
     pub edge: Arc<dyn EdgePort>,
     /// The address by which browsers and apps reach this house, if somebody said it.
     pub public_url: Option<PublicUrl>,
+    /// Signs what the house says of people to apps.
+    pub signer: Arc<Signer>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Whom to let in.

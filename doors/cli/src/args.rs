@@ -3,8 +3,8 @@
 use crate::{
     commands::{
         access, audit, ca, cancel, completions, control, deploy, describe, diff, doctor, drill, endpoint,
-        events, exec, image, import, init, key, login, logs, node, noun, plan, quota, receipt, rollback,
-        secret, state, status, tenancy, token, up, upgrade, user, volume,
+        events, exec, image, import, init, key, login, logs, node, noun, oidc, plan, quota, receipt,
+        rollback, secret, state, status, tenancy, token, up, upgrade, user, volume,
     },
     failure::Outcome,
     output::Out,
@@ -126,6 +126,9 @@ pub(crate) enum Command {
     /// The certificate authority that certifies nodes.
     #[command(subcommand)]
     Ca(ca::Command),
+    /// Signing in to apps through this house, their OpenID provider.
+    #[command(subcommand)]
+    Oidc(oidc::Command),
     /// Orgs: owners of projects.
     #[command(subcommand)]
     Org(tenancy::OrgCommand),

@@ -59,6 +59,8 @@ impl Session {
             | Kind::Device
             | Kind::Authority
             | Kind::Identity
+            | Kind::Issuer
+            | Kind::Grant
             | Kind::JoinToken => Ok(None),
             Kind::App => self.named_id(Kind::Project, &self.project(), None).await.map(Some),
             Kind::Env => match self.app_if_any()? {

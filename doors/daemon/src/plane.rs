@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use freehold_agent::remote::Answerer;
 use freehold_api::{ApiState, CallDesk, Controls, EdgePort, NodeDoor, Tail, agent_router};
 use freehold_deploy::{DrainReconciler, RolloutReconciler, TeardownReconciler};
-use freehold_identity::{Authority, Tokens};
+use freehold_identity::{Authority, Tokens, oidc::Signer};
 use freehold_image::ImageStore;
 use freehold_model::{NodeId, PublicUrl, controls::Presence};
 use freehold_reconcile::{Clock, Keeper, Reconciler, Store};
@@ -82,6 +82,7 @@ pub(crate) async fn start(
     tasks.spawn(keeper.run(shutdown.clone()));
     tasks.spawn(collect::run(store.clone(), images.clone(), shutdown.clone()));
     let authority = Arc::new(Authority::new(store.clone(), clock.clone(), vault.clone()));
+    let signer = Arc::new(Signer::new(store.clone(), clock.clone(), vault.clone()));
     let (ready, is_ready) = watch::channel(false);
     let hearing = Hearing { own: controls.own.clone(), leases: controls.leases.clone(), seat: Some(seat) };
     let nodes = Nodes::new(store.clone(), vault.clone(), clock.clone(), hearing);
@@ -102,6 +103,7 @@ pub(crate) async fn start(
         vault,
         authority: authority.clone(),
         public_url,
+        signer,
         agent: Arc::new(dispatch),
         edge,
         clock,

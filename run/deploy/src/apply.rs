@@ -50,6 +50,7 @@ pub fn apply(
         return Err(PlanError::Blocked(plan.blockers.clone()));
     }
     let place = place(view, &plan.project, &plan.app, &plan.env)?;
+    has_client_secret(view, plan, &place)?;
     let txn = Txn::new(asking.actor.clone(), reason(plan), asking.request);
     let waited = None;
     let applying = Applying { view, plan, place, now: asking.now, ids, txn, waited };
@@ -74,9 +75,19 @@ pub(crate) fn resume(
     }
     let mut place = place(view, &plan.project, &plan.app, &plan.env)?;
     place.waiting = None;
+    has_client_secret(view, plan, &place)?;
     txn.reason = reason(plan);
     let applying = Applying { view, plan, place, now, ids, txn, waited: Some(receipt) };
     applying.release().map(|(txn, _)| txn)
+}
+
+/// Refuses a plan with a client secret that is still to be made.
+fn has_client_secret(view: &dyn View, plan: &Plan, place: &Place) -> Result<(), PlanError> {
+    let Some(manifest) = &plan.manifest else { return Ok(()) };
+    match secrets::lacks_client_secret(view, place.env.as_ref(), manifest, &plan.secrets)? {
+        true => Err(PlanError::NoClientSecret { app: plan.app.clone(), env: plan.env.clone() }),
+        false => Ok(()),
+    }
 }
 
 fn reason(plan: &Plan) -> String {

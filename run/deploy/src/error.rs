@@ -51,6 +51,14 @@ pub enum PlanError {
     /// The plan has blockers.
     #[error("{}", .0.iter().map(|problem| problem.title.clone()).collect::<Vec<_>>().join("; "))]
     Blocked(Vec<Problem>),
+    /// The secret of the client that the env is has to be made first: whoever applies has the key for that.
+    #[error("the client secret of {app}/{env} is not made yet")]
+    NoClientSecret {
+        /// The app.
+        app: Name,
+        /// The env.
+        env: Name,
+    },
     /// The plan that was looked at is not what would happen now.
     #[error("the plan is stale: something changed since it was made")]
     Stale,
@@ -118,6 +126,9 @@ impl PlanError {
             }
             PlanError::Blocked(problems) => blocked(problems),
             PlanError::Stale => Problem::new(Code::StalePlan, self.to_string()).hint("plan again"),
+            PlanError::NoClientSecret { .. } => {
+                Problem::new(Code::Conflict, self.to_string()).hint("deploy again: that makes it")
+            }
             PlanError::Unresolved(_) => Problem::new(Code::Internal, self.to_string()),
             PlanError::Store(StoreError::Engine(_)) => Problem::new(Code::Unavailable, self.to_string()),
             PlanError::Store(StoreError::Resource(_)) => Problem::new(Code::Internal, self.to_string()),

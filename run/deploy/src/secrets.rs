@@ -5,7 +5,7 @@
 
 use freehold_model::{
     Code, Env, Manifest, Name, PinnedSecret, Problem, ReleaseSpec, Secret, SecretName, SecretSpec,
-    SecretVersion,
+    SecretVersion, manifest::CLIENT_SECRET,
 };
 use freehold_reconcile::{StoreError, View, ViewExt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,13 +16,37 @@ pub(crate) type Pins = BTreeMap<SecretName, u32>;
 /// Stands where a secret has no version; numbers begin with 1. A plan with it is blocked.
 pub(crate) const NO_VERSION: u32 = 0;
 
-/// The current version of each secret of `manifest`.
+/// The current version of each secret of `manifest`. The secret of a client that has none yet is the one that
+/// will be made.
 pub(crate) fn pins(view: &dyn View, env: Option<&Env>, manifest: &Manifest) -> Result<Pins, StoreError> {
     let uses = manifest.process.values().flat_map(|process| &process.secrets);
     let names: BTreeSet<&SecretName> = uses.map(|secret| &secret.name).collect();
     let found = resources(view, env, names.iter().copied())?;
-    let current = |name: &SecretName| found.iter().find(|it| it.name == name.as_str())?.spec.current;
+    let current = |name: &SecretName| {
+        let secret = found.iter().find(|it| it.name == name.as_str());
+        let next = || is_made(manifest, name).then(|| secret.map_or(0, |it| it.spec.last) + 1);
+        secret.and_then(|it| it.spec.current).or_else(next)
+    };
     Ok(names.into_iter().map(|name| (name.clone(), current(name).unwrap_or(NO_VERSION))).collect())
+}
+
+/// Whether `name` is a secret that nobody sets: deploying makes it.
+fn is_made(manifest: &Manifest, name: &SecretName) -> bool {
+    manifest.sign_in.is_some() && name.as_str() == CLIENT_SECRET
+}
+
+/// Whether `manifest` with `pins` needs a client secret that is still to be made.
+pub(crate) fn lacks_client_secret(
+    view: &dyn View,
+    env: Option<&Env>,
+    manifest: &Manifest,
+    pins: &Pins,
+) -> Result<bool, StoreError> {
+    let Some((name, number)) = pins.iter().find(|(name, _)| is_made(manifest, name)) else {
+        return Ok(false);
+    };
+    let found = resources(view, env, std::iter::once(name))?;
+    Ok(found.first().is_none_or(|secret| secret.spec.last < *number))
 }
 
 /// What a release has pinned.
@@ -73,6 +97,8 @@ pub(crate) fn blockers(
                     .hint(format!("make it a file: {{ name = \"{name}\", file = \"/run/secrets/{name}\" }}"))
             }
             Some(_) => continue,
+            // It is made once nothing else stops the plan.
+            None if is_made(&wanted.manifest, name) && is_next(&found, secret) => continue,
             None if secret.version == NO_VERSION => {
                 Problem::new(Code::Invalid, format!("{process}: secret {name} has no value"))
                     .hint(format!("`freehold secret set {name} {place}` gives it one"))
@@ -88,6 +114,12 @@ pub(crate) fn blockers(
         problems.entry((name.clone(), secret.env.is_some())).or_insert(problem);
     }
     Ok(problems.into_values().collect())
+}
+
+/// Whether its number is the one after the last that was ever given.
+fn is_next(found: &[Secret], secret: &PinnedSecret) -> bool {
+    let last = found.iter().find(|it| it.name == secret.name.as_str()).map_or(0, |it| it.spec.last);
+    secret.version == last + 1
 }
 
 fn all(release: &ReleaseSpec) -> impl Iterator<Item = (&Name, &PinnedSecret)> {

@@ -16,6 +16,7 @@ mod grant;
 mod join;
 mod maker;
 mod membership;
+pub mod oidc;
 mod peer;
 mod people;
 mod place;

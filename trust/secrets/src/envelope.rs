@@ -43,6 +43,11 @@ pub enum Context {
         /// The number of the certificate.
         number: u32,
     },
+    /// To be kept, as something of the house's own.
+    House {
+        /// What it is.
+        what: String,
+    },
     /// To be given to one instance by its node.
     Instance {
         /// The instance.

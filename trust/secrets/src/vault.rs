@@ -8,6 +8,7 @@ mod authority;
 mod deliver;
 mod error;
 mod house;
+mod issuer;
 mod remove;
 mod rotate;
 mod set;
@@ -17,6 +18,7 @@ mod summary;
 mod tests;
 
 pub use error::VaultError;
+pub use issuer::signing;
 
 use crate::{
     Context, Key, KeyFile, KeyFileError, Plaintext,

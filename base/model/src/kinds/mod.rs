@@ -10,8 +10,10 @@ mod authority;
 mod device;
 mod endpoint;
 mod env;
+mod grant;
 mod identity;
 mod instance;
+mod issuer;
 mod join_token;
 mod node;
 mod receipt;
@@ -29,6 +31,7 @@ pub use authority::{Authority, AuthoritySpec, AuthorityStatus, CaCertificate};
 pub use device::{Device, DeviceSpec, DeviceStatus};
 pub use endpoint::{Endpoint, EndpointSpec, EndpointStatus};
 pub use env::{Env, EnvSpec, EnvStatus};
+pub use grant::{Grant, GrantSpec, GrantStatus, Shown};
 pub use identity::{
     Identity, IdentitySpec, IdentityStatus, IssuedCertificate, KeyFingerprint, KeyFingerprintError,
     MachineKind, Revoked,
@@ -36,6 +39,7 @@ pub use identity::{
 pub use instance::{
     Desired, DiskUse, Exit, ImageRef, Instance, InstanceSpec, InstanceStatus, Mount, Phase, Template,
 };
+pub use issuer::{Issuer, IssuerSpec, IssuerStatus, SealedValue, SigningKey};
 pub use join_token::{JoinToken, JoinTokenSpec, JoinTokenStatus, UsedToken};
 pub use node::{Capacity, Node, NodeSpec, NodeStatus};
 pub use receipt::{

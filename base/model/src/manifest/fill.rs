@@ -4,15 +4,19 @@
 
 use super::{
     Manifest,
-    keys::{CHECK, DEPLOY, ENDPOINT, PROCESS, VOLUME},
+    keys::{CHECK, DEPLOY, ENDPOINT, PROCESS, SIGN_IN_ENV, VOLUME},
     resolve::targets,
     shape::{Key, Literal},
     tree::{Data, Fields, Node},
 };
 use serde_json::{Map, Value, json};
 
-/// Makes the manifest of `file` with `processes`, those of the env that was asked for.
-pub(super) fn fill(file: &Node, processes: &Fields) -> Result<Manifest, serde_json::Error> {
+/// Makes the manifest of `file` with `processes` and `sign_in`, those of the env that was asked for.
+pub(super) fn fill(
+    file: &Node,
+    processes: &Fields,
+    sign_in: Option<&Node>,
+) -> Result<Manifest, serde_json::Error> {
     let targets = targets(file);
     let process: Map<String, Value> = processes
         .iter()
@@ -25,11 +29,19 @@ pub(super) fn fill(file: &Node, processes: &Fields) -> Result<Manifest, serde_js
     let volume: Vec<Value> = file.list("volume").iter().map(|volume| filled(volume, VOLUME)).collect();
     let deploy = file.get("deploy").map(|deploy| filled(deploy, DEPLOY));
     let deploy = deploy.unwrap_or_else(|| with_defaults(Map::new(), DEPLOY));
-    serde_json::from_value(json!({
+    let sign_in = sign_in.map(|sign_in| {
+        let mut filled = json_of(sign_in);
+        let names = sign_in.get("env").map(|env| self::filled(env, SIGN_IN_ENV));
+        filled["env"] = names.unwrap_or_else(|| with_defaults(Map::new(), SIGN_IN_ENV));
+        filled
+    });
+    let mut manifest: Manifest = serde_json::from_value(json!({
         "schema": file.integer("schema"), "app": file.text("app"), "process": process, "endpoint": endpoint,
         "deploy": deploy,
-        "volume": volume,
-    }))
+        "volume": volume, "sign_in": sign_in,
+    }))?;
+    manifest.add_client_secret();
+    Ok(manifest)
 }
 
 fn filled_process(process: &Node, target: Option<i64>) -> Value {

@@ -16,6 +16,12 @@ pub(super) const FILE: &[Key] = &[
     key("endpoint", List(0, &Table(ENDPOINT)), "", "Where it is reached."),
     key("deploy", Table(DEPLOY), "{ timeout = \"15m\" }", "How patient a deploy is."),
     key("volume", List(0, &Table(VOLUME)), "", "What is kept when instances go."),
+    key(
+        "sign_in",
+        Table(SIGN_IN),
+        "",
+        "How people sign in to it through Freehold ([single sign-on](single-sign-on.md)).",
+    ),
     key("env", Map(100, &Name, &Table(ENV)), "", "What is different in one env, by the env's name."),
 ];
 
@@ -272,6 +278,44 @@ pub(super) const VOLUME: &[Key] = &[
     .or(Words("10GiB")),
 ];
 
+/// `[sign_in]`
+pub(super) const SIGN_IN: &[Key] = &[
+    key("process", Name, "\"web\"", "The process that people sign in to: it is told the client's id and secret.")
+        .required(),
+    key(
+        "redirect",
+        List(1, &Redirect),
+        "[\"https://photos.example/callback\"]",
+        "Where people are sent back to once they signed in: the app's own addresses, compared letter by letter.",
+    )
+    .required(),
+    key(
+        "after_sign_out",
+        List(0, &Redirect),
+        "[\"https://photos.example/\"]",
+        "Where the app may have people sent once they signed out.",
+    ),
+    key(
+        "env",
+        Table(SIGN_IN_ENV),
+        "{ issuer = \"AUTH_URL\" }",
+        "The environment variables that tell the process, where the app expects others.",
+    ),
+];
+
+/// `env` of `[sign_in]`
+pub(super) const SIGN_IN_ENV: &[Key] = &[
+    key("issuer", Variable, "\"AUTH_URL\"", "The address of the OpenID provider: this Freehold.")
+        .or(Words("OIDC_ISSUER")),
+    key("client_id", Variable, "\"AUTH_ID\"", "The client's id: `PROJECT.APP.ENV`.")
+        .or(Words("OIDC_CLIENT_ID")),
+    key("client_secret", Variable, "\"AUTH_SECRET\"", "The client's secret.").or(Words("OIDC_CLIENT_SECRET")),
+];
+
+/// The same, with their defaults.
+pub(super) const SIGN_IN_VARIABLES: [(&str, &str); 3] =
+    [("issuer", "OIDC_ISSUER"), ("client_id", "OIDC_CLIENT_ID"), ("client_secret", "OIDC_CLIENT_SECRET")];
+
 /// A secret that is a file, or is called otherwise inside.
 pub(super) const SECRET: &[Key] = &[
     key("name", Secret, "\"TLS_KEY\"", "The secret's name.").required(),
@@ -297,6 +341,7 @@ pub(super) const ENV: &[Key] = &[
         "",
         "Keys of processes that exist, merged over them: tables key by key, anything else replaced.",
     ),
+    key("sign_in", Part(SIGN_IN), "", "Keys of `[sign_in]`, merged over it: lists are replaced."),
     key("endpoint", Any, "", "Endpoints of this env alone.").not_yet("endpoints of one env alone"),
     key("volume", Any, "", "Volumes of this env alone.").not_yet("volumes of one env alone"),
 ];

@@ -18,6 +18,7 @@ mod scalar;
 mod schema;
 mod secrets;
 mod shape;
+mod sign_in;
 mod tree;
 mod volumes;
 mod walk;
@@ -33,6 +34,7 @@ pub use diagnostics::{Diagnostic, Diagnostics};
 pub use egress::{Destination, Egress, EgressError, NODE};
 pub(crate) use scalar::shown;
 pub use schema::schema;
+pub use sign_in::{CLIENT_SECRET, SignIn, SignInEnv};
 
 use crate::{Affinity, Bytes, Digest, LabelKey, Millicores, Millis, Name, Network, SecretName, Spread};
 use serde::{Deserialize, Serialize};
@@ -55,6 +57,9 @@ pub struct Manifest {
     /// What is kept when instances go, in the order of the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volume: Vec<Volume>,
+    /// How people sign in to it through the house.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_in: Option<SignIn>,
 }
 
 /// How patient a deploy is.

@@ -5,7 +5,7 @@
 
 use super::{
     Diagnostics, Manifest, diagnostics::Diagnostic, fill::fill, keys::FILE, report::Report, resolve::resolve,
-    walk::walk,
+    sign_in, walk::walk,
 };
 use crate::Name;
 use toml::de::DeTable;
@@ -34,8 +34,9 @@ impl Manifest {
         }
         let tree = walk(root.get_ref(), FILE, &mut report);
         let processes = resolve(&tree, env.as_str(), &mut report);
+        let sign_in = sign_in::resolve(&tree, env.as_str(), &processes, &mut report);
         if report.is_empty() {
-            match fill(&tree, &processes) {
+            match fill(&tree, &processes, sign_in.as_ref()) {
                 Ok(manifest) => return Ok(manifest),
                 Err(defect) => report.error(&(0..0), format!("this could not be read: {defect}"), None),
             }

@@ -20,6 +20,8 @@ const TABLES: &[(&str, &[Key])] = &[
     ("deploy", keys::DEPLOY),
     ("volume", keys::VOLUME),
     ("secret", keys::SECRET),
+    ("sign_in", keys::SIGN_IN),
+    ("sign_in_env", keys::SIGN_IN_ENV),
     ("env", keys::ENV),
 ];
 
@@ -60,6 +62,8 @@ fn kind(shape: &Shape) -> String {
         Shape::Label => "label".into(),
         Shape::LabelValue => "text".into(),
         Shape::OneOf(_) => "text or list".into(),
+        Shape::Redirect => "address".into(),
+        Shape::List(_, Shape::Redirect) => "list of addresses".into(),
         Shape::Egress => "destination".into(),
         Shape::Network => "network".into(),
         Shape::True => "`true`".into(),

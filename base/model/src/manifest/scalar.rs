@@ -61,6 +61,16 @@ pub(super) fn text(shape: &Shape, text: &str) -> Result<(), Fault> {
             Err(EgressError::Invalid(message, help)) => Err(fault(message, help)),
             Err(not_yet) => Err(Fault { message: not_yet.to_string(), help: None, not_yet: true }),
         },
+        Shape::Redirect => match super::sign_in::fault(text) {
+            None => Ok(()),
+            Some(why) => {
+                let help = "write the whole address, like `https://photos.example/callback`";
+                Err(fault(
+                    format!("`{}` is no address to send people to: {why}", shown(text)),
+                    Some(help.into()),
+                ))
+            }
+        },
         Shape::Label => text.parse::<LabelKey>().map(drop).map_err(|error| fault(error, None)),
         Shape::LabelValue => label_value(text).map_err(|error| fault(error, None)),
         Shape::Network => {

@@ -62,6 +62,7 @@ fn of(shape: &Shape, complete: bool) -> Value {
             json!({ "type": "string", "pattern": "^[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?$" })
         }
         Shape::LabelValue => json!({ "type": "string", "pattern": "^[A-Za-z0-9._/-]{1,63}$" }),
+        Shape::Redirect => json!({ "type": "string", "pattern": "^https?://[^#*\\s]+$" }),
         Shape::Path => json!({ "type": "string", "pattern": "^/" }),
         Shape::UrlPath => json!({ "type": "string", "pattern": "^/\\S*$" }),
         Shape::True => json!({ "const": true }),

@@ -48,6 +48,8 @@ pub(super) enum Shape {
     Label,
     /// A label's value.
     LabelValue,
+    /// An absolute address of the app's own.
+    Redirect,
     /// An absolute path in the instance.
     Path,
     /// The path of an HTTP request.

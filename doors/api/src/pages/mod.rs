@@ -11,6 +11,7 @@ pub(crate) mod guard;
 mod invite;
 pub(crate) mod layout;
 pub(crate) mod local;
+mod oidc;
 mod signin;
 
 use crate::state::Api;
@@ -30,4 +31,6 @@ pub(crate) fn router() -> Router<Api> {
         .route("/device", get(device::show).post(device::answer))
         .route("/account", get(account::show))
         .route("/account/sessions", post(account::end_session))
+        .route("/oidc/authorize", get(oidc::authorize::show).post(oidc::authorize::answer))
+        .route("/oidc/logout", get(oidc::logout::show).post(oidc::logout::answer))
 }

@@ -15,6 +15,7 @@ pub(crate) mod join;
 pub(crate) mod join_tokens;
 pub(crate) mod logs;
 pub(crate) mod nodes;
+pub(crate) mod oidc;
 pub(crate) mod operations;
 pub(crate) mod quotas;
 pub(crate) mod receipt_list;

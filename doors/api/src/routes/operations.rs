@@ -21,7 +21,7 @@ use axum::{
 use freehold_deploy::{Asking, PlanError};
 use freehold_identity::Action;
 use freehold_model::{
-    AnyResource, Code, Digest, Plan, Problem, ReceiptId, ReceiptSpec, Txn,
+    AnyResource, Code, Digest, Name, Plan, Problem, ReceiptId, ReceiptSpec, Txn,
     api::{Apply, Change},
 };
 use freehold_reconcile::SystemIds;
@@ -68,7 +68,15 @@ pub(crate) async fn apply(
     }
     let prepared = prepare(&api, &who, Action::Deploy, wanted.change).await?;
     for _ in 0..ATTEMPTS {
-        let (mut txn, receipt) = decide(&api, &prepared, wanted.plan_hash.clone(), &caller).await?;
+        let (mut txn, receipt) = match decide(&api, &prepared, wanted.plan_hash.clone(), &caller).await? {
+            Decided::Apply(txn, receipt) => (*txn, receipt),
+            Decided::NoClientSecret { project, app, env } => {
+                let made =
+                    api.vault.make_client_secret(&caller.actor, &caller.request, (&project, &app, &env));
+                made.await.map_err(super::secrets::failure)?;
+                continue;
+            }
+        };
         txn.idempotency = key.as_ref().map(|key| key.keep(receipt));
         match (api.store.commit(txn).await, &key) {
             // The same request came twice at once, and the other was first.
@@ -85,13 +93,16 @@ pub(crate) async fn apply(
         .into())
 }
 
+/// What comes of an operation that may be done.
+enum Decided {
+    /// It is done by this.
+    Apply(Box<Txn>, ReceiptId),
+    /// The secret by which the app proves itself is to be made first.
+    NoClientSecret { project: Name, app: Name, env: Name },
+}
+
 /// The transaction that does what is planned now, if that is what the caller looked at.
-async fn decide(
-    api: &Api,
-    prepared: &Prepared,
-    seen: Option<Digest>,
-    caller: &Caller,
-) -> Answer<(Txn, ReceiptId)> {
+async fn decide(api: &Api, prepared: &Prepared, seen: Option<Digest>, caller: &Caller) -> Answer<Decided> {
     let (prepared, now) = (prepared.clone(), api.clock.now());
     let (actor, request) = (caller.actor.clone(), caller.request.clone());
     let pinned = seen.is_some();
@@ -101,7 +112,13 @@ async fn decide(
             return Err(stale(&plan).into());
         }
         let asking = Asking { actor: &actor, request: &request, now, pinned };
-        freehold_deploy::apply(view, &plan, &asking, &mut SystemIds).map_err(failure)
+        match freehold_deploy::apply(view, &plan, &asking, &mut SystemIds) {
+            Ok((txn, receipt)) => Ok(Decided::Apply(Box::new(txn), receipt)),
+            Err(PlanError::NoClientSecret { app, env }) => {
+                Ok(Decided::NoClientSecret { project: plan.project, app, env })
+            }
+            Err(error) => Err(failure(error)),
+        }
     })
     .await
 }

@@ -111,7 +111,7 @@ pub(crate) async fn rotate_key(
     rotation.await.map_err(Failure::internal)?.map(Json).map_err(failure)
 }
 
-fn failure(error: VaultError) -> Failure {
+pub(super) fn failure(error: VaultError) -> Failure {
     let problem = error.problem();
     match problem.code {
         Code::Internal | Code::Unavailable => Failure::internal(error),

@@ -7,6 +7,7 @@ mod endpoints;
 mod exec;
 mod images;
 mod logs;
+mod oidc;
 mod openapi;
 mod operations;
 mod pages;

@@ -6,7 +6,7 @@ use axum::{
     http::{Request, Response, StatusCode},
 };
 use freehold_api::{AccessLines, ApiState, Controls, EdgePort, LogSelection, LogTrail, NodePort, Tail};
-use freehold_identity::{Authority, KeyFingerprint, Peer, Token, Tokens};
+use freehold_identity::{Authority, KeyFingerprint, Peer, Token, Tokens, oidc::Signer};
 use freehold_image::ImageStore;
 use freehold_model::{
     Actor, AnyId, App, AppSpec, EndpointId, Env, EnvSpec, InstanceId, Org, OrgSpec, Problem, Project,
@@ -128,11 +128,13 @@ impl World {
         let keys = folder.path().join("keys/secrets.key");
         let vault = Arc::new(Vault::open(&keys, store.clone(), Arc::new(SystemClock)).unwrap());
         let clock = Arc::new(SystemClock);
-        let authority = Arc::new(Authority::new(store.clone(), clock, vault.clone()));
+        let authority = Arc::new(Authority::new(store.clone(), clock.clone(), vault.clone()));
+        let signer = Arc::new(Signer::new(store.clone(), clock, vault.clone()));
         let state = Arc::new(ApiState {
             vault,
             authority,
             public_url: Some("https://home.example".parse().unwrap()),
+            signer,
             controls: Controls::alone("test"),
             store: store.clone(),
             tail: Tail::of(store.clone()),

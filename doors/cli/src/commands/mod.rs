@@ -22,6 +22,7 @@ pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod node;
 pub(crate) mod noun;
+pub(crate) mod oidc;
 mod operation;
 pub(crate) mod plan;
 pub(crate) mod quota;
@@ -106,6 +107,7 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Rollout(command) => noun::run(Kind::Rollout, command, session).await,
         Command::Node(command) => node::run(command, session).await,
         Command::Ca(command) => ca::run(command, session).await,
+        Command::Oidc(command) => oidc::run(command, session).await,
         Command::Org(command) => tenancy::run_org(command, session).await,
         Command::Project(command) => tenancy::run_project(command, session).await,
         Command::Token(command) => token::run(command, session).await,

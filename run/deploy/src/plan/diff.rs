@@ -19,13 +19,13 @@ pub(crate) fn changes(current: Option<&ReleaseSpec>, wanted: &ReleaseSpec) -> Ve
     let names: BTreeSet<&Name> =
         current.into_iter().chain([wanted]).flat_map(|release| release.templates.keys()).collect();
     let processes = names.into_iter().map(|name| process(name, current, Some(wanted)));
-    processes.chain(endpoints(current, Some(wanted))).collect()
+    processes.chain(endpoints(current, Some(wanted))).chain(sign_in(current, Some(wanted))).collect()
 }
 
 /// The changes when all of `current` goes.
 pub(super) fn removals(current: &ReleaseSpec) -> Vec<Change> {
     let processes = current.templates.keys().map(|name| process(name, Some(current), None));
-    processes.chain(endpoints(Some(current), None)).collect()
+    processes.chain(endpoints(Some(current), None)).chain(sign_in(Some(current), None)).collect()
 }
 
 fn process(name: &Name, current: Option<&ReleaseSpec>, wanted: Option<&ReleaseSpec>) -> Change {
@@ -61,6 +61,23 @@ fn endpoints(current: Option<&ReleaseSpec>, wanted: Option<&ReleaseSpec>) -> Vec
         compare("endpoint", name, old, new)
     };
     names.into_iter().map(one).collect()
+}
+
+/// Whether and how people sign in to the app.
+fn sign_in(current: Option<&ReleaseSpec>, wanted: Option<&ReleaseSpec>) -> Option<Change> {
+    let of = |release: Option<&ReleaseSpec>| {
+        let sign_in = release?.manifest.sign_in.as_ref()?;
+        let client = release?.manifest.process.get(&sign_in.process)?.env.get(&sign_in.env.client_id)?;
+        let mut fields = Fields::from([("redirect".to_owned(), joined(&sign_in.redirect))]);
+        fields.insert("process".into(), sign_in.process.to_string());
+        if !sign_in.after_sign_out.is_empty() {
+            fields.insert("after_sign_out".into(), joined(&sign_in.after_sign_out));
+        }
+        Some((client.clone(), fields))
+    };
+    let (before, after) = (of(current), of(wanted));
+    let name = after.as_ref().or(before.as_ref()).map(|(client, _)| client.clone())?;
+    Some(compare("sign-in", name, before.map(|it| it.1), after.map(|it| it.1)))
 }
 
 /// The endpoints of a release, as they are called.

@@ -82,6 +82,7 @@ pub(crate) fn manifest(count: u32) -> Manifest {
         endpoint: vec![endpoint],
         deploy: Default::default(),
         volume: vec![],
+        sign_in: None,
     }
 }
 

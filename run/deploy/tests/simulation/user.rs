@@ -216,7 +216,7 @@ fn manifest(context: &mut Context, app: Name) -> Manifest {
         max_connections: None,
     };
     let endpoint = if context.random.one_in(6) { vec![] } else { vec![web] };
-    Manifest { schema: 1, app, process, endpoint, deploy: Default::default(), volume }
+    Manifest { schema: 1, app, process, endpoint, deploy: Default::default(), volume, sign_in: None }
 }
 
 fn a_process(context: &mut Context) -> Process {

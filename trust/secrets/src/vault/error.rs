@@ -73,6 +73,14 @@ pub enum VaultError {
         /// Why.
         source: OpenError,
     },
+    /// Something of the house's own cannot be opened.
+    #[error("the {what} cannot be opened: {source}")]
+    StoredHouse {
+        /// What it is.
+        what: String,
+        /// Why.
+        source: OpenError,
+    },
     /// The house's secrets are sealed under another key than that in the file.
     #[error(
         "the house's root key is {house}, and the key file holds another: copy keys/secrets.key from the data \
@@ -134,7 +142,7 @@ impl VaultError {
             VaultError::Stored { .. } => {
                 say(Code::Conflict).hint("Restore keys/secrets.key from a backup, or set the secret again.")
             }
-            VaultError::StoredAuthority { .. } => {
+            VaultError::StoredAuthority { .. } | VaultError::StoredHouse { .. } => {
                 say(Code::Conflict).hint("Restore keys/secrets.key from a backup.")
             }
             VaultError::Busy => say(Code::Conflict).hint("Nothing was changed. Try again in a moment."),

@@ -47,6 +47,7 @@ impl Vault {
             resealed += self.commit(decide).await?;
         }
         resealed += self.reseal_authority(actor, request).await?;
+        resealed += self.reseal_issuer(actor, request).await?;
         // Nobody else had a turn, so this is a defect; forgetting the key would make it a loss.
         if !self.under_older_keys().await?.is_empty() {
             return Err(VaultError::Busy);
