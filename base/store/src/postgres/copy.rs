@@ -9,7 +9,11 @@ use super::{
 use crate::copy::{Cell, CopyError, Row, Side, Table, Target, Type};
 use freehold_model::{Link, Seq};
 use futures::executor::block_on;
+use std::time::{Duration, Instant};
 use tokio_postgres::{Error, Row as Line, types::ToSql};
+
+/// So long the server may take to forget a connection that was closed.
+const LEAVING: Duration = Duration::from_secs(2);
 
 /// A database that no Freehold has open meanwhile.
 pub(crate) struct CopySource {
@@ -56,12 +60,19 @@ impl CopySource {
         Ok(CopySource { session, place, _engine: engine })
     }
 
-    /// Every Freehold signs its connections.
+    /// Every Freehold signs its connections. One that has just stopped is forgotten by the server in a moment.
     fn refuse_users(&mut self) -> Result<(), CopyError> {
         let sql = "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database()
                    AND pid <> pg_backend_pid() AND application_name LIKE 'freehold %' ORDER BY 1";
-        let users = self.query(sql, &[])?;
-        let holders: Vec<String> = users.iter().map(|row| row.get(0)).collect();
+        let until = Instant::now() + LEAVING;
+        let holders = loop {
+            let users = self.query(sql, &[])?;
+            let holders: Vec<String> = users.iter().map(|row| row.get(0)).collect();
+            if holders.is_empty() || Instant::now() >= until {
+                break holders;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        };
         match holders.as_slice() {
             [] => Ok(()),
             _ => Err(CopyError::InUse {
