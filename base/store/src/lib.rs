@@ -15,6 +15,8 @@ mod postgres;
 mod queue;
 mod row;
 mod sqlite;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use copy::{Copied, CopyError, Place, backup, copy};
 pub use error::{BackupError, ChainError, OpenError};

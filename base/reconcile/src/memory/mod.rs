@@ -4,13 +4,16 @@
 //! A view is a snapshot: it shares everything with the store until the next commit.
 
 mod apply;
+mod journal;
 mod leases;
 mod view;
 
+pub use journal::Done;
 pub use view::MemoryView;
 
 use crate::ports::{Clock, Store, StoreError, View};
 use freehold_model::{AnyId, AnyResource, CommitError, Committed, Event, Lease, LeaseChange, Seq, Txn};
+use jiff::Timestamp;
 use leases::Leases;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -32,6 +35,7 @@ struct Inner {
     answers: HashMap<String, serde_json::Value>,
     cursors: HashMap<String, Seq>,
     leases: Leases,
+    journal: Option<Vec<Done>>,
 }
 
 /// What a commit replaces as a whole.
@@ -52,13 +56,22 @@ impl MemoryStore {
     /// # Errors
     /// As [`Store::commit`].
     pub fn commit_now(&self, txn: Txn) -> Result<Committed, CommitError> {
-        let mut inner = self.lock();
+        let (mut inner, now) = (self.lock(), self.clock.now());
+        if inner.journal.is_none() {
+            return self.decide(&mut inner, txn, now);
+        }
+        let outcome = self.decide(&mut inner, txn.clone(), now);
+        inner.note(Done::Commit { at: now, txn: Box::new(txn), outcome: outcome.clone() });
+        outcome
+    }
+
+    fn decide(&self, inner: &mut Inner, txn: Txn, now: Timestamp) -> Result<Committed, CommitError> {
         let version = inner.log.len() as Seq;
         inner.leases.check(txn.fence.as_ref())?;
         if let Some(answer) = txn.idempotency.as_ref().and_then(|wanted| inner.answers.get(&wanted.key)) {
             return Ok(Committed { version, replayed: Some(answer.clone()) });
         }
-        let (state, events) = apply::apply(&inner.state, &inner.log, &txn, self.clock.now())?;
+        let (state, events) = apply::apply(&inner.state, &inner.log, &txn, now)?;
         inner.state = Arc::new(state);
         if let Some(given) = txn.idempotency {
             inner.answers.insert(given.key, given.answer);
@@ -73,7 +86,19 @@ impl MemoryStore {
 
     /// Changes leases at once.
     pub fn change_lease_now(&self, change: LeaseChange) {
-        self.lock().leases.change(change, self.clock.now());
+        let (mut inner, now) = (self.lock(), self.clock.now());
+        inner.note(Done::Lease { at: now, change: change.clone() });
+        inner.leases.change(change, now);
+    }
+
+    /// Keeps what is done from now on.
+    pub fn record(&self) {
+        self.lock().journal.get_or_insert_default();
+    }
+
+    /// What was done since it is recorded.
+    pub fn recorded(&self) -> Vec<Done> {
+        self.lock().journal.clone().unwrap_or_default()
     }
 
     /// Every lease at once.
@@ -95,6 +120,14 @@ impl MemoryStore {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A commit replaces the state only when all of it is decided, so a panic leaves it whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn note(&mut self, done: Done) {
+        if let Some(journal) = &mut self.journal {
+            journal.push(done);
+        }
     }
 }
 

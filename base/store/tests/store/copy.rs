@@ -1,14 +1,12 @@
 //! A copy between engines is whole and equal, or it is not there.
 
-use crate::{
-    postgres::Database,
-    support::{self, TempStore},
-};
+use crate::support::{self, TempStore};
 use freehold_model::{Claim, Write, txn::Idempotency};
 use freehold_reconcile::Store;
 use freehold_store::{
     Copied, CopyError, Place, PostgresError,
     conformance::fixture::{app, writes},
+    testing::Database,
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -67,7 +65,7 @@ async fn filled() -> tempfile::TempDir {
 async fn there_and_back_is_the_same_to_the_last_byte() {
     let dir = filled().await;
     let (first, last) = (dir.path().join("state.db"), dir.path().join("back.db"));
-    let database = Database::new().await;
+    let database = Database::new();
     let there = copy(&sqlite(&first), &postgres(&database)).await.unwrap();
     let back = copy(&postgres(&database), &sqlite(&last)).await.unwrap();
     assert_eq!(there, back);
@@ -91,7 +89,7 @@ async fn there_and_back_is_the_same_to_the_last_byte() {
 async fn who_is_interrupted_goes_on_and_nobody_uses_the_half() {
     let dir = filled().await;
     let from = sqlite(&dir.path().join("state.db"));
-    let database = Database::new().await;
+    let database = Database::new();
     let (target, file) = (postgres(&database), dir.path().join("copy.db"));
     interrupted(&from, &target, 3).await;
     assert!(matches!(database.open().await, Err(PostgresError::Copying { .. })));
@@ -116,7 +114,7 @@ async fn who_is_interrupted_goes_on_and_nobody_uses_the_half() {
 #[tokio::test]
 async fn a_backup_is_taken_while_others_commit() {
     let dir = tempfile::tempdir().unwrap();
-    let database = Database::new().await;
+    let database = Database::new();
     let store = database.open().await.unwrap();
     store.commit(writes((0..1200).map(|n| Write::Put(app(&format!("a{n}"), None))))).await.unwrap();
     let file = dir.path().join("backup.db");
@@ -130,7 +128,7 @@ async fn a_backup_is_taken_while_others_commit() {
         });
     let copied = copied.unwrap().unwrap();
     assert!((1200..=1230).contains(&copied.events), "{copied:?}");
-    let other = Database::new().await;
+    let other = Database::new();
     assert_eq!(copy(&sqlite(&file), &postgres(&other)).await.unwrap(), copied);
 }
 
@@ -138,7 +136,7 @@ async fn a_backup_is_taken_while_others_commit() {
 async fn a_source_that_went_on_meanwhile_is_not_mixed_with_what_it_was() {
     let dir = filled().await;
     let from = sqlite(&dir.path().join("state.db"));
-    let database = Database::new().await;
+    let database = Database::new();
     interrupted(&from, &postgres(&database), 2).await;
     let store = support::open(dir.path()).unwrap();
     store.commit(writes([Write::Put(app("meanwhile", None))])).await.unwrap();
@@ -152,7 +150,7 @@ async fn a_source_that_went_on_meanwhile_is_not_mixed_with_what_it_was() {
 async fn what_is_in_use_or_there_or_not_there_is_refused() {
     let dir = filled().await;
     let path = dir.path().join("state.db");
-    let (database, other) = (Database::new().await, Database::new().await);
+    let (database, other) = (Database::new(), Database::new());
     let store = support::open(dir.path()).unwrap();
     assert!(matches!(copy(&sqlite(&path), &postgres(&database)).await, Err(CopyError::Open(_))));
     store.close().await;
@@ -177,7 +175,7 @@ async fn a_log_that_does_not_hold_together_becomes_no_store() {
     let path = dir.path().join("state.db");
     let edit = "UPDATE events SET actor = 'user:eve' WHERE seq = 7";
     rusqlite::Connection::open(&path).unwrap().execute_batch(edit).unwrap();
-    let database = Database::new().await;
+    let database = Database::new();
     let error = copy(&sqlite(&path), &postgres(&database)).await.unwrap_err();
     assert!(error.to_string().contains("event 7"), "{error}");
     assert!(matches!(database.open().await, Err(PostgresError::Copying { .. })));

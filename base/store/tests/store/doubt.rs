@@ -4,9 +4,9 @@
 //! for every k. Each transaction
 //! takes a name, so one that happened twice would be refused, and one that was lost would be missing.
 
-use crate::postgres::Database;
 use freehold_model::Write;
 use freehold_reconcile::{Store, SystemClock};
+use freehold_store::testing::{Database, url};
 use freehold_store::{
     PostgresOptions, PostgresStore,
     conformance::fixture::{app, existing, writes},
@@ -128,10 +128,10 @@ struct Cut {
 }
 
 async fn behind_a_relay() -> Cut {
-    let database = Database::new().await;
+    let database = Database::new();
     let dir = tempfile::tempdir().expect("a folder");
     let scissors = relay(dir.path(), database.socket().to_owned());
-    let url = crate::postgres::url(dir.path(), &database.name);
+    let url = url(dir.path(), database.name());
     let options = PostgresOptions::parse(&url).expect("a URL");
     let store = PostgresStore::open(options, Arc::new(SystemClock)).await.expect("a store");
     Cut { database, store: Arc::new(store), scissors, _dir: dir }

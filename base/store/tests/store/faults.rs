@@ -32,7 +32,7 @@ const FAULTS: &str = "
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failure_at_any_write_fails_its_group_alone() {
     let subject = Arc::new(TempPostgres::new().await);
-    subject.database.edit(FAULTS).await;
+    subject.database.edit(FAULTS);
     let store: Arc<dyn Store> = subject.clone();
     let mut seen = 0;
     for k in 1.. {
@@ -41,13 +41,10 @@ async fn a_failure_at_any_write_fails_its_group_alone() {
         before.claim("key", format!("old{k}"), old.id);
         store.commit(before).await.expect("nothing fails yet");
         let head = *store.head().borrow();
-        subject
-            .database
-            .edit(&format!("ALTER SEQUENCE fault.calls RESTART; UPDATE fault.plan SET k = {k}"))
-            .await;
+        subject.database.edit(&format!("ALTER SEQUENCE fault.calls RESTART; UPDATE fault.plan SET k = {k}"));
         let change = everything(k, &old, &new);
         let answer = store.commit(change.clone()).await;
-        subject.database.edit("UPDATE fault.plan SET k = 0").await;
+        subject.database.edit("UPDATE fault.plan SET k = 0");
         let there = (get(&store, old.id).await.is_some(), get(&store, new.id).await.is_some());
         match answer {
             Ok(committed) => {

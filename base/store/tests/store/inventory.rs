@@ -1,12 +1,9 @@
 //! What another system knew begins a store, as a whole, and comes out again as it went in.
 
-use crate::{
-    postgres::Database,
-    support::{self, TempStore},
-};
+use crate::support::{self, TempStore};
 use freehold_model::{Claim, Inventory};
 use freehold_reconcile::{Store, SystemIds};
-use freehold_store::{ImportError, Place, export, import};
+use freehold_store::{ImportError, Place, export, import, testing::Database};
 use serde_json::Value;
 
 const FIXTURE: &str = include_str!("../fixtures/inventory.json");
@@ -31,7 +28,7 @@ async fn from_a_document_through_both_engines_to_the_same_document() {
     assert_eq!(exported(&subject).await, document);
     let dir = subject.close().await;
 
-    let (database, back) = (Database::new().await, dir.path().join("back.db"));
+    let (database, back) = (Database::new(), dir.path().join("back.db"));
     let (there, file) = (Place::Postgres(Box::new(database.options())), Place::Sqlite(back.clone()));
     let from = Place::Sqlite(dir.path().join("state.db"));
     let copying = move || {
@@ -49,7 +46,7 @@ async fn from_a_document_through_both_engines_to_the_same_document() {
 
 #[tokio::test]
 async fn it_is_all_or_nothing_and_begins_a_store() {
-    let database = Database::new().await;
+    let database = Database::new();
     let store = database.open().await.unwrap();
     // As if a fault of ours had let it through the check.
     let mut broken = fixture();

@@ -1,9 +1,9 @@
 //! Every process of PostgreSQL is killed at once while commits are under way, again and again: what was
 //! acknowledged is there, what was refused is not, nothing is there by half, and the store goes on.
 
-use crate::postgres::{server, url};
 use freehold_model::{AnyId, CommitError, Write};
 use freehold_reconcile::{Store, SystemClock};
+use freehold_store::testing::{server, url};
 use freehold_store::{
     PostgresOptions, PostgresStore,
     conformance::fixture::{app, writes},

@@ -198,7 +198,7 @@ async fn sqlite_agrees(history: &[Vec<Act>]) -> Result<(), TestCaseError> {
 #[tokio::main(flavor = "current_thread")]
 async fn postgres_agrees(history: &[Vec<Act>]) -> Result<(), TestCaseError> {
     let clock = Arc::new(Steps(AtomicI64::new(0)));
-    let database = postgres::Database::new().await;
+    let database = freehold_store::testing::Database::new();
     let store = postgres::open_with(&database, clock.clone()).await;
     let memory = MemoryStore::new(clock.clone());
     agree(history, &clock, &store, &memory).await?;
@@ -228,7 +228,7 @@ async fn agree(
 #[tokio::main(flavor = "current_thread")]
 async fn groups_agree(history: &[Vec<Act>]) -> Result<(), TestCaseError> {
     let clock = Arc::new(Steps(AtomicI64::new(0)));
-    let database = postgres::Database::new().await;
+    let database = freehold_store::testing::Database::new();
     let store = postgres::open_with(&database, clock.clone()).await;
     let memory = MemoryStore::new(clock.clone());
     let (mut txns, mut theirs) = (vec![], vec![]);

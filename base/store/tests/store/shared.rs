@@ -1,9 +1,10 @@
 //! Several processes on one PostgreSQL database: what one commits the others see, in order and whole; and
 //! what is refused at the door.
 
-use crate::postgres::{Database, TempPostgres};
+use crate::postgres::TempPostgres;
 use freehold_model::{CommitError, Write};
 use freehold_reconcile::{Store, SystemClock, watch_from};
+use freehold_store::testing::Database;
 use freehold_store::{
     ChainError, PostgresError, PostgresOptions, PostgresStore,
     conformance::fixture::{app, existing, status, txn, writes},
@@ -24,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Four stores commit at once; a watcher on each sees every event once, in order, without a gap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watchers_of_every_process_see_every_event_in_order() {
-    let database = Database::new().await;
+    let database = Database::new();
     let mut stores: Vec<Arc<dyn Store>> = vec![];
     for _ in 0..4 {
         stores.push(Arc::new(database.open().await.expect("a store")));
@@ -63,7 +64,7 @@ async fn watch(store: Arc<dyn Store>, total: u64) {
 /// A thousand claims by four processes on a hundred keys: each key has one owner, and everybody was told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_has_one_owner_across_processes() {
-    let database = Database::new().await;
+    let database = Database::new();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..4 {
         let store = Arc::new(database.open().await.expect("a store"));
@@ -92,7 +93,7 @@ async fn a_claim_has_one_owner_across_processes() {
 /// One process's stale read is refused by what another wrote.
 #[tokio::test]
 async fn versions_hold_across_processes() {
-    let database = Database::new().await;
+    let database = Database::new();
     let one: Arc<dyn Store> = Arc::new(database.open().await.expect("a store"));
     let two: Arc<dyn Store> = Arc::new(database.open().await.expect("a store"));
     let new = app("web", None);
@@ -114,7 +115,7 @@ async fn a_lost_notification_loses_nothing() {
     // What another process would commit, without telling.
     let sql = "BEGIN; INSERT INTO freehold.events SELECT 2, time, actor, request, subject, what, data, hash
                FROM freehold.events WHERE seq = 1; UPDATE freehold.head SET seq = 2; COMMIT";
-    subject.database.edit(sql).await;
+    subject.database.edit(sql);
     let moved = head.wait_for(|head| *head == 2);
     tokio::time::timeout(DEADLINE, moved).await.expect("in time").expect("an open store");
 }
@@ -139,11 +140,11 @@ async fn cut_connections_lose_and_double_nothing() {
             count
         });
     }
-    let name = subject.database.name.clone();
+    let name = subject.database.name().to_owned();
     let cut = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
     for _ in 0..CUTS {
         let before = *subject.head().borrow();
-        subject.database.maintain(&cut).await;
+        subject.database.maintain(&cut);
         let mut head = subject.head();
         let on = head.wait_for(|head| *head > before + 20);
         tokio::time::timeout(DEADLINE, on).await.expect("it goes on").expect("an open store");
@@ -165,7 +166,7 @@ async fn an_edited_log_is_found_out() {
         let subject = TempPostgres::new().await;
         subject.commit(writes((0..12).map(|n| Write::Put(app(&format!("a{n}"), None))))).await.unwrap();
         assert_eq!(subject.store.verify_chain().await.expect("a chain"), 12);
-        subject.database.edit(sql).await;
+        subject.database.edit(sql);
         let error = subject.store.verify_chain().await.expect_err(sql);
         assert!(matches!(error, ChainError::Broken { seq, .. } if seq == bad), "{sql}: {error}");
     }
@@ -187,24 +188,24 @@ async fn refused(database: &Database) -> PostgresError {
 
 #[tokio::test]
 async fn what_is_not_ours_is_refused_with_the_way_out() {
-    let foreign = Database::new().await;
-    foreign.edit("CREATE TABLE photos (id int)").await;
+    let foreign = Database::new();
+    foreign.edit("CREATE TABLE photos (id int)");
     let error = refused(&foreign).await;
     assert!(matches!(&error, PostgresError::Foreign { found, .. } if found == "public.photos"), "{error}");
 
     let newer = TempPostgres::new().await;
     newer.store.close().await;
-    newer.database.edit("UPDATE freehold.meta SET schema = 7").await;
+    newer.database.edit("UPDATE freehold.meta SET schema = 7");
     let error = refused(&newer.database).await;
     assert!(matches!(error, PostgresError::Newer { found: 7, .. }), "{error}");
 
-    let latin = Database::new().await;
-    let (old, name) = (&latin.name, format!("{}l", latin.name));
+    let latin = Database::new();
+    let (old, name) = (latin.name(), format!("{}l", latin.name()));
     let sql = format!("CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'");
-    latin.maintain(&sql).await;
+    latin.maintain(&sql);
     let url = latin.url().replace(old, &name);
     let error = open(&url).await;
-    latin.maintain(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
+    latin.maintain(&format!("DROP DATABASE {name} WITH (FORCE)"));
     assert!(matches!(error, PostgresError::Encoding { .. }), "{error}");
 
     let error = open(&latin.url().replace(old, "absent")).await;
@@ -222,15 +223,15 @@ async fn open(url: &str) -> PostgresError {
 /// Wherever something goes wrong with a URL, its password is not shown.
 #[tokio::test]
 async fn a_password_is_in_no_error() {
-    let database = Database::new().await;
+    let database = Database::new();
     let role = format!(
         "DO $$ BEGIN IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'sesame') THEN
              CREATE ROLE sesame LOGIN PASSWORD 'open-sesame'; END IF;
          EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
          ALTER DATABASE {} OWNER TO sesame",
-        database.name
+        database.name()
     );
-    database.maintain(&role).await;
+    database.maintain(&role);
     let url =
         |password: &str| database.url().replace("user=freehold", &format!("user=sesame&password={password}"));
     let error = open(&url("hunter2")).await;
@@ -256,7 +257,7 @@ async fn a_password_is_in_no_error() {
 /// A process that asked to be alone is, until it ends.
 #[tokio::test]
 async fn a_sole_process_keeps_others_that_ask_for_the_same_out() {
-    let database = Database::new().await;
+    let database = Database::new();
     let open = || async { PostgresStore::open(database.options().sole(), Arc::new(SystemClock)).await };
     let first = open().await.expect("a store");
     let error = open().await.err().expect("somebody has it");
@@ -269,7 +270,7 @@ async fn a_sole_process_keeps_others_that_ask_for_the_same_out() {
 /// Two processes start on an empty database at once.
 #[tokio::test]
 async fn two_that_start_at_once_make_one_schema() {
-    let database = Database::new().await;
+    let database = Database::new();
     let opened = futures::future::join_all((0..6).map(|_| database.open())).await;
     for store in opened {
         store.expect("a store");
@@ -284,7 +285,7 @@ async fn a_dump_restores_whole() {
     let mut change = writes([Write::Put(new.clone())]);
     change.claim("port", 80, new.id);
     subject.commit(change).await.expect("a commit");
-    let restored = Database::new().await;
+    let restored = Database::new();
     let (from, to) = (&subject.database, &restored);
     let line = "set -o pipefail; pg_dump --format=custom \"$1\" | pg_restore --dbname \"$2\" --exit-on-error";
     let output = std::process::Command::new("bash")

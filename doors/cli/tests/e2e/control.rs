@@ -1,10 +1,8 @@
 //! Several control planes on one PostgreSQL: every one answers for all, one leads, and another goes on when it
 //! stops, is stopped in its tracks, or dies.
 
-use crate::{
-    postgres::Database,
-    world::{Ended, FREEHOLD, World, eventually, wait_for},
-};
+use crate::world::{Ended, FREEHOLD, World, eventually, wait_for};
+use freehold_store::testing::Database;
 use std::{
     fs,
     path::PathBuf,

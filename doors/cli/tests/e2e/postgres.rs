@@ -1,65 +1,21 @@
 //! The state on PostgreSQL: deploy, redeploy, roll back, restarts on either side, and what is refused.
 
 use crate::world::{World, eventually, wait_for, workspace};
-use std::{path::PathBuf, process::Command, time::Duration};
+use freehold_store::testing::Database;
+use std::time::Duration;
 
-/// The secret part of the URL of [`Database::guarded`].
+/// The secret part of the URL of [`guarded`].
 const PASSWORD: &str = "open-sesame-1795";
 
-/// A database of the test run's server, dropped along with this.
-pub(crate) struct Database {
-    socket: PathBuf,
-    name: String,
-}
-
-impl Database {
-    pub(crate) fn new() -> Database {
-        let script = workspace().join("scripts/test-postgres.sh");
-        let runner = std::os::unix::process::parent_id().to_string();
-        let output = Command::new(script).args(["shared", &runner]).output().expect("bash runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let socket = PathBuf::from(String::from_utf8(output.stdout).expect("a path").trim());
-        let database = Database { socket, name: format!("e{}", ulid::Ulid::new()).to_lowercase() };
-        database.sql("postgres", &format!("CREATE DATABASE {}", database.name));
-        database
-    }
-
-    /// As its superuser, without a password.
-    pub(crate) fn url(&self) -> String {
-        format!("postgres:///{}?user=freehold&host={}", self.name, self.socket.display())
-    }
-
-    /// As an owner with a password.
-    fn guarded(&self) -> String {
-        let (role, password) = ("guarded", PASSWORD);
-        self.sql(
-            "postgres",
-            &format!(
-                "DO $$ BEGIN CREATE ROLE {role} LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
-                 ALTER ROLE {role} PASSWORD '{password}'; ALTER DATABASE {} OWNER TO {role}",
-                self.name
-            ),
-        );
-        self.url().replace("user=freehold", &format!("user={role}&password={password}"))
-    }
-
-    fn sql(&self, database: &str, sql: &str) -> String {
-        let mut psql = Command::new("psql");
-        psql.args(["-qtA", "-v", "ON_ERROR_STOP=1", "-h"]).arg(&self.socket);
-        let output = psql.args(["-U", "freehold", "-d", database, "-c", sql]).output().expect("psql runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("text").trim().to_owned()
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
-        let _ = Command::new("psql")
-            .args(["-q", "-U", "freehold", "-d", "postgres", "-c", &sql, "-h"])
-            .arg(&self.socket)
-            .output();
-    }
+/// The URL of a database for an owner with a password.
+fn guarded(database: &Database) -> String {
+    let (role, password) = ("guarded", PASSWORD);
+    database.maintain(&format!(
+        "DO $$ BEGIN CREATE ROLE {role} LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+         ALTER ROLE {role} PASSWORD '{password}'; ALTER DATABASE {} OWNER TO {role}",
+        database.name()
+    ));
+    database.url().replace("user=freehold", &format!("user={role}&password={password}"))
 }
 
 fn manifest(round: u64) -> String {
@@ -97,7 +53,7 @@ fn round(world: &World) -> String {
 fn an_installation_lives_on_postgres() {
     let Some(mut world) = World::new() else { return };
     let database = Database::new();
-    let url = database.guarded();
+    let url = guarded(&database);
     world.up(&["--store", &url]);
     world.push_busybox("busy:1");
     for round_of in 1..=2 {
@@ -111,9 +67,9 @@ fn an_installation_lives_on_postgres() {
 
     let cut = format!(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{}'",
-        database.name
+        database.name()
     );
-    assert_ne!(database.sql("postgres", &cut), "0", "Freehold was connected");
+    assert_ne!(database.maintain(&cut), "0", "Freehold was connected");
     world.freehold(&["rollback", "-a", "kept", "-y"]).ok();
     assert_eq!(round(&world), "1");
 
@@ -123,8 +79,7 @@ fn an_installation_lives_on_postgres() {
     assert_eq!(world.get("http://127.0.0.1:8000/"), "hello\n");
     wait_for("two of everything", || world.traces(), |traces| traces.shims.len() == 2);
     assert!(!world.data().join("state.db").exists(), "nothing is kept in SQLite");
-    let events =
-        database.sql(&database.name, "SELECT count(*) = max(seq) AND count(*) > 20 FROM freehold.events");
+    let events = database.edit("SELECT count(*) = max(seq) AND count(*) > 20 FROM freehold.events");
     assert_eq!(events, "t", "the log is in the database, without gaps");
 
     world.freehold(&["app", "delete", "kept", "-y"]).ok();
@@ -210,16 +165,16 @@ fn what_another_system_knew_is_brought_along() {
 fn a_store_that_cannot_be_used_is_refused_with_the_way_out() {
     let Some(mut world) = World::new() else { return };
     let (database, other) = (Database::new(), Database::new());
-    let secret = database.guarded();
+    let secret = guarded(&database);
     refused(&world, &secret.replace("postgres:", "mysql:"), &["postgres://"]);
     refused(&world, &secret.replace("guarded", "nobody"), &["refuses this user", "pg_hba.conf"]);
-    refused(&world, &secret.replace(&database.name, "absent"), &["`absent`", "createdb"]);
+    refused(&world, &secret.replace(database.name(), "absent"), &["`absent`", "createdb"]);
     refused(
         &world,
         "postgres:///x?user=u&password=open-sesame-1795&host=/nowhere",
         &["/nowhere", "start PostgreSQL"],
     );
-    other.sql(&other.name, "CREATE TABLE photos (id int)");
+    other.edit("CREATE TABLE photos (id int)");
     refused(&world, &other.url(), &["public.photos", "another program"]);
     assert!(!world.data().join("store.json").exists(), "nothing was begun");
 
@@ -230,10 +185,10 @@ fn a_store_that_cannot_be_used_is_refused_with_the_way_out() {
     assert!(eventually(Duration::from_secs(30), told), "{}", second.up_log());
     assert_eq!(world.terminate(), Some(0));
 
-    refused(&world, "", &["--store", &database.name]);
-    other.sql(&other.name, "DROP TABLE photos");
-    refused(&world, &other.url(), &["another Freehold", &database.name]);
-    database.sql(&database.name, "UPDATE freehold.meta SET schema = 99");
+    refused(&world, "", &["--store", database.name()]);
+    other.edit("DROP TABLE photos");
+    refused(&world, &other.url(), &["another Freehold", database.name()]);
+    database.edit("UPDATE freehold.meta SET schema = 99");
     refused(&world, &database.url(), &["schema 99", "newer"]);
 }
 

@@ -2,6 +2,7 @@
 //! roll back, remove, queue up and cancel, while controllers and agents crash, reports come late or twice, and nodes are
 //! cut off, lost and drained. After every step the invariants must hold; at the end everything must be as asked.
 
+mod engines;
 mod invariants;
 mod operator;
 mod user;
