@@ -4,9 +4,9 @@
 use crate::{
     control::Plane,
     far::{Far, node, ready},
-    postgres::Database,
     world::{Ended, World, eventually, wait_for},
 };
+use freehold_store::testing::Database;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::{fs, time::Duration};
