@@ -61,6 +61,7 @@ needs-test:
 	@scripts/needs.sh "to test with clocks that are wrong, and from host to host" libfaketime python3
 	@scripts/needs.sh "to test signing in (a real browser opens the pages)" chromium
 	@scripts/needs.sh "to hold the server to its OpenAPI document (schemathesis)" python3-venv
+	@command -v npm >/dev/null || scripts/needs.sh "to sign in to apps with OpenID clients that others wrote (openid-client, authlib)" nodejs npm python3-venv
 
 needs-fuzz:
 	@scripts/needs.sh "to fuzz (libFuzzer is C++)" g++

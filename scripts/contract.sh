@@ -22,7 +22,7 @@ dir=$(mktemp -d)
 export FREEHOLD_HOME=$dir/home
 url=http://127.0.0.1:7999
 ip link set lo up
-"$freehold" up --data "$dir/data" --listen "${url#http://}" --stop-apps >"$dir/up.log" 2>&1 &
+"$freehold" up --data "$dir/data" --listen "${url#http://}" --public-url "$url" --stop-apps >"$dir/up.log" 2>&1 &
 up=$!
 trap 'kill $up 2>/dev/null; wait $up || true; rm -rf "$dir"' EXIT
 for _ in $(seq 300); do

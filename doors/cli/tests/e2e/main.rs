@@ -26,6 +26,7 @@ mod laboratory;
 mod limits;
 mod logs;
 mod nginx;
+mod oidc;
 mod ordinary;
 mod outside;
 mod people;
