@@ -166,6 +166,7 @@ registry! {
     Endpoint EndpointId "end" "endpoint" "an";
     Volume VolumeId "vol" "volume" "a";
     Secret SecretId "sec" "secret" "a";
+    Image ImageId "img" "image" "an";
     Node NodeId "nod" "node" "a";
     Device DeviceId "dev" "device" "a";
     Authority AuthorityId "aut" "authority" "an";

@@ -38,8 +38,9 @@ impl Controls {
             .collect();
         (!others.is_empty()).then(|| {
             format!(
-                "Images lie with the control plane that they were pushed to. Others that live: {}. Deploy through the one \
-                 that has it, or push it here, too.",
+                "Images lie with the control plane that they were pushed to, and others fetch them there where it lives and has \
+                 a door for nodes (--node-listen). Others that live: {}. Deploy through the one that has it, or push it \
+                 here, too.",
                 others.join(", ")
             )
         })

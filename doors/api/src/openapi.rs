@@ -43,7 +43,7 @@ use utoipa::{
         kinds::SecretSpec, kinds::SecretStatus, kinds::NodeSpec, kinds::NodeStatus,
         kinds::AuthoritySpec, kinds::AuthorityStatus, kinds::IdentitySpec, kinds::IdentityStatus,
         kinds::JoinTokenSpec, kinds::JoinTokenStatus,
-        kinds::TokenSpec, kinds::TokenStatus, kinds::UserSpec, kinds::UserStatus, kinds::SessionSpec, kinds::SessionStatus, kinds::GrantSpec, kinds::GrantStatus, kinds::IssuerSpec, kinds::IssuerStatus, kinds::DeviceSpec, kinds::DeviceStatus,
+        kinds::TokenSpec, kinds::TokenStatus, kinds::UserSpec, kinds::UserStatus, kinds::SessionSpec, kinds::SessionStatus, kinds::GrantSpec, kinds::GrantStatus, kinds::IssuerSpec, kinds::IssuerStatus, kinds::DeviceSpec, kinds::DeviceStatus, kinds::ImageSpec, kinds::ImageStatus,
         kinds::Template, kinds::ImageRef,
     ))
 )]

@@ -27,6 +27,7 @@ pub(crate) fn reason(view: &dyn View, resource: &AnyResource) -> Result<Option<S
         Kind::Authority | Kind::Identity | Kind::JoinToken | Kind::Token | Kind::User | Kind::Session => None,
         Kind::Org
         | Kind::Device
+        | Kind::Image
         | Kind::Project
         | Kind::Release
         | Kind::Secret

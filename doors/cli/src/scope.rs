@@ -57,6 +57,7 @@ impl Session {
             | Kind::Project
             | Kind::Node
             | Kind::Device
+            | Kind::Image
             | Kind::Authority
             | Kind::Identity
             | Kind::Issuer

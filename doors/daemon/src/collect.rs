@@ -35,6 +35,7 @@ pub(crate) async fn run(store: Arc<dyn Store>, images: ImageStore, shutdown: Can
 }
 
 async fn once(store: &dyn Store, images: &ImageStore, grace: Duration) -> Result<Collected> {
+    images.follow_house().await?;
     let beginning = images.clone();
     // Before the roots are read: what becomes one later is spared because it is new.
     let began = tokio::task::spawn_blocking(move || beginning.begin_collection()).await?;

@@ -12,6 +12,7 @@ mod data;
 mod disk;
 mod edge;
 mod far;
+mod house_images;
 mod local;
 mod lock;
 mod machines;

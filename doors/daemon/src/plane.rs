@@ -6,7 +6,9 @@
 
 use crate::{
     absent::Absent,
-    collect, machines, name,
+    collect,
+    house_images::HouseImages,
+    machines, name,
     node::Door,
     nodes::{Dispatch, Hearing, Nodes},
     peers::Peers,
@@ -90,6 +92,8 @@ pub(crate) async fn start(
     let absent = Absent(store.clone());
     let peers =
         Peers { own: controls.own.clone(), leases: controls.leases.clone(), authority: authority.clone() };
+    let house = HouseImages { store: store.clone(), clock: clock.clone(), peers: peers.clone() };
+    images.join_house(Arc::new(house)).await.context("cannot name the images that are here")?;
     if let Some((node, answerer)) = answerer {
         calls.seat(node, answerer);
     }

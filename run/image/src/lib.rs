@@ -14,6 +14,7 @@ mod files;
 mod flight;
 #[doc(hidden)]
 pub mod fuzz;
+mod house;
 mod links;
 mod manifest;
 mod prepare;
@@ -29,6 +30,7 @@ mod upstream;
 
 pub use collect::{Began, Collect};
 pub use error::ImageError;
+pub use house::House;
 pub use manifest::RunConfig;
 pub use prepare::PreparedImage;
 pub use reference::Reference;

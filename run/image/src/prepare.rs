@@ -74,6 +74,13 @@ impl ImageStore {
         if from.host().is_some() || self.upstream().is_some() {
             return Ok(Some(Fetch { from, image: image.clone(), _alone: alone }));
         }
+        if self.house().is_some() {
+            // Those of a node that waits may not know their repository by its name alone.
+            self.settle_digest(&from.name(), &image.digest).await?;
+            if self.missing(image)?.is_none() {
+                return Ok(None);
+            }
+        }
         Err(if missing == image.digest {
             ImageError::Unknown(image.reference.clone())
         } else {

@@ -8,6 +8,7 @@ use crate::{
     blobs::Blobs,
     files::create_dirs,
     flight::Flights,
+    house::House,
     links::Links,
     manifest::{Manifest, choose, digest_of, platform},
     recent::{Recent, Thing},
@@ -26,7 +27,7 @@ use std::{
     fs::Permissions,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 /// Images of one machine. Cheap to clone; clones share everything.
@@ -46,6 +47,7 @@ struct Inner {
     flights: Flights,
     uploads: Uploads,
     upstream: Option<Arc<dyn Upstream>>,
+    house: OnceLock<Arc<dyn House>>,
 }
 
 /// Everything there is to see of an image.
@@ -102,6 +104,7 @@ impl ImageStore {
             flights: Flights::default(),
             uploads: Uploads::default(),
             upstream,
+            house: OnceLock::new(),
         }));
         store.link_what_manifests_name()?;
         Ok(store)
@@ -169,6 +172,15 @@ impl ImageStore {
         self.0.upstream.as_deref()
     }
 
+    pub(crate) fn house(&self) -> Option<Arc<dyn House>> {
+        self.0.house.get().cloned()
+    }
+
+    /// The first stays.
+    pub(crate) fn set_house(&self, house: Arc<dyn House>) {
+        let _ = self.0.house.set(house);
+    }
+
     pub(crate) fn uploads(&self) -> &Uploads {
         &self.0.uploads
     }
@@ -199,7 +211,10 @@ impl ImageStore {
     pub async fn resolve(&self, reference: &str) -> Result<ImageRef, ImageError> {
         let parsed: Reference = reference.parse()?;
         let digest = match parsed.host() {
-            None => self.local_digest(&parsed)?,
+            None => {
+                self.settle(&parsed).await?;
+                self.local_digest(&parsed)?
+            }
             Some(_) => match self.remote_digest(&parsed).await {
                 Err(ImageError::Remote { registry, reason, reference }) => {
                     let held = self.local_digest(&parsed);
@@ -360,7 +375,7 @@ impl ImageStore {
         Ok(manifests.into_iter().filter(|digest| !named.contains(digest)).collect())
     }
 
-    fn summary(
+    pub(crate) fn summary(
         &self,
         reference: String,
         repository: &str,

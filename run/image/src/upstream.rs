@@ -52,6 +52,15 @@ pub struct UpstreamError {
 }
 
 impl UpstreamError {
+    /// Of another store of the house.
+    pub(crate) fn of_house(self, reference: &str) -> ImageError {
+        let (registry, reference, reason) = ("of the house".into(), reference.to_owned(), self.reason);
+        match self.is_final {
+            true => ImageError::Unknown(reference),
+            false => ImageError::Remote { registry, reference, reason },
+        }
+    }
+
     fn of(self, reference: &str) -> ImageError {
         let (registry, reference, reason) = ("of the control plane".into(), reference.into(), self.reason);
         match self.is_final {
@@ -151,6 +160,25 @@ impl ImageStore {
     ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, ImageError> {
         let (store, wanted, asked) = (self.clone(), image.clone(), blob.clone());
         blocking(move || store.must_be_part(&wanted, &asked)).await?;
+        let path = self.blobs().path(blob);
+        let mut file = File::open(&path).await.map_err(ImageError::io("read", &path))?;
+        file.seek(SeekFrom::Start(from)).await.map_err(ImageError::io("read", &path))?;
+        Ok(ReaderStream::with_capacity(file.take(u64::MAX), 1 << 16))
+    }
+
+    /// A blob that a repository shows, from a byte on, for another store of the house.
+    ///
+    /// # Errors
+    /// When it does not show it.
+    pub async fn lend_blob(
+        &self,
+        repository: &str,
+        blob: &Digest,
+        from: u64,
+    ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, ImageError> {
+        if !self.shows(repository, blob)? {
+            return Err(ImageError::Unknown(format!("{repository}@{blob}")));
+        }
         let path = self.blobs().path(blob);
         let mut file = File::open(&path).await.map_err(ImageError::io("read", &path))?;
         file.seek(SeekFrom::Start(from)).await.map_err(ImageError::io("read", &path))?;

@@ -12,6 +12,7 @@ mod endpoint;
 mod env;
 mod grant;
 mod identity;
+mod image;
 mod instance;
 mod issuer;
 mod join_token;
@@ -36,6 +37,7 @@ pub use identity::{
     Identity, IdentitySpec, IdentityStatus, IssuedCertificate, KeyFingerprint, KeyFingerprintError,
     MachineKind, Revoked,
 };
+pub use image::{Image, ImageSpec, ImageStatus};
 pub use instance::{
     Desired, DiskUse, Exit, ImageRef, Instance, InstanceSpec, InstanceStatus, Mount, Phase, Template,
 };

@@ -11,6 +11,7 @@ mod guard;
 mod hall;
 mod handed;
 mod images;
+mod lent;
 mod line;
 mod reports;
 mod work;
@@ -65,6 +66,8 @@ pub(crate) const TABLE: &[(Method, &str, Action)] = &[
     (Method::GET, "/v1/node/images/{digest}", Action::ActAsNode),
     (Method::GET, "/v1/node/images/{digest}/blobs/{blob}", Action::ActAsNode),
     (Method::GET, "/v1/control/calls/{node}", Action::ActAsControl),
+    (Method::GET, "/v1/control/manifests/{digest}", Action::ActAsControl),
+    (Method::GET, "/v1/control/blobs/{digest}", Action::ActAsControl),
 ];
 
 /// The routes for nodes.
@@ -87,6 +90,8 @@ pub fn agent_router(door: NodeDoor) -> Router {
         .route("/v1/node/images/{digest}", get(images::manifest))
         .route("/v1/node/images/{digest}/blobs/{blob}", get(images::blob))
         .route("/v1/control/calls/{node}", get(handed::call))
+        .route("/v1/control/manifests/{digest}", get(lent::manifest))
+        .route("/v1/control/blobs/{digest}", get(lent::blob))
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .with_state(door.clone())
         .layer(middleware::from_fn_with_state(door, guard::guard))

@@ -45,7 +45,7 @@ pub(crate) async fn list(
     who: Who,
     _: Params<NoParams>,
 ) -> Answer<Sent<Vec<ImageSummary>>> {
-    let mut all = work(&api, ImageStore::list).await?;
+    let mut all = api.images.list_all().await.map_err(|error| failure(&error))?;
     if who.principal.is_root() {
         return Ok(Sent(all));
     }
@@ -83,7 +83,7 @@ pub(crate) async fn inspect(
     Params(which): Params<Which>,
 ) -> Answer<Sent<freehold_image::Inspected>> {
     may(&api, who, Action::PullImage, &which.reference).await?;
-    work(&api, move |images| images.inspect(&which.reference)).await.map(Sent)
+    api.images.inspect_any(&which.reference).await.map(Sent).map_err(|error| failure(&error))
 }
 
 /// Fetches an image from another registry into the built-in one.
@@ -106,7 +106,8 @@ pub(crate) async fn remove(
     Params(which): Params<Which>,
 ) -> Answer<StatusCode> {
     may(&api, who, Action::DeleteImage, &which.reference).await?;
-    work(&api, move |images| images.remove(&which.reference)).await.map(|()| StatusCode::NO_CONTENT)
+    let removed = api.images.remove_everywhere(&which.reference).await;
+    removed.map(|()| StatusCode::NO_CONTENT).map_err(|error| failure(&error))
 }
 
 /// Removes what no tag, no release that is kept and nobody at work needs.
@@ -118,6 +119,9 @@ pub(crate) async fn collect(
     Json(how): Json<CollectRequest>,
 ) -> Answer<Sent<Collected>> {
     let grace = how.grace.map_or(GRACE, |grace| Duration::from_millis(grace.0));
+    if !how.dry_run {
+        api.images.follow_house().await.map_err(|error| failure(&error))?;
+    }
     // Before the roots are read: what becomes one later is spared because it is new.
     let began = work(&api, |images| Ok(images.begin_collection())).await?;
     let roots = api.read(|view| Ok(images_in_use(view)?)).await?;

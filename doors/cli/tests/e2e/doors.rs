@@ -107,8 +107,9 @@ fn a_node_goes_on_through_whichever_control_plane_is_left() {
     assert!(list["items"].as_array().unwrap().iter().any(|it| it["node_url"] == format!("https://{OTHER}")));
 
     house.world.push_busybox("away:1");
+    // Through the one that does not have the image.
     let file = house.world.write("freehold.toml", MANIFEST);
-    house.world.freehold(&["deploy", "-f", &file]).ok();
+    house.other.freehold(&house.world, &["deploy", "-f", &file]).ok();
     let before = house.world.json(&["instance", "list"])[0].clone();
     reaches(|args| house.world.freehold(args));
     reaches(|args| house.other.freehold(&house.world, args));
@@ -142,4 +143,65 @@ fn a_node_goes_on_through_whichever_control_plane_is_left() {
     wait_for("the node to be lost", || node(&house.world), |node| ready(node) == Some(false));
     assert!(heard_by(&house.world).is_empty());
     assert_eq!(happened(&house.other, &house.world, "node.lost"), 1);
+}
+
+/// What an image is called means the same at each control plane, wherever it was pushed.
+#[test]
+fn an_image_is_the_same_wherever_it_was_pushed() {
+    let Some(mut world) = World::new() else { return };
+    let database = Database::new();
+    world.up(&["--store", &database.url(), "--node-listen", "127.0.0.1:7412"]);
+    let mut other = Plane::start_with(&world, &database, "other", 7421, &["--node-listen", "127.0.0.1:7422"]);
+    let digest = |out: &str| -> String {
+        let image: Value = serde_json::from_str(out).unwrap();
+        image["digest"].as_str().unwrap().to_owned()
+    };
+    let here = |name: &str| digest(&world.freehold(&["image", "inspect", name, "--json"]).ok().out);
+    let build = |plane: &Plane, text: &str, name: &str| {
+        let folder = world.path("built");
+        fs::create_dir_all(folder.join("bin")).unwrap();
+        fs::copy("/bin/busybox", folder.join("bin/busybox")).expect("busybox-static is installed");
+        fs::write(folder.join("text"), text).unwrap();
+        plane.freehold(&world, &["image", "build", folder.to_str().unwrap(), "-t", name]).ok();
+    };
+    let there = |plane: &Plane, name: &str| {
+        digest(&plane.freehold(&world, &["image", "inspect", name, "--json"]).ok().out)
+    };
+
+    // Pushed to the first, shown and deployed by the other; then pushed to the other, and the first follows.
+    world.push_busybox("one:1");
+    let first = here("one:1");
+    assert_eq!(there(&other, "one:1"), first);
+    build(&other, "second", "one:1");
+    let second = here("one:1");
+    assert!(second != first && second == there(&other, "one:1"));
+    build(&other, "only", "only:1");
+    for list in [world.freehold(&["image", "list"]), other.freehold(&world, &["image", "list"])] {
+        list.ok().says("one:1").says("only:1");
+    }
+    // The first machine's node runs what only the other has, deployed by the one and by the other.
+    let manifest = "schema = 1\napp = \"lent\"\n\n[process.web]\nimage = \"one:1\"\ncommand = [\"/bin/busybox\", \"sleep\", \
+                    \"3600\"]\nmemory = \"32MiB\"\nstop_timeout = \"100ms\"\n";
+    let file = world.write("freehold.toml", manifest);
+    other.freehold(&world, &["deploy", "-f", &file]).ok();
+    let text = ["exec", "-a", "lent", "--", "/bin/busybox", "cat", "/text"];
+    assert_eq!(other.freehold(&world, &text).ok().out, "second", "its node is the first's");
+
+    // Removed at one, it is gone at each; what runs is not collected anywhere, what nobody needs is.
+    world.freehold(&["image", "rm", "one:1"]).ok();
+    other.freehold(&world, &["image", "inspect", "one:1"]).exits(4);
+    for gc in [world.freehold(&["image", "gc"]), other.freehold(&world, &["image", "gc"])] {
+        gc.ok();
+    }
+    world.freehold(&["image", "inspect", &format!("one@{second}")]).ok();
+
+    // Whoever alone has it is dead: that is said, and nothing is deployed.
+    other.signal(Signal::KILL);
+    let lost = world.write("freehold.toml", &manifest.replace("one:1", "only:1"));
+    let refused = || world.freehold(&["deploy", "-f", &lost]).code == 4;
+    assert!(eventually(Duration::from_secs(20), refused), "{:?}", world.freehold(&["deploy", "-f", &lost]));
+    other = Plane::start_with(&world, &database, "other", 7421, &["--node-listen", "127.0.0.1:7422"]);
+    let deployed = || world.freehold(&["deploy", "-f", &lost]).code == 0;
+    assert!(eventually(Duration::from_secs(20), deployed), "{:?}", world.freehold(&["deploy", "-f", &lost]));
+    drop(other);
 }

@@ -107,6 +107,9 @@ impl House {
             self.start(&node);
         }
         self.eventually("every node is ready", |house| house.ready_nodes() == house.nodes.len());
+        self.eventually("every control plane hears every node", |house| {
+            house.nodes.iter().all(|node| house.heard_by(node) == CONTROLS.len())
+        });
         self.push_image();
     }
 
@@ -129,13 +132,20 @@ impl House {
         let (data, ip) = (host.data().display().to_string(), host.address());
         let store = format!("postgres://freehold@{}/freehold", self.host("db").address());
         let (listen, door) = (format!("{ip}:7117"), format!("{ip}:7118"));
-        let mut args = match CONTROLS.contains(&name) {
-            true => vec!["control", "--store", &store, "--listen", &listen, "--data", &data],
+        let args = match CONTROLS.contains(&name) {
+            true => vec![
+                "control",
+                "--store",
+                &store,
+                "--listen",
+                &listen,
+                "--node-listen",
+                &door,
+                "--data",
+                &data,
+            ],
             false => vec!["node", "run", "--data", &data],
         };
-        if name == "c1" {
-            args.extend(["--node-listen", &door]);
-        }
         host.start(Path::new(FREEHOLD), &args).unwrap();
     }
 
@@ -178,8 +188,16 @@ impl House {
         built.expect("the image is built");
     }
 
-    /// Deploys the n-th version through c1, which has the image; its receipt, if it was acknowledged.
-    fn deploy(&self, version: u64) -> Option<String> {
+    /// How many control planes hear a node.
+    fn heard_by(&self, name: &str) -> usize {
+        let nodes = self.ask("c1", &["node", "list"]).unwrap_or_default();
+        let node = nodes.as_array().and_then(|all| all.iter().find(|node| node["name"] == name).cloned());
+        node.and_then(|node| node["status"]["heard_by"].as_array().map(Vec::len)).unwrap_or_default()
+    }
+
+    /// Deploys the n-th version through one of the control planes, c1 of which has the image; its receipt, if it
+    /// was acknowledged.
+    fn deploy(&self, control: &str, version: u64) -> Option<String> {
         let manifest = format!(
             "schema = 1\napp = \"still\"\n\n[process.still]\nimage = \"still:1\"\ncommand = [\"/bin/sleep\", \"100000\"]\n\
              env = {{ VERSION = \"{version}\" }}\ncount = {}\nmemory = \"16MiB\"\nstop_timeout = \"1s\"\nlost_after = \"20s\"\n",
@@ -187,7 +205,7 @@ impl House {
         );
         let file = self.dir.path().join("freehold.toml");
         fs::write(&file, manifest).unwrap();
-        let answer = self.ask("c1", &["deploy", "-f", file.to_str().unwrap(), "--detach"]).ok()?;
+        let answer = self.ask(control, &["deploy", "-f", file.to_str().unwrap(), "--detach"]).ok()?;
         let id = answer["id"].as_str().or(answer["receipt"].as_str());
         Some(id.unwrap_or_else(|| panic!("no receipt in {answer:#}")).to_owned())
     }
@@ -222,7 +240,8 @@ impl House {
             3 => {
                 let node = dice.of(&self.nodes);
                 let there = dice.below(2) == 0;
-                let (from, to) = if there { (node, "c1") } else { ("c1", node) };
+                let control = dice.of(&controls);
+                let (from, to) = if there { (node, control) } else { (control, node) };
                 self.lab.set(from, to, Line::cut()).unwrap();
                 std::thread::sleep(moment);
                 self.lab.heal();
@@ -348,16 +367,27 @@ fn a_house_of_many_hosts_survives_whatever_goes_wrong() {
     let (nodes, instances) = (setting("FREEHOLD_LAB_NODES", 3), setting("FREEHOLD_LAB_INSTANCES", 12));
     let Some(house) = House::new(nodes as usize, instances, seed) else { return };
     let mut receipts = BTreeMap::new();
-    receipts.insert(0, house.deploy(0).expect("the first deploy is accepted"));
+    receipts.insert(0, house.deploy("c1", 0).expect("the first deploy is accepted"));
     house.eventually("the first deploy is done", |house| house.wrong(&receipts).is_none());
+
+    // A node that is cut from the control plane by which it joined goes on with the others, and is not lost.
+    house.lab.part("n1", "c1").unwrap();
+    house.eventually("c1 hears it no more", |house| house.heard_by("n1") == CONTROLS.len() - 1);
+    receipts.insert(1, house.deploy("c1", 1).expect("it is accepted"));
+    house.eventually("it is told of by the others", |house| house.wrong(&receipts).is_none());
+    let events = house.json("c2", &["events", "--last", "1000"]);
+    let lost = events.as_array().unwrap().iter().filter(|event| event["what"] == "node.lost").count();
+    assert_eq!(lost, 0, "{}", house.logs());
+    house.lab.heal();
 
     let (mut dice, mut told) = (Dice(seed), vec![]);
     let end = Instant::now() + Duration::from_secs(setting("FREEHOLD_LAB_SECONDS", 40));
-    let mut version = 0;
+    let mut version = 1;
     while Instant::now() < end {
         told.push(house.hurt(&mut dice));
         version += 1;
-        if let Some(receipt) = house.deploy(version) {
+        let control = CONTROLS[dice.below(CONTROLS.len())];
+        if let Some(receipt) = house.deploy(control, version) {
             receipts.insert(version, receipt);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{CONTENT_DIGEST, Which, errors::Fault};
 use crate::{
-    ImageStore,
+    ImageError, ImageStore,
     files::blocking,
     manifest::{MANIFEST_LIMIT, Manifest, digest_of},
     recent::Thing,
@@ -37,6 +37,18 @@ pub(super) fn get(store: &ImageStore, name: &str, which: &Which, accept: &Accept
     Ok((headers, Body::from(bytes)).into_response())
 }
 
+/// Has here what the house shows there. What none of its stores has is unknown here as well.
+pub(super) async fn settle(store: &ImageStore, name: &str, which: &Which) -> Result<(), Fault> {
+    let settled = match which {
+        Which::Tag(tag) => store.settle_tag(name, tag).await,
+        Which::Digest(digest) => store.settle_digest(name, digest).await,
+    };
+    match settled {
+        Err(ImageError::Unknown(_)) => Err(Fault::manifest_unknown(name, which.text())),
+        settled => Ok(settled?),
+    }
+}
+
 pub(super) async fn put(
     store: &ImageStore,
     name: &str,
@@ -56,6 +68,10 @@ pub(super) async fn put(
     let subject = manifest.subject().map(|subject| subject.digest().to_string());
     let location = format!("/v2/{name}/manifests/{}", which.text());
     let (store, name, accepted) = (store.clone(), name.to_owned(), digest.clone());
+    let named = match &which {
+        Which::Tag(tag) => Some((store.clone(), name.clone(), tag.clone())),
+        Which::Digest(_) => None,
+    };
     blocking(move || {
         let _committing = store.committing().read().unwrap_or_else(PoisonError::into_inner);
         check_parts(&store, &name, &manifest)?;
@@ -68,6 +84,9 @@ pub(super) async fn put(
         }
     })
     .await?;
+    if let Some((store, name, tag)) = named {
+        store.tell(&name, &tag).await?;
+    }
     let headers = [(header::LOCATION, location), (CONTENT_DIGEST, digest.to_string())];
     let mut response = (StatusCode::CREATED, headers).into_response();
     if let Some(subject) = subject.and_then(|subject| subject.parse().ok()) {

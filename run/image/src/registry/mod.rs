@@ -48,6 +48,7 @@ enum Place<'a> {
 }
 
 /// A manifest by tag or by digest.
+#[derive(Clone)]
 enum Which {
     Tag(String),
     Digest(Digest),
@@ -159,11 +160,20 @@ async fn handle(store: &ImageStore, request: Request) -> Result<Response, Fault>
             match method {
                 Method::GET | Method::HEAD => {
                     let accept = manifests::Accept::of(&request);
+                    manifests::settle(store, &name, &which).await?;
                     on_disk(store, uri, move |store, _| manifests::get(store, &name, &which, &accept)).await
                 }
                 Method::PUT => manifests::put(store, &name, which, request).await,
                 Method::DELETE => {
-                    on_disk(store, uri, move |store, _| manifests::delete(store, &name, &which)).await
+                    manifests::settle(store, &name, &which).await?;
+                    let (of, removed) = (name.clone(), which.clone());
+                    let answer =
+                        on_disk(store, uri, move |store, _| manifests::delete(store, &of, &removed)).await?;
+                    match &which {
+                        Which::Tag(tag) => store.tell(&name, tag).await?,
+                        Which::Digest(digest) => store.untell(&name, digest).await?,
+                    }
+                    Ok(answer)
                 }
                 _ => Err(Fault::method(&path)),
             }
