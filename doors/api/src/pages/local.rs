@@ -31,7 +31,7 @@ impl FromStr for Local {
     /// Browsers take `\` for `/`, skip tabs and line ends, and take `//` for another host: of all these, none.
     fn from_str(text: &str) -> Result<Local, &'static str> {
         let rest = text.strip_prefix('/').ok_or("is not a path of this server")?;
-        let plain = text.len() <= 2048 && text.bytes().all(|c| c.is_ascii_graphic() && c != b'\\');
+        let plain = text.len() <= 8192 && text.bytes().all(|c| c.is_ascii_graphic() && c != b'\\');
         let path = text.split(['?', '#']).next().unwrap_or_default();
         if !plain || rest.starts_with('/') || matches!(path, "/signin" | "/signout") {
             return Err("is not a path of this server");

@@ -154,7 +154,7 @@ async fn agree(browser: &mut Browser<'_>, path: &str) -> String {
     let page = browser.get(path).await;
     assert_eq!(page.status, 200, "{} {}", page.location(), page.text);
     let policy = page.headers["content-security-policy"].to_str().unwrap();
-    assert!(policy.contains("form-action 'self' https://web.example;"), "{policy}");
+    assert!(policy.contains("form-action 'self' https: http:;"), "{policy}");
     let (csrf, request) = (page.field("csrf"), page.field("request").replace("&amp;", "&"));
     let fields = [("csrf", &*csrf), ("request", &*request), ("answer", "allow")];
     let page = browser.post("/oidc/authorize", &fields).await;
@@ -332,6 +332,33 @@ async fn odd_requests_are_refused_and_repeated_nowhere() {
     for token in ["", "x", ".", &huge[..3000], "01kay0000000000000000000000.x"] {
         assert_eq!(world.userinfo(token).await.0, 401);
     }
+}
+
+#[tokio::test]
+async fn of_many_who_show_one_code_at_once_none_keeps_anything() {
+    let world = provider().await;
+    let mut browser = world.signed_in("ada", Some("viewer")).await;
+    let code = agree(&mut browser, &authorize(&[])).await;
+    let answers = futures::future::join_all((0..8).map(|_| world.by_code(&code))).await;
+    let given: Vec<&Value> = answers.iter().filter(|(status, _)| *status == 200).map(|(_, it)| it).collect();
+    assert!(given.len() <= 1, "{answers:?}");
+    for (status, refused) in answers.iter().filter(|(status, _)| *status != 200) {
+        assert_eq!((*status, &refused["error"]), (400, &json!("invalid_grant")));
+    }
+    for tokens in given {
+        assert_eq!(world.userinfo(tokens["access_token"].as_str().unwrap()).await.0, 401);
+    }
+}
+
+#[tokio::test]
+async fn a_long_request_survives_the_sign_in_page() {
+    let world = provider().await;
+    let mut browser = Browser::new(&world);
+    let path = authorize(&[("state", &"s".repeat(2000)), ("nonce", &"n".repeat(2000))]);
+    let page = browser.get(&path).await;
+    let next = page.location().strip_prefix("/signin?").expect("to sign in").to_owned();
+    let next = form_urlencoded::parse(next.as_bytes()).next().unwrap().1.into_owned();
+    assert_eq!(next, path);
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@ use crate::house::{House, image, manifest, name};
 use freehold_deploy::{PlanError, apply, plan_renewal};
 use freehold_model::{
     Actor, App, AppId, AppSpec, Code, Env, EnvId, EnvSpec, Manifest, Plan, ProjectSpec, Secret, SecretId,
-    SecretName, SecretSpec, SecretVersion, Txn, manifest::SecretUse, plan::Action,
+    SecretName, SecretSpec, SecretVersion, Txn,
+    manifest::{CLIENT_SECRET, SecretUse},
+    plan::Action,
 };
 use freehold_reconcile::{Clock as _, Ids as _, ViewExt as _};
 
@@ -19,9 +21,48 @@ fn key() -> SecretName {
     "KEY".parse().unwrap()
 }
 
+fn with_sign_in() -> Manifest {
+    let mut manifest = manifest(1);
+    let sign_in = serde_json::json!({
+        "process": "web", "redirect": ["https://a.example/cb"],
+        "env": { "issuer": "OIDC_ISSUER", "client_id": "OIDC_CLIENT_ID", "client_secret": "OIDC_CLIENT_SECRET" },
+    });
+    manifest.sign_in = Some(serde_json::from_value(sign_in).unwrap());
+    let secret = SecretUse { name: CLIENT_SECRET.parse().unwrap(), env: Some("SECRET".into()), file: None };
+    manifest.process.get_mut("web").unwrap().secrets = vec![secret];
+    manifest.name_issuer("https://home.example", "default.guestbook.prod");
+    manifest
+}
+
+/// Between the plan and its doing, the vault makes what the plan counts on; so the plan stays fresh.
+#[test]
+fn the_secret_of_a_client_is_made_after_the_plan_and_changes_nothing_of_it() {
+    for deployed_before in [false, true] {
+        let mut house = House::new();
+        if deployed_before {
+            house.deploy_well(&manifest(1));
+        }
+        let planned = |house: &House| house.plan(&with_sign_in(), &image("one"), false).unwrap();
+        let plan = planned(&house);
+        assert!(plan.blockers.is_empty(), "{:?}", plan.blockers);
+        assert_eq!(plan.secrets[&CLIENT_SECRET.parse::<SecretName>().unwrap()], 1);
+        let shown = plan.changes.iter().find(|change| change.kind == "sign-in").unwrap();
+        assert_eq!((shown.name.as_str(), shown.action), ("default.guestbook.prod", Action::Add));
+        let refused = house.apply(&plan);
+        assert!(matches!(refused, Err(PlanError::NoClientSecret { .. })), "{refused:?}");
+        house.set_named(CLIENT_SECRET, true);
+        assert_eq!(planned(&house).hash, plan.hash, "the plan is stale once its secret is made");
+        house.apply(&plan).unwrap();
+    }
+}
+
 impl House {
     /// As the vault does it, but for the value.
     fn set(&mut self, text: bool) {
+        self.set_named("KEY", text);
+    }
+
+    fn set_named(&mut self, name: &str, text: bool) {
         let view = self.view();
         let now = self.clock.now();
         let mut txn = Txn::new(Actor::System, "set", "test");
@@ -36,9 +77,9 @@ impl House {
             txn.put(&env);
             env
         });
-        let found = view.named::<SecretSpec>(Some(env.any_id()), "KEY").unwrap();
+        let found = view.named::<SecretSpec>(Some(env.any_id()), name).unwrap();
         let mut secret = found.clone().unwrap_or_else(|| {
-            Secret::new(SecretId(self.ids.ulid()), "KEY", Some(env.any_id()), SecretSpec::default(), now)
+            Secret::new(SecretId(self.ids.ulid()), name, Some(env.any_id()), SecretSpec::default(), now)
         });
         let number = secret.spec.last + 1;
         secret.spec.versions.push(SecretVersion {

@@ -1,7 +1,7 @@
 //! `/oidc/authorize`: an app sends somebody here to sign in, and they go back with a code (OpenID Connect Core,
 //! 3.1.2).
 
-use super::{REQUEST, carried, go, leading_to, session, wrong};
+use super::{REQUEST, carried, go, leading_away, session, wrong};
 use crate::{
     browser,
     commit::commit,
@@ -197,7 +197,7 @@ fn question(frame: &Frame, who: &Who, request: &AuthorizeRequest, query: &str) -
         }
         p.note { "You are asked once for each time that you sign in here." }
     };
-    leading_to(frame.card(StatusCode::OK, &title, body), Some(&request.redirect))
+    leading_away(frame.card(StatusCode::OK, &title, body))
 }
 
 fn again(frame: &Frame, who: &Who, request: &AuthorizeRequest, query: &str) -> Response {

@@ -1,7 +1,7 @@
 //! `/oidc/logout`: an app sends somebody here to sign out of the house too, and may have them sent back (OpenID
 //! Connect RP-Initiated Logout 1.0).
 
-use super::{REQUEST, carried, go, leading_to, session, wrong};
+use super::{REQUEST, carried, go, leading_away, session, wrong};
 use crate::{
     browser,
     error::Answer,
@@ -48,7 +48,7 @@ pub(crate) async fn show(
         }
     };
     let page = frame.card(StatusCode::OK, "Sign out?", body);
-    Ok(leading_to(page, wanted.then.as_deref()))
+    Ok(if wanted.then.is_some() { leading_away(page) } else { page })
 }
 
 /// Signs out.

@@ -37,19 +37,11 @@ fn go(address: &str) -> Response {
     Redirect::to(address).into_response()
 }
 
-/// `page`, whose form may be answered by a redirect to `address`, which a manifest names: browsers hold such
-/// redirects to `form-action` too.
-fn leading_to(mut page: Response, address: Option<&str>) -> Response {
-    let origin = address.and_then(|address| {
-        let (scheme, rest) = address.split_once("://")?;
-        let authority = rest.split(['/', '?']).next()?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
-        authority.chars().all(plain).then(|| format!("{scheme}://{authority}"))
-    });
+/// `page`, whose form may be answered by a redirect to an app: browsers hold such redirects to `form-action` too, and
+/// those by which the app goes on from there.
+fn leading_away(mut page: Response) -> Response {
     let policy = page.headers().get(header::CONTENT_SECURITY_POLICY).and_then(|it| it.to_str().ok());
-    let wider = origin.zip(policy).map(|(origin, policy)| {
-        policy.replace("form-action 'self'", &format!("form-action 'self' {origin}"))
-    });
+    let wider = policy.map(|policy| policy.replace("form-action 'self'", "form-action 'self' https: http:"));
     if let Some(value) = wider.and_then(|wider| HeaderValue::from_str(&wider).ok()) {
         page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, value);
     }
