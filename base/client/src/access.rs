@@ -166,6 +166,15 @@ impl Client {
         self.post(&format!("/v1/users/{id}/unlock"), &()).await
     }
 
+    /// Takes a user's second factor away, and ends their sessions.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn reset_second_factor(&self, id: UserId) -> Result<UserSummary, ClientError> {
+        let request = self.request(Method::DELETE, &format!("/v1/users/{id}/second-factor"));
+        self.read(self.send(request).await?).await
+    }
+
     /// Gives a user a role, or takes it away.
     ///
     /// # Errors

@@ -33,6 +33,9 @@ pub struct UserSummary {
     pub bindings: Vec<NamedBinding>,
     /// `active`, `invited` (no password yet), `locked` or `disabled`.
     pub state: String,
+    /// Whether a password alone does not sign them in.
+    #[serde(default)]
+    pub second_factor: bool,
     /// When they were made.
     #[schema(value_type = String, format = DateTime)]
     pub created: Timestamp,
@@ -106,6 +109,10 @@ pub struct SignIn {
     /// Their password.
     #[schema(value_type = String)]
     pub password: Hidden,
+    /// The code of their second factor, or a recovery code, if they have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub code: Option<Hidden>,
     /// For a browser: the answer sets a cookie that scripts cannot read, and holds no token.
     #[serde(default)]
     pub cookie: bool,

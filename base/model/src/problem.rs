@@ -11,6 +11,8 @@ pub enum Code {
     Invalid,
     /// No valid token.
     NotSignedIn,
+    /// The password was right, and it takes a code of the second factor too.
+    SecondFactor,
     /// The token does not allow this.
     NotAllowed,
     /// No such thing.
@@ -44,6 +46,7 @@ impl Code {
     pub const ALL: &'static [Code] = &[
         Code::Invalid,
         Code::NotSignedIn,
+        Code::SecondFactor,
         Code::NotAllowed,
         Code::NotFound,
         Code::Conflict,
@@ -63,7 +66,7 @@ impl Code {
     pub fn http_status(self) -> u16 {
         match self {
             Code::Invalid | Code::NotYet | Code::Unplaceable | Code::Unhealthy => 422,
-            Code::NotSignedIn => 401,
+            Code::NotSignedIn | Code::SecondFactor => 401,
             Code::NotAllowed | Code::OverQuota => 403,
             Code::NotFound => 404,
             Code::Conflict | Code::StalePlan => 409,
@@ -80,7 +83,7 @@ impl Code {
         match self {
             Code::Internal | Code::Unavailable => 1,
             Code::Invalid | Code::NotYet | Code::TooLarge => 2,
-            Code::NotSignedIn | Code::NotAllowed => 3,
+            Code::NotSignedIn | Code::SecondFactor | Code::NotAllowed => 3,
             Code::NotFound => 4,
             Code::Conflict | Code::StalePlan => 5,
             Code::OverQuota | Code::RateLimited => 6,

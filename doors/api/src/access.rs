@@ -74,6 +74,7 @@ const TABLE: &[(Method, &str, Action, Where)] = &[
     (Method::DELETE, "/v1/users/{id}", Action::ManageUsers, Where::House),
     (Method::POST, "/v1/users/{id}/invite", Action::ManageUsers, Where::House),
     (Method::POST, "/v1/users/{id}/unlock", Action::ManageUsers, Where::House),
+    (Method::DELETE, "/v1/users/{id}/second-factor", Action::ManageUsers, Where::House),
     (Method::POST, "/v1/roles", Action::ManageRoles, Where::Named),
     (Method::POST, "/v1/session", Action::SignIn, Where::Anywhere),
     (Method::GET, "/v1/session", Action::Account, Where::Anywhere),
@@ -109,6 +110,8 @@ pub(crate) const PAGES: &[(Method, &str, Action)] = &[
     (Method::GET, "/assets/{file}", Action::SignIn),
     (Method::GET, "/signin", Action::SignIn),
     (Method::POST, "/signin", Action::SignIn),
+    (Method::GET, "/signin/code", Action::SignIn),
+    (Method::POST, "/signin/code", Action::SignIn),
     (Method::GET, "/invite", Action::SignIn),
     (Method::POST, "/invite", Action::SignIn),
     (Method::POST, "/signout", Action::Account),
@@ -120,6 +123,7 @@ pub(crate) const PAGES: &[(Method, &str, Action)] = &[
     (Method::POST, "/oidc/authorize", Action::Account),
     (Method::GET, "/oidc/logout", Action::SignIn),
     (Method::POST, "/oidc/logout", Action::Account),
+    (Method::POST, "/account/second-factor", Action::Account),
 ];
 
 /// Every row of the API.

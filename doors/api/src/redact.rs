@@ -25,7 +25,7 @@ pub(crate) fn public(mut resource: AnyResource) -> AnyResource {
             }
         }
         Kind::User => {
-            for secret in ["password", "invite"] {
+            for secret in ["password", "invite", "second_factor"] {
                 resource.spec.as_object_mut().and_then(|spec| spec.remove(secret));
             }
         }

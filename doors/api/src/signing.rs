@@ -5,6 +5,7 @@
 //! that they cannot take the machine's memory; what was sent is repeated in no answer, event or log.
 
 use crate::{
+    browser,
     client_address::ClientAddress,
     commit::commit,
     error::{Answer, Failure},
@@ -16,10 +17,10 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use freehold_identity::{
-    self as identity, Attempts, Identity, Opened, Origin, PeopleError, TokenHash, hash_password,
+    self as identity, Attempts, Identity, Opened, Origin, PeopleError, Proof, TokenHash, hash_password,
     verify_password,
 };
-use freehold_model::{Code, Problem, secrets::Hidden};
+use freehold_model::{Code, Problem, SessionId, User, secrets::Hidden};
 use freehold_reconcile::View;
 use jiff::Timestamp;
 use std::convert::Infallible;
@@ -46,16 +47,104 @@ impl<S: Send + Sync> FromRequestParts<S> for Attempt {
     }
 }
 
-/// From a name and a password to a session.
+/// From a name, a password and, if need be, a code to a session.
 ///
 /// # Errors
-/// In the same words whatever was wrong; when this address has failed too often.
+/// In the same words whatever was wrong; when this address has failed too often; when a code is needed too.
 pub(crate) async fn with_password(
     api: &Api,
     attempt: &Attempt,
     name: &str,
     password: Hidden,
+    code: Option<Hidden>,
 ) -> Answer<Opened> {
+    let user = try_password(api, attempt, name, password).await?;
+    if !user.spec.has_second_factor() {
+        return opened(api, attempt, user).await;
+    }
+    let code = code.ok_or_else(|| code_needed("It takes a code of your second factor too."))?;
+    check_code(api, attempt, user, None, code.expose()).await
+}
+
+/// From a name and a password to a session, or to one that waits for a code.
+///
+/// # Errors
+/// As [`with_password`].
+pub(crate) async fn begin(api: &Api, attempt: &Attempt, name: &str, password: Hidden) -> Answer<Opened> {
+    let user = try_password(api, attempt, name, password).await?;
+    opened(api, attempt, user).await
+}
+
+/// From the session that waits, in a browser's cookie, and a code to one that lets in.
+///
+/// # Errors
+/// When nothing waits (any more), or the code is wrong.
+pub(crate) async fn with_code(api: &Api, attempt: &Attempt, code: &str) -> Answer<Opened> {
+    may_try(&api.attempts, attempt, api.clock.now())?;
+    let late = || {
+        Problem::new(Code::NotSignedIn, "That took too long, or it was done already.")
+            .hint("Start again with your name and password.")
+    };
+    let cookie = browser::cookie(&attempt.headers, browser::SESSION_COOKIE).ok_or_else(late)?;
+    let (shown, now) = (TokenHash::of(&cookie), api.clock.now());
+    let found = api.read(move |view| Ok(identity::half_signed_in(view, &shown, now)?)).await?;
+    let (user, half) = found.ok_or_else(late)?;
+    check_code(api, attempt, user, Some(half), code).await
+}
+
+async fn opened(api: &Api, attempt: &Attempt, user: User) -> Answer<Opened> {
+    let (origin, now) = (origin(api, attempt).await?, api.clock.now());
+    commit(api, move |view| identity::sign_in(view, &user, &origin, now).map_err(Failure::from)).await
+}
+
+/// What is answered where a password alone is not enough.
+pub(crate) fn code_needed(title: &str) -> Problem {
+    Problem::new(Code::SecondFactor, title).hint(
+        "Send the code that your authenticator shows, or a recovery code, as `code` beside the password.",
+    )
+}
+
+async fn check_code(
+    api: &Api,
+    attempt: &Attempt,
+    user: User,
+    half: Option<SessionId>,
+    code: &str,
+) -> Answer<Opened> {
+    let (now, origin) = (api.clock.now(), origin(api, attempt).await?);
+    let (name, from, code) = (user.name.clone(), origin.clone(), code.to_owned());
+    let locked = user.spec.disabled || user.status.locked_until.is_some_and(|until| now < until);
+    let sealed = user.spec.second_factor.as_ref().map(|it| it.sealed.clone()).unwrap_or_default();
+    let secret = api.vault.open_second_factor(user.id, &sealed).map_err(Failure::internal)?;
+    let decide = move |view: &dyn View| {
+        if locked {
+            return Err(PeopleError::wrong().into());
+        }
+        let (password, secret) = (user.spec.password.as_deref(), secret.expose());
+        let proof = Proof { user: user.id, password, secret, code: &code, half };
+        identity::sign_in_with_code(view, &proof, &origin, now).map_err(Failure::from)
+    };
+    match commit(api, decide).await {
+        Err(Failure(problem)) if problem.code == Code::NotSignedIn => {
+            wrong(api, &name, from, attempt.address).await?;
+            let hint =
+                "Each code is good once. After five wrong ones the account takes none for some minutes.";
+            Err(Problem::new(
+                problem.code,
+                "The code is wrong or was used, or the account is locked for a while.",
+            )
+            .hint(hint)
+            .into())
+        }
+        other => other,
+    }
+}
+
+/// Whose name and password these are.
+///
+/// # Errors
+/// In the same words whatever was wrong; when this address has failed too often.
+pub(crate) async fn try_password(api: &Api, attempt: &Attempt, name: &str, password: Hidden) -> Answer<User> {
     let now = api.clock.now();
     may_try(&api.attempts, attempt, now)?;
     let named = name.to_owned();
@@ -64,10 +153,10 @@ pub(crate) async fn with_password(
     let kept = user.as_ref().filter(|_| open).and_then(|user| user.spec.password.clone());
     let origin = origin(api, attempt).await?;
     let fits = work(move || verify_password(kept.as_deref(), password.expose())).await?;
-    let Some(user) = user.filter(|_| fits) else {
-        return Err(wrong(api, name, origin, attempt.address).await?);
-    };
-    commit(api, move |view| identity::sign_in(view, &user, &origin, now).map_err(Failure::from)).await
+    match user.filter(|_| fits) {
+        Some(user) => Ok(user),
+        None => Err(wrong(api, name, origin, attempt.address).await?),
+    }
 }
 
 /// From an invite and a password of one's choice to a session; every older one ends.

@@ -5,7 +5,7 @@
 
 use crate::Plaintext;
 use age::{DecryptError, secrecy::ExposeSecret as _, x25519};
-use freehold_model::{EnvId, InstanceId, Name, SecretName};
+use freehold_model::{EnvId, InstanceId, Name, SecretName, UserId};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -47,6 +47,11 @@ pub enum Context {
     House {
         /// What it is.
         what: String,
+    },
+    /// To be kept, as what the authenticator of one person shares with the house.
+    SecondFactor {
+        /// The person.
+        user: UserId,
     },
     /// To be given to one instance by its node.
     Instance {

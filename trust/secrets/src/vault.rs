@@ -11,6 +11,7 @@ mod house;
 mod issuer;
 mod remove;
 mod rotate;
+mod second_factor;
 mod set;
 mod summary;
 

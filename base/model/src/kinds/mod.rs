@@ -56,7 +56,7 @@ pub use secret::{
 pub use session::{DeviceAnswer, Session, SessionSpec, SessionStatus, Waits};
 pub use tenancy::{Org, OrgSpec, OrgStatus, Project, ProjectSpec, ProjectStatus};
 pub use token::{TokenResource, TokenSpec, TokenStatus};
-pub use user::{Invite, User, UserSpec, UserStatus};
+pub use user::{Invite, SecondFactor, User, UserSpec, UserStatus};
 pub use volume::{
     Keeping, Snapshot, Source, TaskState, TaskStatus, Volume, VolumeAction, VolumeSpec, VolumeStatus,
     VolumeTask,

@@ -37,6 +37,8 @@ pub struct SessionSpec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "for", rename_all = "snake_case")]
 pub enum Waits {
+    /// For the code of a second factor, after a right password.
+    SecondFactor,
     /// For somebody to allow a program that shows a code (RFC 8628).
     Device {
         /// Hex SHA-256 of the code.

@@ -30,6 +30,36 @@ pub struct UserSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(write_only)]
     pub invite: Option<Invite>,
+    /// What they prove beside the password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(write_only)]
+    pub second_factor: Option<SecondFactor>,
+}
+
+impl UserSpec {
+    /// Whether a password alone does not sign them in.
+    pub fn has_second_factor(&self) -> bool {
+        self.second_factor.as_ref().is_some_and(|factor| factor.since.is_some())
+    }
+}
+
+/// An authenticator (RFC 6238). The API says nothing of it but that it is there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SecondFactor {
+    /// What it shares with the house, sealed for this user, in base64.
+    pub sealed: String,
+    /// The public half of the root key under which it is sealed.
+    pub key: String,
+    /// Since when it is in force: since its first right code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// The step of the last code that was taken: neither it nor an older one is taken again.
+    #[serde(default)]
+    pub last_step: u64,
+    /// Hex SHA-256 of the recovery codes that are left.
+    #[serde(default)]
+    pub recovery: Vec<String>,
 }
 
 /// A single-use right to choose a password.

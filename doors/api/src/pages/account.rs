@@ -1,6 +1,6 @@
 //! `/account`: who one is here, what one may do, and where one is signed in.
 
-use super::{form::Form, layout::Frame};
+use super::{form::Form, layout::Frame, second_factor};
 use crate::{
     browser,
     error::{Answer, Failure},
@@ -15,7 +15,8 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use freehold_identity::{self as identity, Identity};
-use freehold_model::{Code, Problem, SessionId, access::NamedBinding, people::SessionSummary};
+use freehold_model::{Code, Problem, SessionId, UserSpec, access::NamedBinding, people::SessionSummary};
+use freehold_reconcile::ViewExt as _;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
@@ -33,11 +34,12 @@ pub(crate) async fn show(
 ) -> Answer<Response> {
     let Identity::User { user, session } = who.principal.identity else { return Err(no_account()) };
     let principal = who.principal.clone();
-    let (sessions, bindings) = api
+    let (sessions, bindings, spec) = api
         .read(move |view| {
             let sessions = identity::session_summaries(view, Some(user), Some(session))?;
             let named = principal.bindings.iter().map(|binding| identity::named(view, binding));
-            Ok((sessions, named.collect::<Result<Vec<_>, _>>()?))
+            let spec = view.find::<UserSpec>(user)?.ok_or_else(no_account)?.spec;
+            Ok((sessions, named.collect::<Result<Vec<_>, _>>()?, spec))
         })
         .await?;
     let now = api.clock.now();
@@ -50,6 +52,7 @@ pub(crate) async fn show(
             @if bindings.is_empty() { p.note { "Nothing yet: an admin gives roles." } }
             ul.plain { @for binding in &bindings { li { (place(binding)) } } }
         }
+        (second_factor::section(&frame, &spec))
         section.card {
             h2 { "Where you are signed in" }
             ul.rows { @for one in sessions.iter().rev() { (row(&frame, one, now)) } }

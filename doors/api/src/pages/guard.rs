@@ -13,6 +13,7 @@ use crate::{
     auth::identify_counted,
     error::{Answer, Failure},
     state::Api,
+    stranger::Stranger,
 };
 use axum::{
     body::Body,
@@ -51,6 +52,9 @@ pub(crate) async fn admit(
 async fn enter(api: &Api, action: Action, request: Request, next: Next) -> Answer<Response> {
     let (mut parts, body) = request.into_parts();
     let who = identify_counted(api, action, &parts).await?.filter(|who| who.by_cookie);
+    if let (Some(_), Some(stranger)) = (&who, parts.extensions.get::<Stranger>()) {
+        stranger.is_known();
+    }
     let signed_in_only = action.needs() == Needs::SignedIn;
     if signed_in_only && who.is_none() {
         let wanted = parts.uri.path_and_query().filter(|_| parts.method == Method::GET);

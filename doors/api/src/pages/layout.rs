@@ -121,7 +121,16 @@ pub(crate) fn alert(problem: &Problem) -> Markup {
         div.alert role="alert" {
             strong { (problem.title) }
             @if let Some(detail) = &problem.detail { p { (detail) } }
-            @if let Some(hint) = &problem.hint { p { (hint) } }
+            @if let Some(hint) = &problem.hint { p { (with_code(hint)) } }
+        }
+    }
+}
+
+/// A text in which commands stand between backticks.
+fn with_code(text: &str) -> Markup {
+    html! {
+        @for (number, part) in text.split('`').enumerate() {
+            @if number % 2 == 1 { code { (part) } } @else { (part) }
         }
     }
 }

@@ -20,8 +20,13 @@ impl Local {
 
     /// The sign-in page that leads there.
     pub(crate) fn after_sign_in(&self) -> String {
+        self.after("/signin")
+    }
+
+    /// The page `path`, which leads there.
+    pub(crate) fn after(&self, path: &str) -> String {
         let next: String = form_urlencoded::byte_serialize(self.0.as_bytes()).collect();
-        if *self == Local::account() { "/signin".into() } else { format!("/signin?next={next}") }
+        if *self == Local::account() { path.into() } else { format!("{path}?next={next}") }
     }
 }
 
@@ -33,7 +38,7 @@ impl FromStr for Local {
         let rest = text.strip_prefix('/').ok_or("is not a path of this server")?;
         let plain = text.len() <= 8192 && text.bytes().all(|c| c.is_ascii_graphic() && c != b'\\');
         let path = text.split(['?', '#']).next().unwrap_or_default();
-        if !plain || rest.starts_with('/') || matches!(path, "/signin" | "/signout") {
+        if !plain || rest.starts_with('/') || matches!(path, "/signin" | "/signin/code" | "/signout") {
             return Err("is not a path of this server");
         }
         Ok(Local(text.to_owned()))

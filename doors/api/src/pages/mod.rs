@@ -12,6 +12,7 @@ mod invite;
 pub(crate) mod layout;
 pub(crate) mod local;
 mod oidc;
+mod second_factor;
 mod signin;
 
 use crate::state::Api;
@@ -26,6 +27,7 @@ pub(crate) fn router() -> Router<Api> {
         .route("/", get(account::home))
         .route("/assets/{file}", get(assets::file))
         .route("/signin", get(signin::show).post(signin::sign_in))
+        .route("/signin/code", get(second_factor::ask_code).post(second_factor::take_code))
         .route("/invite", get(invite::show).post(invite::accept))
         .route("/signout", post(signin::sign_out))
         .route("/device", get(device::show).post(device::answer))
@@ -33,4 +35,5 @@ pub(crate) fn router() -> Router<Api> {
         .route("/account/sessions", post(account::end_session))
         .route("/oidc/authorize", get(oidc::authorize::show).post(oidc::authorize::answer))
         .route("/oidc/logout", get(oidc::logout::show).post(oidc::logout::answer))
+        .route("/account/second-factor", post(second_factor::change))
 }

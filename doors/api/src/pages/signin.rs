@@ -24,7 +24,7 @@ use freehold_model::Problem;
 use maud::html;
 
 /// Where to go afterwards.
-pub(crate) struct Afterwards(Option<Local>);
+pub(crate) struct Afterwards(pub(crate) Option<Local>);
 
 impl FromParams for Afterwards {
     fn from_params(keys: &mut Keys) -> Self {
@@ -51,7 +51,7 @@ pub(crate) async fn sign_in(
 ) -> Response {
     let next = form.get("next").parse().unwrap_or_else(|_| Local::account());
     let name = form.get("user").trim();
-    match signing::with_password(&api, &attempt, name, form.hidden("password")).await {
+    match signing::begin(&api, &attempt, name, form.hidden("password")).await {
         Ok(opened) => welcome(&frame, &opened, &headers, &next),
         Err(Failure(problem)) => ask(&frame, &next, name, Some(&problem)),
     }
@@ -65,9 +65,10 @@ pub(crate) async fn sign_out(State(api): State<Api>, who: Who, caller: Caller) -
     Ok(([(header::SET_COOKIE, browser::end())], Redirect::to("/signin")).into_response())
 }
 
-/// Sets the session's cookie and goes to `next`.
+/// Sets the session's cookie and goes to `next`, or to where a code is asked for first.
 pub(crate) fn welcome(frame: &Frame, opened: &Opened, headers: &HeaderMap, next: &Local) -> Response {
     let mut response = match next.may_lead_away() {
+        _ if opened.half => Redirect::to(&next.after("/signin/code")).into_response(),
         false => Redirect::to(&next.to_string()).into_response(),
         true => {
             let body = html! { p { "You are signed in. " a href=(next.to_string()) { "Go on" } "." } };

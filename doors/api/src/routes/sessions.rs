@@ -35,7 +35,7 @@ pub(crate) async fn sign_in(
     _: Params<NoParams>,
     HiddenJson(wanted): HiddenJson<SignIn>,
 ) -> Answer<Response> {
-    let opened = signing::with_password(&api, &attempt, &wanted.user, wanted.password).await?;
+    let opened = signing::with_password(&api, &attempt, &wanted.user, wanted.password, wanted.code).await?;
     Ok(welcome(opened, wanted.cookie, &headers))
 }
 
@@ -49,6 +49,12 @@ pub(crate) async fn accept(
     HiddenJson(wanted): HiddenJson<AcceptInvite>,
 ) -> Answer<(StatusCode, Sent<SignedIn>)> {
     let opened = signing::with_invite(&api, &attempt, &wanted.invite, wanted.password).await?;
+    if opened.half {
+        return Err(signing::code_needed(
+            "The password is set. Signing in takes a code of your second factor too.",
+        )
+        .into());
+    }
     Ok((StatusCode::CREATED, Sent(token_of(opened))))
 }
 

@@ -14,6 +14,7 @@ use freehold_model::{
     UserId,
     people::{CreateUser, Invited, SetRole, UserSummary},
 };
+use freehold_reconcile::View;
 
 /// Lists users: what they may do where, and whether they can sign in.
 #[utoipa::path(get, path = "/v1/users", operation_id = "list_users", tag = "people",
@@ -92,6 +93,24 @@ pub(crate) async fn unlock(
 ) -> Answer<Sent<UserSummary>> {
     let asker = caller.asker(&who, &api);
     commit(&api, move |view| identity::unlock_user(view, &asker, id).map_err(Failure::from)).await.map(Sent)
+}
+
+/// Takes a user's second factor away, as for a phone that was lost, and ends their sessions: their password signs them
+/// in again, and they set up another.
+#[utoipa::path(delete, path = "/v1/users/{id}/second-factor", operation_id = "reset_second_factor", tag = "people",
+    params(("id" = String, Path, description = "Their id")),
+    responses((status = 200, description = "The user", body = UserSummary)))]
+pub(crate) async fn reset_second_factor(
+    State(api): State<Api>,
+    Id(id): Id<UserId>,
+    who: Who,
+    _: Params<NoParams>,
+    caller: Caller,
+) -> Answer<Sent<UserSummary>> {
+    let asker = caller.asker(&who, &api);
+    let decide =
+        move |view: &dyn View| identity::reset_second_factor(view, &asker, id).map_err(Failure::from);
+    commit(&api, decide).await.map(Sent)
 }
 
 /// Gives a user a role at a place, or takes it away.

@@ -12,6 +12,7 @@ use crate::{
 };
 use freehold_client::Client;
 use freehold_model::{
+    Code,
     device_sign_in::{DevicePoll, DeviceState},
     people::{AcceptInvite, SignIn},
     secrets::Hidden,
@@ -84,7 +85,15 @@ pub(crate) async fn login(args: LoginArgs, session: &Session) -> Outcome {
         said(nobody.accept_invite(&accept).await?.token)?
     } else if let Some(user) = args.user {
         let password = Hidden::new(answers.ask("Password")?);
-        said(nobody.sign_in(&SignIn { user, password, cookie: false }).await?.token)?
+        let mut wanted = SignIn { user, password, code: None, cookie: false };
+        let signed_in = match nobody.sign_in(&wanted).await {
+            Err(needed) if needed.code() == Code::SecondFactor => {
+                wanted.code = Some(Hidden::new(answers.ask("Code of the second factor")?));
+                nobody.sign_in(&wanted).await
+            }
+            other => other,
+        };
+        said(signed_in?.token)?
     } else {
         by_browser(&nobody).await?
     };

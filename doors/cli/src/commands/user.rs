@@ -39,6 +39,8 @@ Examples:
     Invite(NameArgs),
     /// Unlocks an account that too many wrong passwords locked.
     Unlock(NameArgs),
+    /// Takes a user's second factor away, as for a phone that was lost, and ends their sessions.
+    ResetSecondFactor(NameArgs),
 }
 
 /// Flags of `user create`.
@@ -116,6 +118,13 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
             let user = find(args.name(), session).await?;
             let user = session.client.unlock_user(user.id).await?;
             session.out.show(&user, |user| format!("{} can sign in again.", user.name))
+        }
+        Command::ResetSecondFactor(args) => {
+            let user = find(args.name(), session).await?;
+            let user = session.client.reset_second_factor(user.id).await?;
+            session.out.show(&user, |user| {
+                format!("{} signs in with the password alone, until they set up another.", user.name)
+            })
         }
     }
 }

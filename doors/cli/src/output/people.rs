@@ -57,12 +57,13 @@ pub(crate) fn user(user: &UserSummary, now: Timestamp) -> String {
     let locked = user.locked_until.map(|until| format!(", until {until}")).unwrap_or_default();
     let name = user.full_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     format!(
-        "{}{name}\n  id     {}\n  may    {}\n  state  {}{locked}\n  made   {}",
+        "{}{name}\n  id     {}\n  may    {}\n  state  {}{locked}\n  made   {}\n  second factor  {}",
         user.name,
         user.id,
         bindings(&user.bindings),
         user.state,
-        time::ago(user.created, now)
+        time::ago(user.created, now),
+        if user.second_factor { "yes" } else { "no" }
     )
 }
 

@@ -5,5 +5,6 @@
 pub(crate) mod attempts;
 pub(crate) mod device;
 pub(crate) mod password;
+pub(crate) mod second_factor;
 pub(crate) mod session;
 pub(crate) mod user;

@@ -11,7 +11,7 @@ use crate::{
     error::{PeopleError, not_found, not_signed_in},
 };
 use freehold_model::{
-    Actor, Kind, Resource, Session, SessionId, SessionSpec, Txn, User, UserId, UserSpec,
+    Actor, Kind, Resource, Session, SessionId, SessionSpec, Txn, User, UserId, UserSpec, Waits,
     people::SessionSummary, secrets::Hidden,
 };
 use freehold_reconcile::{Ids as _, StoreError, SystemIds, View, ViewExt as _};
@@ -20,6 +20,8 @@ use serde_json::json;
 
 /// How long a session is good.
 pub const SESSION: SignedDuration = SignedDuration::from_hours(14 * 24);
+/// How long a right password waits for a code of the second factor.
+const HALF: SignedDuration = SignedDuration::from_mins(5);
 /// So many wrong passwords lock an account,
 pub(crate) const FAILURES: u32 = 5;
 /// for so long, doubling each time, up to a day.
@@ -46,6 +48,8 @@ pub struct Opened {
     pub secret: Hidden,
     /// The session.
     pub summary: SessionSummary,
+    /// Whether it lets nobody in before a code of the second factor.
+    pub half: bool,
 }
 
 /// The user of that name, as far as signing in goes: whether the account takes passwords now.
@@ -73,11 +77,12 @@ pub fn sign_in(
     let actor = Actor::User(user.name.clone());
     let mut txn = Txn::new(actor, "sign in", &origin.request);
     txn.expect(user.id, user.version);
-    if user.status != Default::default() {
+    // Where a code is to follow, right passwords forgive no wrong codes.
+    if user.status != Default::default() && !user.spec.has_second_factor() {
         let clean = User { status: Default::default(), ..user.clone() };
         txn.put_status(&clean);
     }
-    let opened = open(view, &mut txn, &user, origin, now)?;
+    let opened = open_half(view, &mut txn, &user, origin, now)?;
     Ok((txn, opened))
 }
 
@@ -158,8 +163,27 @@ pub fn accept_invite(
     txn.release(CREDENTIAL, shown.hex()).put_spec(&user).put_status(&user);
     txn.event(user.id, "user.password_set", json!({ "name": user.name }));
     let origin = Origin { before: None, ..origin.clone() };
-    let opened = open(view, &mut txn, &user, &origin, now)?;
+    let opened = open_half(view, &mut txn, &user, &origin, now)?;
     Ok((txn, opened))
+}
+
+/// Who showed a right password and has a code of the second factor to show, by the session that waits for it.
+///
+/// # Errors
+/// When the view fails.
+pub fn half_signed_in(
+    view: &dyn View,
+    shown: &TokenHash,
+    now: Timestamp,
+) -> Result<Option<(User, SessionId)>, StoreError> {
+    let owner = view.claim(CREDENTIAL, &shown.hex())?.filter(|owner| owner.kind == Kind::Session);
+    let Some(owner) = owner else { return Ok(None) };
+    let found = view.find::<SessionSpec>(SessionId(owner.ulid))?;
+    let waits = |it: &Session| it.spec.waits == Some(Waits::SecondFactor) && now < it.spec.expires;
+    let Some(session) = found.filter(waits) else { return Ok(None) };
+    let Some(user) = session.parent.and_then(|parent| UserId::try_from(parent).ok()) else { return Ok(None) };
+    let user = view.find::<UserSpec>(user)?.filter(|user| user.spec.has_second_factor());
+    Ok(user.map(|user| (user, session.id)))
 }
 
 /// The answer to an invite that is not good (any more).
@@ -168,6 +192,33 @@ pub fn bad_invite() -> PeopleError {
         "This invite is not good (any more).",
         "An invite is good once, for three days: ask an admin for another, `freehold user invite NAME`.",
     )
+}
+
+/// Opens a session that lets in, or that waits for a code where there is a second factor; one waits at a time.
+fn open_half(
+    view: &dyn View,
+    txn: &mut Txn,
+    user: &User,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Opened, StoreError> {
+    if !user.spec.has_second_factor() {
+        return open(view, txn, user, origin, now);
+    }
+    for older in view.all::<SessionSpec>(Some(user.id.into()))? {
+        if older.spec.waits.is_some() && Some(older.id) != origin.before {
+            txn.delete(older.id);
+        }
+    }
+    let mut half = begin(user, origin, now, HALF);
+    half.0.spec.waits = Some(Waits::SecondFactor);
+    let (session, secret) = half;
+    txn.put(&session).claim(CREDENTIAL, secret.hash().hex(), session.id);
+    Ok(Opened {
+        secret: Hidden::new(secret.reveal().to_owned()),
+        summary: told(&session, user, true),
+        half: true,
+    })
 }
 
 pub(super) fn open(
@@ -182,17 +233,19 @@ pub(super) fn open(
     {
         txn.delete(before);
     }
-    let (secret, id) = (Token::generate(), SessionId(SystemIds.ulid()));
-    let expires = now.checked_add(SESSION).unwrap_or(Timestamp::MAX);
-    let (address, program) = (origin.address.clone(), origin.program.clone());
-    let spec =
-        SessionSpec { hash: secret.hash().hex(), expires, address: address.clone(), program, waits: None };
-    let name = id.to_string();
-    let session: Session = Resource::new(id, name, Some(user.id.into()), spec, now);
-    txn.put(&session).claim(CREDENTIAL, secret.hash().hex(), id);
-    txn.event(id, "session.opened", json!({ "user": user.name, "address": address }));
+    let (session, secret) = begin(user, origin, now, SESSION);
+    txn.put(&session).claim(CREDENTIAL, secret.hash().hex(), session.id);
+    txn.event(session.id, "session.opened", json!({ "user": user.name, "address": origin.address }));
     let summary = told(&session, user, true);
-    Ok(Opened { secret: Hidden::new(secret.reveal().to_owned()), summary })
+    Ok(Opened { secret: Hidden::new(secret.reveal().to_owned()), summary, half: false })
+}
+
+fn begin(user: &User, origin: &Origin, now: Timestamp, length: SignedDuration) -> (Session, Token) {
+    let (secret, id) = (Token::generate(), SessionId(SystemIds.ulid()));
+    let expires = now.checked_add(length).unwrap_or(Timestamp::MAX);
+    let (address, program) = (origin.address.clone(), origin.program.clone());
+    let spec = SessionSpec { hash: secret.hash().hex(), expires, address, program, waits: None };
+    (Resource::new(id, id.to_string(), Some(user.id.into()), spec, now), secret)
 }
 
 fn told(session: &Session, user: &User, current: bool) -> SessionSummary {
@@ -218,6 +271,9 @@ pub fn session_summaries(
 ) -> Result<Vec<SessionSummary>, StoreError> {
     let mut found = vec![];
     for session in view.all::<SessionSpec>(user.map(Into::into))? {
+        if session.spec.waits.is_some() {
+            continue;
+        }
         let Some(owner) = session.parent.and_then(|parent| UserId::try_from(parent).ok()) else { continue };
         if let Some(owner) = view.find::<UserSpec>(owner)? {
             found.push(told(&session, &owner, current == Some(session.id)));

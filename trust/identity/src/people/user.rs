@@ -167,13 +167,14 @@ pub(crate) fn summary(view: &dyn View, user: &User, now: Timestamp) -> Result<Us
         full_name: user.spec.full_name.clone(),
         bindings,
         state: state.into(),
+        second_factor: user.spec.has_second_factor(),
         created: user.created,
         locked_until: locked,
     })
 }
 
 /// The user, if the asker is at least what they are, wherever they are anything.
-fn manageable(view: &dyn View, asker: &Asker, id: UserId) -> Result<User, PeopleError> {
+pub(super) fn manageable(view: &dyn View, asker: &Asker, id: UserId) -> Result<User, PeopleError> {
     let user = view.find::<UserSpec>(id)?.ok_or_else(|| no_user(id))?;
     if outranks(&asker.principal, &user.spec.bindings) {
         return Ok(user);

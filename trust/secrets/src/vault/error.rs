@@ -81,6 +81,14 @@ pub enum VaultError {
         /// Why.
         source: OpenError,
     },
+    /// A second factor cannot be opened.
+    #[error("the second factor of {user} cannot be opened: {source}")]
+    StoredSecondFactor {
+        /// Whose.
+        user: String,
+        /// Why.
+        source: OpenError,
+    },
     /// The house's secrets are sealed under another key than that in the file.
     #[error(
         "the house's root key is {house}, and the key file holds another: copy keys/secrets.key from the data \
@@ -142,6 +150,8 @@ impl VaultError {
             VaultError::Stored { .. } => {
                 say(Code::Conflict).hint("Restore keys/secrets.key from a backup, or set the secret again.")
             }
+            VaultError::StoredSecondFactor { .. } => say(Code::Conflict)
+                .hint("Restore keys/secrets.key from a backup, or reset that second factor."),
             VaultError::StoredAuthority { .. } | VaultError::StoredHouse { .. } => {
                 say(Code::Conflict).hint("Restore keys/secrets.key from a backup.")
             }
