@@ -59,7 +59,7 @@ pub struct Manifest {
     pub volume: Vec<Volume>,
     /// How people sign in to it through the house.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sign_in: Option<SignIn>,
+    pub sign_in: Option<Box<SignIn>>,
 }
 
 /// How patient a deploy is.

@@ -54,7 +54,8 @@ pub fn find_client(view: &dyn View, id: &str) -> Result<Option<Client>, StoreErr
 fn of_env(view: &dyn View, project: Project, app: &str, env: Env) -> Result<Option<Client>, StoreError> {
     let Some(release) = env.spec.release.filter(|_| env.deleting.is_none()) else { return Ok(None) };
     let Some(release) = view.find::<ReleaseSpec>(release)? else { return Ok(None) };
-    let (Some(sign_in), Some(place)) = (release.spec.manifest.sign_in.clone(), Place::project(&project))
+    let (Some(sign_in), Some(place)) =
+        (release.spec.manifest.sign_in.as_deref().cloned(), Place::project(&project))
     else {
         return Ok(None);
     };

@@ -242,9 +242,12 @@ fn a_code_is_bound_to_client_redirect_verifier_and_time() {
     assert!(provider.by_code(&code, &[]).is_ok(), "a wrong try spends the code");
 }
 
+/// Ends something that a sign-in depends on.
+type End<'a> = &'a dyn Fn(&Provider);
+
 #[test]
 fn nothing_outlives_session_user_role_or_app() {
-    let ends: [(&str, &dyn Fn(&Provider)); 5] = [
+    let ends: [(&str, End); 5] = [
         ("session", &|it| {
             it.house.commit(|txn| {
                 txn.delete(it.session.id);
