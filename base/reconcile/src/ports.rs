@@ -111,6 +111,10 @@ pub trait Store: Send + Sync + 'static {
     /// Changes leases. Whether a lease could be taken is seen by reading it again. Once this has answered,
     /// no transaction is committed under a fence that the change has made stale.
     async fn change_lease(&self, change: LeaseChange) -> Result<(), StoreError>;
+
+    /// Forgets the answers of requests that were made before `before`: repeated after that, they count as new.
+    /// At most `limit` of them, so that it holds nobody up; answers how many it were. No commit: no event.
+    async fn forget_answers(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 }
 
 /// Tells the time.

@@ -91,6 +91,9 @@ impl Store for Moody {
     async fn change_lease(&self, change: freehold_model::LeaseChange) -> Result<(), StoreError> {
         self.inner.change_lease(change).await
     }
+    async fn forget_answers(&self, before: jiff::Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.inner.forget_answers(before, limit).await
+    }
 }
 
 fn org(name: &str) -> (OrgId, Txn) {

@@ -6,6 +6,7 @@ use freehold_model::{
     txn::Idempotency,
 };
 use freehold_reconcile::StoreError;
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 /// One piece of work for the writer, with the place where its answer goes.
@@ -14,6 +15,8 @@ pub(crate) enum Job {
     /// Not of engines that change leases beside their writer.
     Lease(LeaseChange, oneshot::Sender<Result<(), StoreError>>),
     Advance(String, Seq, oneshot::Sender<Result<(), StoreError>>),
+    /// Forget so many answers from before then; not of engines that do so beside their writer.
+    Forget(Timestamp, usize, oneshot::Sender<Result<usize, StoreError>>),
     /// Commit what came before, checkpoint and end.
     Close(oneshot::Sender<()>),
 }

@@ -18,7 +18,7 @@ mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use copy::{Copied, CopyError, Place, backup, copy};
+pub use copy::{Copied, CopyError, Place, backup, copy, refuse_users};
 pub use error::{BackupError, ChainError, OpenError};
 pub use inventory::{ImportError, export, import};
 pub use postgres::{PostgresError, PostgresOptions, PostgresStore};

@@ -3,6 +3,7 @@
 use crate::job::{Job, Prepared};
 use freehold_model::{CommitError, Committed, LeaseChange, Seq, Txn};
 use freehold_reconcile::StoreError;
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 /// Callers beyond this many wait before they may queue.
@@ -35,6 +36,12 @@ impl Queue {
     pub(crate) async fn change_lease(&self, change: LeaseChange) -> Result<(), StoreError> {
         let (to, answer) = oneshot::channel();
         self.push(Job::Lease(change, to)).await;
+        answer.await.unwrap_or_else(|_| Err(StoreError::Engine(CLOSED.into())))
+    }
+
+    pub(crate) async fn forget_answers(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let (to, answer) = oneshot::channel();
+        self.push(Job::Forget(before, limit, to)).await;
         answer.await.unwrap_or_else(|_| Err(StoreError::Engine(CLOSED.into())))
     }
 

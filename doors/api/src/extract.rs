@@ -8,10 +8,27 @@ use axum::{
 };
 use freehold_model::{Code, Problem};
 use serde::de::DeserializeOwned;
-use std::{fmt::Display, str::FromStr};
+use std::{fmt::Display, str::FromStr, time::Duration};
 
 /// The largest JSON body that is read. A manifest is at most 1 MiB, and JSON escapes make it longer.
 pub(crate) const MAX_JSON: usize = 2 << 20;
+
+/// How long a body that is read as a whole may take: whoever opens a connection and sends no more would keep
+/// its place from others.
+const BODY: Duration = Duration::from_secs(30);
+
+/// What `read` gives, if it comes in time.
+///
+/// # Errors
+/// 408; hyper closes the connection, since the rest of the body was not read.
+pub(crate) async fn in_time<T>(read: impl Future<Output = T>) -> Result<T, Failure> {
+    tokio::time::timeout(BODY, read).await.map_err(|_| {
+        let title = format!("The request's body did not come within {} s.", BODY.as_secs());
+        let mut problem = Problem::new(Code::Timeout, title).hint("Send it at once.");
+        problem.status = StatusCode::REQUEST_TIMEOUT.as_u16();
+        problem.into()
+    })
+}
 
 /// A body of type `T`.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -20,9 +37,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Failure;
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         require_json(request.headers())?;
-        let bytes = Bytes::from_request(request, state).await.map_err(|refusal| match refusal.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-            _ => invalid("The request's body ended too early.", refusal.body_text()),
+        let bytes = in_time(Bytes::from_request(request, state)).await?.map_err(|refusal| {
+            match refusal.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+                _ => invalid("The request's body ended too early.", refusal.body_text()),
+            }
         })?;
         parse(&bytes).map(Json)
     }

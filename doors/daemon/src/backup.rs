@@ -111,6 +111,9 @@ pub async fn export(data: &Path, store: Option<PostgresOptions>) -> Result<Inven
 async fn open(data: &Path, store: Option<PostgresOptions>, clock: Arc<dyn Clock>) -> Result<State> {
     Ok(match store {
         Some(store) => {
+            // `sole` keeps out another that acts on the nodes alone: control planes work beside one.
+            let users = store.clone();
+            tokio::task::spawn_blocking(move || freehold_store::refuse_users(&users)).await??;
             let store = Arc::new(PostgresStore::open(store.sole(), clock).await?);
             State::Postgres { store, _lock: None }
         }

@@ -12,6 +12,7 @@ mod data;
 mod disk;
 mod edge;
 mod far;
+mod forget;
 mod house_images;
 mod local;
 mod lock;
@@ -23,6 +24,7 @@ mod peers;
 mod plane;
 mod serve;
 mod state;
+mod strict;
 mod up;
 
 pub use backup::{backup, copy, export, import, restore};

@@ -6,7 +6,7 @@
 
 use crate::{
     absent::Absent,
-    collect,
+    collect, forget,
     house_images::HouseImages,
     machines, name,
     node::Door,
@@ -82,6 +82,7 @@ pub(crate) async fn start(
     }
     let controls = Controls { own, leases: keeper.watched() };
     tasks.spawn(keeper.run(shutdown.clone()));
+    tasks.spawn(forget::run(store.clone(), clock.clone(), shutdown.clone()));
     tasks.spawn(collect::run(store.clone(), images.clone(), shutdown.clone()));
     let authority = Arc::new(Authority::new(store.clone(), clock.clone(), vault.clone()));
     let signer = Arc::new(Signer::new(store.clone(), clock.clone(), vault.clone()));

@@ -5,6 +5,7 @@
 //! than [`Limits::headers`] without a whole request, never takes the place of one who is known, and there are
 //! never so many that the process runs out of files.
 
+use crate::strict::strict;
 use axum::{Extension, Router};
 use freehold_api::{ClientAddress, Stranger};
 use hyper::server::conn::http1;
@@ -104,6 +105,7 @@ pub(crate) async fn converse(
     shutdown: CancellationToken,
     limits: Limits,
 ) {
+    let router = Router::new().fallback_service(router).layer(axum::middleware::from_fn(strict));
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -32,7 +32,7 @@ pub struct MemoryStore {
 struct Inner {
     state: Arc<State>,
     log: Arc<Vec<Event>>,
-    answers: HashMap<String, serde_json::Value>,
+    answers: BTreeMap<String, (Timestamp, serde_json::Value)>,
     cursors: HashMap<String, Seq>,
     leases: Leases,
     journal: Option<Vec<Done>>,
@@ -69,12 +69,12 @@ impl MemoryStore {
         let version = inner.log.len() as Seq;
         inner.leases.check(txn.fence.as_ref())?;
         if let Some(answer) = txn.idempotency.as_ref().and_then(|wanted| inner.answers.get(&wanted.key)) {
-            return Ok(Committed { version, replayed: Some(answer.clone()) });
+            return Ok(Committed { version, replayed: Some(answer.1.clone()) });
         }
         let (state, events) = apply::apply(&inner.state, &inner.log, &txn, now)?;
         inner.state = Arc::new(state);
         if let Some(given) = txn.idempotency {
-            inner.answers.insert(given.key, given.answer);
+            inner.answers.insert(given.key, (self.clock.now(), given.answer));
         }
         let version = version + events.len() as Seq;
         if !events.is_empty() {
@@ -163,5 +163,13 @@ impl Store for MemoryStore {
     async fn change_lease(&self, change: LeaseChange) -> Result<(), StoreError> {
         self.change_lease_now(change);
         Ok(())
+    }
+
+    async fn forget_answers(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let mut inner = self.lock();
+        let old = inner.answers.iter().filter(|(_, (time, _))| *time < before).map(|(key, _)| key.clone());
+        let old: Vec<String> = old.take(limit).collect();
+        old.iter().for_each(|key| drop(inner.answers.remove(key)));
+        Ok(old.len())
     }
 }

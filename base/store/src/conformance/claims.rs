@@ -2,7 +2,9 @@
 
 use super::fixture::{Subject, app, commit, refused, stored, txn, writes};
 use crate::assert_shape;
-use freehold_model::{AnyId, CommitError, Txn, Write};
+use freehold_model::{AnyId, Claim, CommitError, Txn, Write};
+use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
+use tokio::task::JoinSet;
 
 fn claiming(key: &str, owner: AnyId) -> Txn {
     let mut change = txn();
@@ -86,4 +88,42 @@ pub async fn claims_are_listed_in_order_of_keys(store: Subject) {
     let keys: Vec<&str> = claims.iter().map(|claim| claim.key.as_str()).collect();
     assert_eq!(keys, ["", "10", "9", "B", "a", "b", "ü"]);
     assert!(claims.iter().all(|claim| claim.scope == "port" && claim.owner == a));
+}
+
+/// A thousand at once, two for each address: each address has one owner, whoever lost has nothing, and when
+/// the owners go so do the claims.
+pub async fn a_thousand_claims_of_addresses_at_once_have_one_owner_each(store: Subject) {
+    const EACH: u32 = 2;
+    let address = |n: u32| Ipv4Addr::from_bits(Ipv4Addr::new(10, 210, 0, 2).to_bits() + n / EACH);
+    let mut all = JoinSet::new();
+    for n in 0..1000 {
+        let store = Arc::clone(&store);
+        all.spawn(async move {
+            let new = app(&format!("a{n}"), None);
+            let id = new.id;
+            let mut change = writes([Write::Put(new)]);
+            change.claim(Claim::ADDRESS, address(n), id);
+            match store.commit(change).await {
+                Ok(_) => Some((address(n).to_string(), id)),
+                Err(CommitError::Claimed { key, .. }) if key == address(n).to_string() => None,
+                Err(other) => panic!("{other}"),
+            }
+        });
+    }
+    let won: BTreeSet<(String, AnyId)> = all.join_all().await.into_iter().flatten().collect();
+    assert_eq!(won.len(), 500);
+    let view = store.view().await.expect("a view");
+    let held = view.claims(Claim::ADDRESS).expect("a read");
+    assert_eq!(held.into_iter().map(|claim| (claim.key, claim.owner)).collect::<BTreeSet<_>>(), won);
+    let query = freehold_model::Query::of(freehold_model::Kind::App);
+    let left = view.list(&freehold_model::Query { limit: 1000, ..query }).expect("a list").items;
+    assert_eq!(left.iter().map(|app| app.id).collect::<BTreeSet<_>>(), won.iter().map(|one| one.1).collect());
+    drop(view);
+    let mut gone = JoinSet::new();
+    for (_, id) in won {
+        let store = Arc::clone(&store);
+        gone.spawn(async move { commit(&store, writes([Write::Delete { id }])).await });
+    }
+    gone.join_all().await;
+    assert_eq!(store.view().await.expect("a view").claims(Claim::ADDRESS).expect("a read"), []);
 }

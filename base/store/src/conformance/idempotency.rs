@@ -36,3 +36,23 @@ pub async fn a_refused_request_may_be_repeated(store: Subject) {
     assert_eq!(commit(&store, request.clone()).await.replayed, None);
     assert_eq!(commit(&store, request).await.replayed, Some(json!(1)));
 }
+
+/// An answer is forgotten once it is old enough, a bounded number at a time; then the request counts as new.
+pub async fn old_answers_are_forgotten_and_no_others(store: Subject) {
+    let apps: Vec<_> = (0..3).map(|n| app(&format!("a{n}"), None)).collect();
+    for (n, new) in apps.iter().enumerate() {
+        commit(&store, keyed(&format!("k{n}"), json!(n), new)).await;
+    }
+    let head = version(&store).await;
+    let (past, future) =
+        (jiff::Timestamp::UNIX_EPOCH, jiff::Timestamp::now() + jiff::SignedDuration::from_hours(999_999));
+    assert_eq!(store.forget_answers(past, 100).await.expect("it works"), 0);
+    assert_eq!(commit(&store, keyed("k0", json!(9), &apps[0])).await.replayed, Some(json!(0)));
+    let mut forgotten = vec![];
+    while let gone @ 1.. = store.forget_answers(future, 2).await.expect("it works") {
+        forgotten.push(gone);
+    }
+    assert_eq!(forgotten, [2, 1]);
+    assert_eq!((version(&store).await, events(&store, head).await), (head, vec![]));
+    assert_shape!(refused(&store, keyed("k0", json!(9), &apps[0])).await, CommitError::Stale { .. });
+}

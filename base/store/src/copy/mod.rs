@@ -179,6 +179,14 @@ pub fn backup(from: &PostgresOptions, to: &Path) -> Result<Copied, CopyError> {
     carry_all(source, &from, &to, |_, _| {})
 }
 
+/// Refuses a database that any Freehold has open, be it a whole one or a control plane beside others. Blocks.
+///
+/// # Errors
+/// When one has, or the database cannot be asked.
+pub fn refuse_users(of: &PostgresOptions) -> Result<(), CopyError> {
+    postgres::CopySource::refuse_all(of)
+}
+
 fn carry_all(
     mut source: Box<dyn Side>,
     from: &Place,

@@ -1,12 +1,14 @@
 //! Where the database is, and how a connection to it is made and set up. Used by the writer, the listener
 //! and the pool of views.
 
-use super::error::PostgresError;
-use std::{collections::HashMap, fmt, sync::Mutex, sync::PoisonError, time::Duration};
+use super::{
+    error::PostgresError,
+    tls::{Stream, Tls},
+};
+use std::{collections::HashMap, fmt, path::PathBuf, sync::Mutex, sync::PoisonError, time::Duration};
 use tokio_postgres::{
-    Client, Config, Connection, NoTls, Socket, Statement,
+    Client, Config, Connection, Socket, Statement,
     config::{Host, SslMode},
-    tls::NoTlsStream,
 };
 
 /// An answer to an attempt to connect is waited for so long.
@@ -18,6 +20,7 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct PostgresOptions {
     config: Config,
+    tls: Tls,
     place: String,
     /// Whether no other process that asks for the same may commit meanwhile.
     pub(super) sole: bool,
@@ -31,7 +34,7 @@ impl fmt::Debug for PostgresOptions {
 }
 
 impl PostgresOptions {
-    /// Reads `postgres://user:password@host:port/database?host=/socket/folder`.
+    /// Reads `postgres://user:password@host:port/database?host=/socket/folder&sslmode=…&sslrootcert=FILE`.
     ///
     /// # Errors
     /// When it is no such URL. The error does not repeat it.
@@ -41,15 +44,15 @@ impl PostgresOptions {
             return Err(fault("does not begin with postgres://"));
         }
         // What the library says of a bad URL may repeat parts of it.
+        let (url, ssl) = Ssl::take_from(url);
         let mut config: Config = url.parse().map_err(|_| fault("cannot be read"))?;
+        let (mode, tls) = ssl.read().map_err(|problem| fault(&problem))?;
+        config.ssl_mode(mode);
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             config.host_path("/run/postgresql");
         }
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(fault(
-                "asks for TLS (sslmode=require), which this Freehold does not speak to PostgreSQL \
-                              yet; reach it over a unix socket or a tunnel",
-            ));
+        if mode == SslMode::Require && !config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(_))) {
+            return Err(fault("asks for TLS, and names no host to speak it to: a unix socket needs none"));
         }
         if config.get_user().is_none() {
             config.user(std::env::var("USER").unwrap_or_else(|_| "freehold".into()));
@@ -60,7 +63,7 @@ impl PostgresOptions {
         config.application_name(format!("freehold {}", std::process::id()));
         config.connect_timeout(CONNECT).keepalives_idle(KEEPALIVE).tcp_user_timeout(KEEPALIVE * 2);
         let place = place(&config);
-        Ok(PostgresOptions { config, place, sole: false })
+        Ok(PostgresOptions { config, tls, place, sole: false })
     }
 
     /// The same, for a process that must be the only one: it is let in when no other such process is.
@@ -74,10 +77,8 @@ impl PostgresOptions {
     }
 
     /// A connection, and what drives it.
-    pub(super) async fn dial(
-        &self,
-    ) -> Result<(Client, Connection<Socket, NoTlsStream>), tokio_postgres::Error> {
-        self.config.connect(NoTls).await
+    pub(super) async fn dial(&self) -> Result<(Client, Connection<Socket, Stream>), tokio_postgres::Error> {
+        self.config.connect(self.tls.clone()).await
     }
 
     /// A connection that is driven in the background until it is dropped.
@@ -90,6 +91,58 @@ impl PostgresOptions {
         });
         Ok(Session { client, statements: Mutex::default() })
     }
+}
+
+/// What a URL says of TLS, which the library reads otherwise or not at all.
+#[derive(Default)]
+struct Ssl {
+    mode: Option<String>,
+    roots: Option<PathBuf>,
+}
+
+impl Ssl {
+    /// Takes it out of the URL.
+    fn take_from(url: &str) -> (String, Ssl) {
+        let mut ssl = Ssl::default();
+        let Some((front, query)) = url.split_once('?') else { return (url.to_owned(), ssl) };
+        let mut rest = vec![];
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("sslmode", mode)) => ssl.mode = Some(mode.to_owned()),
+                Some(("sslrootcert", file)) => ssl.roots = Some(unescaped(file).into()),
+                _ => rest.push(pair),
+            }
+        }
+        let url = if rest.is_empty() { front.to_owned() } else { format!("{front}?{}", rest.join("&")) };
+        (url, ssl)
+    }
+
+    fn read(&self) -> Result<(SslMode, Tls), String> {
+        let roots = self.roots.as_deref();
+        match (self.mode.as_deref(), roots) {
+            (Some("verify-full"), roots) => Ok((SslMode::Require, Tls::verified(roots)?)),
+            (_, Some(_)) => Err("names an sslrootcert, which only sslmode=verify-full uses".into()),
+            (None | Some("prefer"), None) => Ok((SslMode::Prefer, Tls::unverified())),
+            (Some("require"), None) => Ok((SslMode::Require, Tls::unverified())),
+            (Some("disable"), None) => Ok((SslMode::Disable, Tls::unverified())),
+            (Some(_), None) => {
+                let known = "disable, prefer, require or verify-full";
+                Err(format!("has an sslmode that is not one of {known}"))
+            }
+        }
+    }
+}
+
+/// The text behind `%` and two digits each.
+fn unescaped(text: &str) -> String {
+    let mut bytes = vec![];
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = tail.get(..2).filter(|_| *first == b'%').and_then(|two| hex::decode(two).ok());
+        bytes.push(hex.as_ref().map_or(*first, |hex| hex[0]));
+        rest = if hex.is_some() { &tail[2..] } else { tail };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn place(config: &Config) -> String {

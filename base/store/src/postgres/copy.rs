@@ -28,8 +28,12 @@ pub(crate) struct CopyTarget(CopySource);
 
 impl CopySource {
     pub(crate) fn open(options: &PostgresOptions) -> Result<CopySource, CopyError> {
-        CopySource::connect(options)?.refuse_users()?;
+        CopySource::refuse_all(options)?;
         CopySource::snapshot(options)
+    }
+
+    pub(crate) fn refuse_all(options: &PostgresOptions) -> Result<(), CopyError> {
+        CopySource::connect(options)?.refuse_users()
     }
 
     /// As of now, whoever goes on working on it.

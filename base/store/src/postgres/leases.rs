@@ -64,6 +64,16 @@ impl Leases {
         .await
     }
 
+    /// Forgets old answers of requests; nothing else that a reader or a writer does waits for it.
+    pub(super) async fn forget_answers(&self, before: &str, limit: i64) -> Result<u64, StoreError> {
+        let sql = "DELETE FROM freehold.idempotency
+                   WHERE key IN (SELECT key FROM freehold.idempotency WHERE time < $1 COLLATE \"C\" LIMIT $2)";
+        self.with(async |session| {
+            session.client.execute(&session.prepare(sql).await?, &[&before, &limit]).await
+        })
+        .await
+    }
+
     /// Lets the connection go.
     pub(super) async fn close(&self) {
         *self.session.lock().await = None;

@@ -22,6 +22,7 @@ mod pool;
 mod save;
 mod schema;
 mod store;
+mod tls;
 mod view;
 mod work;
 mod writer;

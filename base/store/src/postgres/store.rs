@@ -10,6 +10,7 @@ use crate::{
 };
 use freehold_model::{CommitError, Committed, Lease, LeaseChange, Seq, Txn};
 use freehold_reconcile::{Clock, Store, StoreError, View};
+use jiff::Timestamp;
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
@@ -167,6 +168,13 @@ impl Store for PostgresStore {
     async fn change_lease(&self, change: LeaseChange) -> Result<(), StoreError> {
         let leases = Arc::clone(&self.leases);
         self.drive(async move { leases.change(&change).await }).await
+    }
+
+    async fn forget_answers(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let leases = Arc::clone(&self.leases);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let gone = self.drive(async move { leases.forget_answers(&before.to_string(), limit).await }).await?;
+        Ok(usize::try_from(gone).unwrap_or(usize::MAX))
     }
 }
 

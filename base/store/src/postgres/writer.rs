@@ -107,6 +107,9 @@ impl Writer {
                     Job::Lease(_, to) => {
                         drop(to.send(Err(StoreError::Engine("leases go another way".into()))))
                     }
+                    Job::Forget(_, _, to) => {
+                        drop(to.send(Err(StoreError::Engine("answers go another way".into()))))
+                    }
                     Job::Close(to) => {
                         queue.close();
                         closed.push(to);

@@ -9,6 +9,7 @@ use crate::{
 };
 use freehold_model::{CommitError, Committed, Lease, LeaseChange, Seq, Txn};
 use freehold_reconcile::{Clock, Store, StoreError, View};
+use jiff::Timestamp;
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -107,6 +108,10 @@ impl Store for SqliteStore {
 
     async fn change_lease(&self, change: LeaseChange) -> Result<(), StoreError> {
         self.queue.change_lease(change).await
+    }
+
+    async fn forget_answers(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.queue.forget_answers(before, limit).await
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
 use crate::job::{Job, Prepared};
 use freehold_model::{CommitError, Committed, LeaseChange, Link, Seq};
 use freehold_reconcile::{Clock, StoreError};
+use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -34,6 +35,7 @@ pub(super) struct Writer {
 enum Answer {
     Commit(oneshot::Sender<Result<Committed, CommitError>>, Result<Committed, CommitError>),
     Done(oneshot::Sender<Result<(), StoreError>>, Result<(), CommitError>),
+    Forgot(oneshot::Sender<Result<usize, StoreError>>, Result<usize, CommitError>),
 }
 
 impl Writer {
@@ -94,6 +96,10 @@ impl Writer {
                     let result = self.attempt(&mut failure, |writer| writer.change_lease(&change));
                     answers.push(Answer::Done(to, result));
                 }
+                Job::Forget(before, limit, to) => {
+                    let result = self.attempt(&mut failure, |writer| writer.forget(before, limit));
+                    answers.push(Answer::Forgot(to, result));
+                }
                 Job::Close(to) => closing = Some(to),
             }
         }
@@ -147,6 +153,15 @@ impl Writer {
         Ok(())
     }
 
+    /// Times are texts in which a moment within a second sorts behind the next second's beginning: a second
+    /// more or less is nothing here.
+    fn forget(&mut self, before: Timestamp, limit: usize) -> Result<usize, Refusal> {
+        let sql =
+            "DELETE FROM idempotency WHERE key IN (SELECT key FROM idempotency WHERE time < ?1 LIMIT ?2)";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        Ok(self.db.prepare_cached(sql)?.execute(params![before.to_string(), limit])?)
+    }
+
     fn change_lease(&mut self, change: &LeaseChange) -> Result<(), Refusal> {
         leases::change(&self.db, &self.renewals, change, self.clock.now())
     }
@@ -180,6 +195,10 @@ impl Answer {
         match self {
             Answer::Commit(to, result) => drop(to.send(failure.map_or(result, Err))),
             Answer::Done(to, result) => {
+                let result = failure.map_or(result, Err);
+                let _ = to.send(result.map_err(|error| StoreError::Engine(error.to_string())));
+            }
+            Answer::Forgot(to, result) => {
                 let result = failure.map_or(result, Err);
                 let _ = to.send(result.map_err(|error| StoreError::Engine(error.to_string())));
             }

@@ -1,5 +1,6 @@
 //! The stores as a whole: conformance, crashes, files, the chain, and random transactions.
 
+mod addresses;
 mod backup;
 mod chain;
 mod conformance;
@@ -15,3 +16,4 @@ mod power;
 mod random;
 mod shared;
 mod support;
+mod tls;

@@ -49,6 +49,10 @@ impl Store for TempPostgres {
     async fn change_lease(&self, change: freehold_model::LeaseChange) -> Result<(), StoreError> {
         self.store.change_lease(change).await
     }
+
+    async fn forget_answers(&self, before: jiff::Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.store.forget_answers(before, limit).await
+    }
 }
 
 /// The store with a clock of the test's.

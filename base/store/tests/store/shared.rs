@@ -244,7 +244,11 @@ async fn a_password_is_in_no_error() {
         "postgres://u:hunter2@[",
         "postgres://u:hunter2@h:port/d",
         "mysql://u:hunter2@h/d",
-        "postgres://u:hunter2@h/d?sslmode=require",
+        "postgres://u:hunter2@h/d?sslmode=hunter2",
+        "postgres://u:hunter2@h/d?sslmode=verify-ca",
+        "postgres://u:hunter2@h/d?sslmode=require&sslrootcert=/x",
+        "postgres://u:hunter2@h/d?sslmode=verify-full&sslrootcert=/no/such/file",
+        "postgres:///d?user=u&password=hunter2&host=/run/x&sslmode=require",
         "postgres://u:hunter2@h/d?password2=hunter2",
     ] {
         let error = PostgresOptions::parse(bad).expect_err(bad);

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     auth::identify_counted,
     error::{Answer, Failure},
+    extract::in_time,
     state::Api,
     stranger::Stranger,
 };
@@ -65,7 +66,7 @@ async fn enter(api: &Api, action: Action, request: Request, next: Next) -> Answe
     let mut body = body;
     if parts.method == Method::POST {
         require_form(&parts.headers)?;
-        let bytes = axum::body::to_bytes(body, MAX_FORM).await.map_err(|_| too_large())?;
+        let bytes = in_time(axum::body::to_bytes(body, MAX_FORM)).await?.map_err(|_| too_large())?;
         let form = Form::parse(&bytes);
         if !token.is_in(&form) {
             return Err(not_ours().into());

@@ -170,3 +170,20 @@ async fn a_panic_is_answered_without_its_message_and_harms_nobody_else() {
     assert!(!problem.to_string().contains("hunter2"), "{problem}");
     assert_eq!(world.get("/v1/logs?app=web").await.0, StatusCode::OK);
 }
+
+/// Whoever sends half a body and no more is answered in the end, whether or not they are known.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let world = World::new();
+    for (path, kind) in
+        [("/v1/session", "application/json"), ("/signin", "application/x-www-form-urlencoded")]
+    {
+        let half = futures::StreamExt::chain(
+            futures::stream::iter([Ok::<_, std::io::Error>("{")]),
+            futures::stream::pending(),
+        );
+        let request = Request::post(path).header("content-type", kind).header("host", "h");
+        let response = world.send(request.body(Body::from_stream(half)).unwrap()).await;
+        assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT, "{path}");
+    }
+}

@@ -189,6 +189,14 @@ fn what_one_control_plane_writes_every_other_shows() {
     assert_eq!(list.matches(" live ").count(), 4, "{list}");
     assert_eq!(list.matches("rollout (since").count(), 1, "{list}");
     world.freehold(&["key", "rotate"]).exits(5).says("needs the other control planes stopped");
+    // Nobody exports or imports behind the back of control planes, though no `up` is left.
+    assert_eq!(world.terminate(), Some(0));
+    let url = database.url();
+    world.freehold(&["state", "export", "--store", &url]).exits(2).says("is in use by process");
+    let file = world.write("inventory.json", r#"{ "format": 1 }"#);
+    world.freehold(&["state", "import", &file, "--store", &url]).exits(2).says("is in use by process");
+    drop(planes);
+    world.freehold(&["state", "export", "--store", &url]).ok().says("nodes");
 }
 
 /// The leader is stopped in its tracks in the middle of a deploy, then another is killed: each deploy comes

@@ -48,6 +48,9 @@ impl Store for Failing {
     async fn change_lease(&self, change: freehold_model::LeaseChange) -> Result<(), StoreError> {
         self.inner.change_lease(change).await
     }
+    async fn forget_answers(&self, before: jiff::Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.inner.forget_answers(before, limit).await
+    }
 }
 
 struct House {
