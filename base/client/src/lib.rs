@@ -30,7 +30,7 @@ pub use exec::{ExecFrame, ExecInput, ExecOutput};
 pub use http::Client;
 pub use images::ImageDetails;
 pub use logs::{LogNews, LogScope, Logs};
-pub use machines::{join, keep_certified, renew};
+pub use machines::{join, keep_certified, machine_self, renew};
 pub use operations::Wait;
 pub use receipts::{DiffQuery, Export, ReceiptQuery};
 pub use resources::{EventQuery, Health, ResourceQuery, SummaryQuery};

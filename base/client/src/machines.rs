@@ -3,10 +3,11 @@
 use crate::{Client, ClientError};
 use freehold_identity::{JoinTokenText, Membership, tls};
 use freehold_model::{
-    JoinTokenId, NodeId,
+    AnyId, JoinTokenId, NodeId,
     join::{
         AuthoritySummary, CertificateAdvice, CreateJoinToken, CreatedJoinToken, JoinRequest,
-        JoinTokenSummary, Joined, MachineCertificate, RejoinRequest, RenewRequest, RevokedNode, Rotate,
+        JoinTokenSummary, Joined, MachineCertificate, MachineSelf, RejoinRequest, RenewRequest,
+        RevokedMachine, RevokedNode, Rotate,
     },
 };
 use jiff::Timestamp;
@@ -41,6 +42,17 @@ impl Client {
         self.post(&format!("/v1/nodes/{node}/revocation"), &serde_json::json!({})).await
     }
 
+    /// Revokes the identity of a gateway or a device.
+    pub async fn revoke_machine(&self, machine: AnyId) -> Result<RevokedMachine, ClientError> {
+        self.post(&format!("/v1/machines/{machine}/revocation"), &serde_json::json!({})).await
+    }
+
+    /// Removes a gateway or a device.
+    pub async fn remove_machine(&self, machine: AnyId) -> Result<RevokedMachine, ClientError> {
+        let request = self.request(Method::DELETE, &format!("/v1/machines/{machine}"));
+        self.read(self.send(request).await?).await
+    }
+
     /// How the certificate authority is.
     pub async fn authority(&self) -> Result<AuthoritySummary, ClientError> {
         self.get("/v1/authority", &[("", ""); 0]).await
@@ -61,6 +73,21 @@ pub async fn join(url: &str, token: &JoinTokenText, request: &JoinRequest) -> Re
     let tls = tls::joining(token.root)
         .map_err(|error| ClientError::Address { url: url.to_owned(), reason: error.to_string() })?;
     Client::of_machine(url, tls)?.post("/v1/join", request).await
+}
+
+/// Who this machine is, as the first control plane that answers sees it.
+///
+/// # Errors
+/// When none can be reached, or it refuses.
+pub async fn machine_self(membership: &Membership) -> Result<MachineSelf, ClientError> {
+    let (about, mut last) = (membership.about(), None);
+    for url in about.urls.iter().chain(&about.announced) {
+        match Client::of_machine(url, membership.tls())?.get("/v1/machine", &[("", ""); 0]).await {
+            Ok(who) => return Ok(who),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| ClientError::Address { url: String::new(), reason: "none is known".into() }))
 }
 
 /// Keeps the certificate of this machine good, for as long as it is polled: renews it at two thirds of its
@@ -113,7 +140,7 @@ async fn at(membership: &Membership, url: &str) -> Result<(), ClientError> {
     let csr = membership.request();
     let next: MachineCertificate = if about.not_after <= now {
         let client = Client::of_machine(url, membership.tls_of_nobody())?;
-        client.post("/v1/join/renewal", &RejoinRequest { node: about.node, csr }).await?
+        client.post("/v1/join/renewal", &RejoinRequest { machine: about.machine, csr }).await?
     } else {
         let client = Client::of_machine(url, membership.tls())?;
         client.post("/v1/node/certificate", &RenewRequest { csr }).await?

@@ -168,6 +168,7 @@ registry! {
     Secret SecretId "sec" "secret" "a";
     Image ImageId "img" "image" "an";
     Node NodeId "nod" "node" "a";
+    Gateway GatewayId "gtw" "gateway" "a";
     Device DeviceId "dev" "device" "a";
     Authority AuthorityId "aut" "authority" "an";
     Identity IdentityId "idn" "identity" "an";

@@ -1,6 +1,6 @@
 //! Bodies of the API about machines that join: tokens, certificates, the authority that issues them.
 
-use crate::{JoinTokenId, KeyFingerprint, MachineKind, Millis, Name, NodeId, secrets::Hidden};
+use crate::{AnyId, JoinTokenId, KeyFingerprint, MachineKind, Millis, Name, NodeId, secrets::Hidden};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -31,9 +31,10 @@ pub struct JoinRequest {
 /// That a machine has joined.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Joined {
-    /// Its id.
+    /// Its id: of a node, a gateway or a device.
     #[schema(value_type = String)]
-    pub node: NodeId,
+    #[serde(rename = "node")]
+    pub machine: AnyId,
     /// Its name.
     pub name: Name,
     /// Its first certificate.
@@ -52,9 +53,10 @@ pub struct RenewRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RejoinRequest {
-    /// Its id.
+    /// Its id: of a node, a gateway or a device.
     #[schema(value_type = String)]
-    pub node: NodeId,
+    #[serde(rename = "node")]
+    pub machine: AnyId,
     /// A PKCS #10 certificate request, as PEM, signed with the key that it joined with.
     pub csr: String,
 }
@@ -67,6 +69,28 @@ pub struct RevokedNode {
     pub node: NodeId,
     /// How many keys of it were accepted until now.
     pub keys: u32,
+}
+
+/// That a machine is refused everywhere from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RevokedMachine {
+    /// Which.
+    #[schema(value_type = String)]
+    pub machine: AnyId,
+    /// How many keys of it were accepted until now.
+    pub keys: u32,
+}
+
+/// Who a machine is, as its certificate proved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MachineSelf {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: AnyId,
+    /// What it is.
+    pub machine: MachineKind,
+    /// What it is called.
+    pub name: String,
 }
 
 /// A certificate, and whom to trust from now on.
@@ -134,10 +158,10 @@ pub struct JoinTokenSummary {
     /// Until when it can be used.
     #[schema(value_type = String, format = DateTime)]
     pub expires: Timestamp,
-    /// The node that joined with it.
+    /// The machine that joined with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub node: Option<NodeId>,
+    pub node: Option<AnyId>,
 }
 
 /// Whether a join token can be used.

@@ -122,6 +122,8 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::join_tokens::list, routes::join_tokens::create))
         .routes(routes!(routes::join_tokens::revoke))
         .routes(routes!(routes::join_tokens::revoke_node))
+        .routes(routes!(routes::join_tokens::revoke_machine))
+        .routes(routes!(routes::join_tokens::remove_machine))
         .routes(routes!(routes::whoami::whoami))
         .routes(routes!(routes::whoami::explain))
         .routes(routes!(routes::tenancy::create_org))
@@ -161,5 +163,8 @@ fn documented_for_nodes() -> OpenApiRouter<Api> {
         .routes(routes!(routes::join::join))
         .routes(routes!(routes::join::rejoin))
         .layer(DefaultBodyLimit::max(routes::join::MAX_BODY));
-    OpenApiRouter::new().merge(joining).routes(routes!(routes::join::advice, routes::join::renew))
+    OpenApiRouter::new()
+        .merge(joining)
+        .routes(routes!(routes::join::advice, routes::join::renew))
+        .routes(routes!(routes::join::whoami))
 }

@@ -43,7 +43,7 @@ use utoipa::{
         kinds::SecretSpec, kinds::SecretStatus, kinds::NodeSpec, kinds::NodeStatus,
         kinds::AuthoritySpec, kinds::AuthorityStatus, kinds::IdentitySpec, kinds::IdentityStatus,
         kinds::JoinTokenSpec, kinds::JoinTokenStatus,
-        kinds::TokenSpec, kinds::TokenStatus, kinds::UserSpec, kinds::UserStatus, kinds::SessionSpec, kinds::SessionStatus, kinds::GrantSpec, kinds::GrantStatus, kinds::IssuerSpec, kinds::IssuerStatus, kinds::DeviceSpec, kinds::DeviceStatus, kinds::ImageSpec, kinds::ImageStatus,
+        kinds::TokenSpec, kinds::TokenStatus, kinds::UserSpec, kinds::UserStatus, kinds::SessionSpec, kinds::SessionStatus, kinds::GrantSpec, kinds::GrantStatus, kinds::IssuerSpec, kinds::IssuerStatus, kinds::DeviceSpec, kinds::DeviceStatus, kinds::GatewaySpec, kinds::GatewayStatus, kinds::ImageSpec, kinds::ImageStatus,
         kinds::Template, kinds::ImageRef,
     ))
 )]
@@ -89,6 +89,7 @@ pub(crate) fn add_access(document: &mut utoipa::openapi::OpenApi) {
         let needs = match action.needs() {
             Needs::Nothing => "nothing".to_owned(),
             Needs::SignedIn => "signed-in".to_owned(),
+            Needs::Machine => "machine".to_owned(),
             Needs::Control => "control".to_owned(),
             Needs::Node => "node".to_owned(),
             Needs::JoinToken => "join-token".to_owned(),

@@ -26,6 +26,7 @@ pub(crate) fn reason(view: &dyn View, resource: &AnyResource) -> Result<Option<S
         Kind::Volume => volume(&any.typed::<VolumeSpec>()?),
         Kind::Authority | Kind::Identity | Kind::JoinToken | Kind::Token | Kind::User | Kind::Session => None,
         Kind::Org
+        | Kind::Gateway
         | Kind::Device
         | Kind::Image
         | Kind::Project

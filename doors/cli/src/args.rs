@@ -3,7 +3,7 @@
 use crate::{
     commands::{
         access, audit, ca, cancel, completions, control, deploy, describe, diff, doctor, drill, endpoint,
-        events, exec, image, import, init, key, login, logs, node, noun, oidc, plan, quota, receipt,
+        events, exec, image, import, init, key, login, logs, machine, node, noun, oidc, plan, quota, receipt,
         rollback, secret, state, status, tenancy, token, up, upgrade, user, volume,
     },
     failure::Outcome,
@@ -123,6 +123,12 @@ pub(crate) enum Command {
     /// Nodes: machines that run instances.
     #[command(subcommand)]
     Node(node::Command),
+    /// Gateways: machines that will let devices in from outside; they can enrol.
+    #[command(subcommand)]
+    Gateway(machine::Command),
+    /// Devices: phones and laptops that will reach what runs; they can enrol.
+    #[command(subcommand)]
+    Device(machine::Command),
     /// The certificate authority that certifies nodes.
     #[command(subcommand)]
     Ca(ca::Command),

@@ -56,6 +56,7 @@ impl Session {
             Kind::Org
             | Kind::Project
             | Kind::Node
+            | Kind::Gateway
             | Kind::Device
             | Kind::Image
             | Kind::Authority

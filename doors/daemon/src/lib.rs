@@ -30,6 +30,6 @@ mod up;
 pub use backup::{backup, copy, export, import, restore};
 pub use bootstrap::host_name;
 pub use data::{Format, Running};
-pub use far::{NodeOptions, NodeReady, run_node};
+pub use far::{NodeOptions, NodeReady, keep_machine, run_node};
 pub use freehold_store::{Copied, PostgresError, PostgresOptions};
 pub use up::{Ended, Options, Ready, Role, run};

@@ -155,13 +155,13 @@ impl Door {
         let (stream, cut) = Cut::new(stream);
         let admitted = is_admitted(&known, peer)
             || self.authority.admits_now(&peer).await.unwrap_or_else(|error| {
-                tracing::warn!(%error, node = %peer.node, "cannot look up a node");
+                tracing::warn!(%error, machine = %peer.machine, "cannot look up a machine");
                 false
             });
         if admitted {
             tokio::spawn(watch_over(cut, known, presented.clone()));
             if let Err(error) = self.authority.seen(&presented).await {
-                tracing::warn!(%error, node = %peer.node, "cannot note the certificate that a node uses");
+                tracing::warn!(%error, machine = %peer.machine, "cannot note the certificate that a machine uses");
             }
         }
         self.converse(stream, router).await;
@@ -206,7 +206,7 @@ async fn watch_over(cut: cut::Cutter, mut known: watch::Receiver<Option<Arc<Live
         _ = refused => "its identity was revoked",
         () = ended => "its certificate has ended",
     };
-    tracing::info!(node = %presented.peer.node, why, "a node's connection is cut");
+    tracing::info!(machine = %presented.peer.machine, why, "a machine's connection is cut");
     cut.cut();
 }
 

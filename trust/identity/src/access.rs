@@ -18,6 +18,8 @@ pub enum Needs {
     Role(Role),
     /// A node with a certificate of the house.
     Node,
+    /// A node, gateway or device with a certificate of the house.
+    Machine,
     /// A control plane with a certificate of the house; at the door for machines alone.
     Control,
     /// A join token in the request, which is proof enough; at the node door alone.
@@ -109,6 +111,8 @@ actions! {
     Join "join" "join as a machine" Needs::JoinToken;
     /// To be told what a node should run, and to report on it: for that node, with its certificate.
     ActAsNode "act-as-node" "act as a node" Needs::Node;
+    /// To be certified anew, and to be told who one is: with a machine's certificate.
+    RenewIdentity "renew-identity" "renew a machine's certificate" Needs::Machine;
     /// To hand calls and images on to another control plane: with a control plane's certificate.
     ActAsControl "act-as-control" "act as a control plane" Needs::Control;
 }
@@ -145,7 +149,7 @@ pub fn decide(principal: Option<&Principal>, action: Action, place: Place) -> Ac
     let granted = match (needs, principal.identity) {
         (Needs::Nothing, _) => true,
         (Needs::Node, identity) => matches!(identity, Identity::Node(_)),
-        (Needs::JoinToken | Needs::Control, _) => false,
+        (Needs::JoinToken | Needs::Control | Needs::Machine, _) => false,
         (_, Identity::Node(_)) => false,
         (Needs::SignedIn, _) | (_, Identity::Root) => true,
         (Needs::Role(least), _) => {
@@ -167,7 +171,11 @@ pub fn decide_peer(peer: Option<&Peer>, action: Action) -> Access {
     match (peer, action.needs()) {
         (_, Needs::JoinToken) => Access::Granted,
         (None, _) => Access::NotSignedIn,
-        (Some(peer), Needs::Node) => decide(Some(&Principal::node(peer.node)), action, Place::House),
+        (Some(_), Needs::Machine) => Access::Granted,
+        (Some(peer), Needs::Node) => match peer.node() {
+            Some(node) => decide(Some(&Principal::node(node)), action, Place::House),
+            None => Access::NotAllowed,
+        },
         (Some(_), _) => Access::NotAllowed,
     }
 }
@@ -222,7 +230,7 @@ mod tests {
     ];
 
     fn of_machines(action: Action) -> bool {
-        matches!(action.needs(), Needs::Node | Needs::Control | Needs::JoinToken)
+        matches!(action.needs(), Needs::Node | Needs::Machine | Needs::Control | Needs::JoinToken)
     }
 
     #[test]
@@ -286,13 +294,16 @@ mod tests {
     #[test]
     fn a_machine_may_act_as_a_node_and_nothing_else() {
         let key = crate::KeyFingerprint::of(b"key");
-        let peer = Peer { node: "nod_00000000000000000000000000".parse().unwrap(), key };
+        let peer = Peer { machine: "nod_00000000000000000000000000".parse().unwrap(), key };
+        let device = Peer { machine: "dev_00000000000000000000000000".parse().unwrap(), key };
         for action in Action::ALL {
             let (known, unknown) = match action {
                 Action::Join => (Granted, Granted),
-                Action::ActAsNode => (Granted, NotSignedIn),
+                Action::ActAsNode | Action::RenewIdentity => (Granted, NotSignedIn),
                 _ => (NotAllowed, NotSignedIn),
             };
+            let of_device = if *action == Action::ActAsNode { NotAllowed } else { known };
+            assert_eq!(decide_peer(Some(&device), *action), of_device, "{action:?}");
             assert_eq!(decide_peer(Some(&peer), *action), known, "{action:?}");
             assert_eq!(decide_peer(None, *action), unknown, "{action:?}");
         }

@@ -48,6 +48,7 @@ fn standing(
         _ if who.is_root() && granted => "the owner of the data directory may do everything".into(),
         (Needs::Nothing, _) => "anybody may".into(),
         (Needs::SignedIn, _) => "anybody who is signed in may".into(),
+        (Needs::Machine, _) => "only machines may, with a certificate of the house".into(),
         (Needs::Control, _) => "only control planes may, with a certificate of the house".into(),
         (Needs::Node, _) => "only nodes may, with a certificate of the house".into(),
         (Needs::JoinToken, _) => "whoever has a join token may, at the node door".into(),

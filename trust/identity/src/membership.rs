@@ -9,7 +9,7 @@ mod file;
 
 use crate::{ca::request::request, tls};
 use freehold_model::{
-    Name, NodeId,
+    AnyId, Name,
     join::{Joined, MachineCertificate},
 };
 use jiff::Timestamp;
@@ -31,8 +31,9 @@ const ABOUT: &str = "node.json";
 /// `node.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
-    /// Which node this machine is.
-    pub node: NodeId,
+    /// Which node, gateway or device this machine is.
+    #[serde(rename = "node")]
+    pub machine: AnyId,
     /// What it is called.
     pub name: Name,
     /// Where control planes answered when it joined: always tried.
@@ -134,10 +135,10 @@ impl MachineKey {
     /// # Errors
     /// When it cannot be written, or is of no use with this key.
     pub fn keep(self, joined: &Joined, urls: Vec<String>) -> Result<Membership, MembershipError> {
-        let Joined { node, name, certificate } = joined;
+        let Joined { machine, name, certificate } = joined;
         let MachineCertificate { renew_at, not_after, .. } = *certificate;
         let announced = vec![];
-        let about = About { node: *node, name: name.clone(), urls, announced, renew_at, not_after };
+        let about = About { machine: *machine, name: name.clone(), urls, announced, renew_at, not_after };
         let speaks = self.credentials(&certificate.chain, &certificate.roots)?;
         self.write(&about, certificate)?;
         Ok(Membership { key: self, now: Arc::new(RwLock::new(Now { about, speaks })) })

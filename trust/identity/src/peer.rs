@@ -3,18 +3,25 @@
 //! Made by the node door of the daemon after a handshake, and put into the extensions of each request of
 //! the connection. Invariant: there is a [`Peer`] only where a certificate led to a root of this house.
 
-use freehold_model::{KeyFingerprint, NodeId};
+use freehold_model::{AnyId, KeyFingerprint, MachineKind, NodeId};
 use jiff::Timestamp;
 use webpki::EndEntityCert;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// A node that proved who it is.
+/// A machine that proved who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// Which node it is.
-    pub node: NodeId,
+    /// Which node, gateway or device it is.
+    pub machine: AnyId,
     /// The key by which it is known.
     pub key: KeyFingerprint,
+}
+
+impl Peer {
+    /// The node that it is, if it is one.
+    pub fn node(&self) -> Option<NodeId> {
+        NodeId::try_from(self.machine).ok()
+    }
 }
 
 /// What a verified certificate says of its holder.
@@ -45,7 +52,7 @@ impl ControlPeer {
 
 /// A certificate that leads to our root, but is no node's of this house.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the certificate is not one of a node of this house")]
+#[error("the certificate is not one of a machine of this house")]
 pub struct NotANode;
 
 impl Presented {
@@ -59,11 +66,13 @@ impl Presented {
         let mut names = certificate.valid_uri_names();
         // Exactly one, as SPIFFE wants it (X509-SVID, section 2).
         let (Some(name), None) = (names.next(), names.next()) else { return Err(NotANode) };
-        let node = name.strip_prefix(&format!("spiffe://{house}/node/")).ok_or(NotANode)?;
-        let peer = Peer {
-            node: node.parse().map_err(|_| NotANode)?,
-            key: KeyFingerprint::of(&certificate.subject_public_key_info()),
-        };
+        let path = name.strip_prefix(&format!("spiffe://{house}/")).ok_or(NotANode)?;
+        let (kind, id) = path.split_once('/').ok_or(NotANode)?;
+        let machine: AnyId = id.parse().map_err(|_| NotANode)?;
+        if MachineKind::of(machine).map(MachineKind::name) != Some(kind) {
+            return Err(NotANode);
+        }
+        let peer = Peer { machine, key: KeyFingerprint::of(&certificate.subject_public_key_info()) };
         let (_, parsed) = X509Certificate::from_der(&der).map_err(|_| NotANode)?;
         let not_after =
             Timestamp::from_second(parsed.validity().not_after.timestamp()).map_err(|_| NotANode)?;

@@ -4,7 +4,7 @@
 //! refused even after its machine is gone from the store.
 
 use super::kind;
-use crate::{Actor, JoinTokenId, Resource};
+use crate::{Actor, AnyId, JoinTokenId, Kind, Resource};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -83,6 +83,20 @@ pub enum MachineKind {
 impl MachineKind {
     /// Every kind.
     pub const ALL: &'static [MachineKind] = &[MachineKind::Node, MachineKind::Gateway, MachineKind::Device];
+
+    /// The kind of resource that such a machine is.
+    pub fn kind(self) -> Kind {
+        match self {
+            MachineKind::Node => Kind::Node,
+            MachineKind::Gateway => Kind::Gateway,
+            MachineKind::Device => Kind::Device,
+        }
+    }
+
+    /// What a machine with that id is; `None`: it is no machine's.
+    pub fn of(id: AnyId) -> Option<MachineKind> {
+        MachineKind::ALL.iter().copied().find(|machine| machine.kind() == id.kind)
+    }
 
     /// The noun, in lower case.
     pub fn name(self) -> &'static str {

@@ -4,7 +4,7 @@
 //! the transaction that makes the identity it was for.
 
 use super::{KeyFingerprint, MachineKind, kind};
-use crate::{Actor, IdentityId, Name, NodeId, Resource};
+use crate::{Actor, AnyId, IdentityId, Name, Resource};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -59,9 +59,10 @@ pub struct UsedToken {
     /// The identity that it made.
     #[schema(value_type = String)]
     pub identity: IdentityId,
-    /// The node that it made.
+    /// The node, gateway or device that it made.
     #[schema(value_type = String)]
-    pub node: NodeId,
+    #[serde(rename = "node")]
+    pub machine: AnyId,
 }
 
 kind!(JoinTokenSpec, JoinTokenStatus, JoinTokenId, JoinToken);

@@ -10,6 +10,7 @@ mod authority;
 mod device;
 mod endpoint;
 mod env;
+mod gateway;
 mod grant;
 mod identity;
 mod image;
@@ -32,6 +33,7 @@ pub use authority::{Authority, AuthoritySpec, AuthorityStatus, CaCertificate};
 pub use device::{Device, DeviceSpec, DeviceStatus};
 pub use endpoint::{Endpoint, EndpointSpec, EndpointStatus};
 pub use env::{Env, EnvSpec, EnvStatus};
+pub use gateway::{Gateway, GatewaySpec, GatewayStatus};
 pub use grant::{Grant, GrantSpec, GrantStatus, Shown};
 pub use identity::{
     Identity, IdentitySpec, IdentityStatus, IssuedCertificate, KeyFingerprint, KeyFingerprintError,

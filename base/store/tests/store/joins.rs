@@ -43,9 +43,9 @@ async fn many_join_at_once(store: Arc<dyn Store>) {
     let (mut joined, mut winners) = (HashSet::new(), 0);
     for one in tries {
         match one.await.unwrap() {
-            (is_contended, Ok(Joined { node, .. })) => {
+            (is_contended, Ok(Joined { machine, .. })) => {
                 winners += u32::from(is_contended);
-                joined.insert(node);
+                joined.insert(machine);
             }
             (true, Err(AuthorityError::Refused(Refusal::Used))) => {}
             (is_contended, Err(error)) => panic!("contended {is_contended}: {error}"),
@@ -55,14 +55,14 @@ async fn many_join_at_once(store: Arc<dyn Store>) {
 
     let view = store.view().await.unwrap();
     let nodes = view.all::<NodeSpec>(None).unwrap();
-    assert_eq!(nodes.iter().map(|node| node.id).collect::<HashSet<_>>(), joined);
+    assert_eq!(nodes.iter().map(|node| node.any_id()).collect::<HashSet<_>>(), joined);
     let identities = view.all::<IdentitySpec>(None).unwrap();
     let keys: HashSet<_> = identities.iter().map(|identity| identity.spec.key).collect();
     assert_eq!((identities.len(), keys.len()), (MACHINES + 1, MACHINES + 1));
     assert_eq!(view.claims("machine-key").unwrap().len(), MACHINES + 1);
     let tokens = view.all::<JoinTokenSpec>(None).unwrap();
     let used: HashSet<_> =
-        tokens.iter().filter_map(|token| token.status.used.as_ref()).map(|it| it.node).collect();
+        tokens.iter().filter_map(|token| token.status.used.as_ref()).map(|it| it.machine).collect();
     assert_eq!(used, joined);
     let mut after = 0;
     let mut events = vec![];

@@ -94,6 +94,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Failure;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         let peer = parts.extensions.get::<Peer>();
-        peer.map(|peer| Caller(peer.node)).ok_or_else(|| Failure(no_certificate()))
+        peer.and_then(Peer::node).map(Caller).ok_or_else(|| Failure(no_certificate()))
     }
 }

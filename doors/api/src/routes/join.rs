@@ -14,8 +14,10 @@ use crate::{
 use axum::{Extension, Json, extract::State};
 use freehold_identity::{AuthorityError, Peer};
 use freehold_model::{
-    Code,
-    join::{CertificateAdvice, JoinRequest, Joined, MachineCertificate, RejoinRequest, RenewRequest},
+    Code, MachineKind,
+    join::{
+        CertificateAdvice, JoinRequest, Joined, MachineCertificate, MachineSelf, RejoinRequest, RenewRequest,
+    },
 };
 
 /// The largest body of these routes.
@@ -44,7 +46,7 @@ pub(crate) async fn rejoin(
     Extension(request): Extension<RequestId>,
     Body(wanted): Body<RejoinRequest>,
 ) -> Answer<Json<MachineCertificate>> {
-    api.authority.rejoin(&request.0, wanted.node, &wanted.csr).await.map(Json).map_err(failure)
+    api.authority.rejoin(&request.0, wanted.machine, &wanted.csr).await.map(Json).map_err(failure)
 }
 
 /// Says whether the calling node should renew its certificate before its time, as while the authority is
@@ -72,6 +74,22 @@ pub(crate) async fn renew(
     Body(wanted): Body<RenewRequest>,
 ) -> Answer<Json<MachineCertificate>> {
     api.authority.renew(&request.0, &peer, &wanted.csr).await.map(Json).map_err(failure)
+}
+
+/// Who the calling machine is, as its certificate proves: a node, a gateway or a device. On the door for
+/// machines alone.
+#[utoipa::path(get, path = "/v1/machine", operation_id = "machine_self", tag = "machines", security(("certificate" = [])),
+    responses((status = 200, description = "Who it is", body = MachineSelf)))]
+pub(crate) async fn whoami(
+    State(api): State<Api>,
+    _: Params<NoParams>,
+    Extension(peer): Extension<Peer>,
+) -> Answer<Json<MachineSelf>> {
+    let id = peer.machine;
+    let found = api.read(move |view| Ok(view.get(id)?)).await?;
+    let name = found.ok_or_else(|| super::resources::missing(id))?.name;
+    let machine = MachineKind::of(id).ok_or_else(|| super::resources::missing(id))?;
+    Ok(Json(MachineSelf { id, machine, name }))
 }
 
 /// What callers are told; what failed inside is for the log.

@@ -10,8 +10,8 @@ use crate::{
 };
 use axum::{Json, extract::State};
 use freehold_model::{
-    JoinTokenId, NodeId,
-    join::{CreateJoinToken, CreatedJoinToken, JoinTokenSummary, RevokedNode},
+    AnyId, Code, JoinTokenId, MachineKind, NodeId, Problem,
+    join::{CreateJoinToken, CreatedJoinToken, JoinTokenSummary, RevokedMachine, RevokedNode},
 };
 
 /// Lists join tokens, the newest first; never the tokens themselves.
@@ -63,4 +63,50 @@ pub(crate) async fn revoke_node(
     let revoked = tokio::spawn(async move { authority.revoke(&caller.actor, &caller.request, node).await });
     let keys = revoked.await.map_err(Failure::internal)?.map_err(failure)?;
     Ok(Json(RevokedNode { node, keys }))
+}
+
+/// Revokes a gateway's or a device's identity: every door refuses its key from now on.
+#[utoipa::path(post, path = "/v1/machines/{id}/revocation", operation_id = "revoke_machine", tag = "machines",
+    params(("id" = String, Path, description = "The gateway's or the device's id")),
+    responses((status = 200, description = "What was revoked", body = RevokedMachine)))]
+pub(crate) async fn revoke_machine(
+    State(api): State<Api>,
+    Id(machine): Id<AnyId>,
+    _: Params<NoParams>,
+    caller: Caller,
+) -> Answer<Json<RevokedMachine>> {
+    let (authority, machine) = (api.authority.clone(), enrolled(machine)?);
+    let revoked =
+        tokio::spawn(async move { authority.revoke(&caller.actor, &caller.request, machine).await });
+    let keys = revoked.await.map_err(Failure::internal)?.map_err(failure)?;
+    Ok(Json(RevokedMachine { machine, keys }))
+}
+
+/// Removes a gateway or a device; its keys are refused from the same moment on.
+#[utoipa::path(delete, path = "/v1/machines/{id}", operation_id = "remove_machine", tag = "machines",
+    params(("id" = String, Path, description = "The gateway's or the device's id")),
+    responses((status = 200, description = "What was revoked with it", body = RevokedMachine)))]
+pub(crate) async fn remove_machine(
+    State(api): State<Api>,
+    Id(machine): Id<AnyId>,
+    _: Params<NoParams>,
+    caller: Caller,
+) -> Answer<Json<RevokedMachine>> {
+    let (authority, machine) = (api.authority.clone(), enrolled(machine)?);
+    let removed =
+        tokio::spawn(async move { authority.remove(&caller.actor, &caller.request, machine).await });
+    let keys = removed.await.map_err(Failure::internal)?.map_err(failure)?;
+    Ok(Json(RevokedMachine { machine, keys }))
+}
+
+/// Nodes have routes of their own: what runs on them has a say.
+fn enrolled(machine: AnyId) -> Answer<AnyId> {
+    match MachineKind::of(machine) {
+        Some(MachineKind::Gateway | MachineKind::Device) => Ok(machine),
+        _ => {
+            let problem =
+                Problem::new(Code::Invalid, format!("{machine} is neither a gateway nor a device."));
+            Err(problem.hint("Nodes are under /v1/nodes.").into())
+        }
+    }
 }

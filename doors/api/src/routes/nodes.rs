@@ -42,7 +42,7 @@ pub(crate) async fn remove(
     let remove = move |view: &dyn View, asker: &Asker| {
         let (mut txn, id) = remove_node(view, id, asker)?;
         if let Some(node) = view.find::<NodeSpec>(id)? {
-            revoke_into(&mut txn, view, &node, &asker.actor, asker.now)?;
+            revoke_into(&mut txn, view, node.any_id(), &node.name, &asker.actor, asker.now)?;
         }
         Ok((txn, id))
     };

@@ -171,8 +171,8 @@ impl World {
 
     /// Sends it to the node door, with the certificate of some node.
     pub(crate) async fn send_as_node(&self, mut request: Request<Body>) -> Response<Body> {
-        let node = "nod_00000000000000000000000000".parse().unwrap();
-        request.extensions_mut().insert(Peer { node, key: KeyFingerprint::of(b"key") });
+        let node: freehold_model::NodeId = "nod_00000000000000000000000000".parse().unwrap();
+        request.extensions_mut().insert(Peer { machine: node.into(), key: KeyFingerprint::of(b"key") });
         self.send_to_machines(request).await
     }
 
@@ -225,5 +225,8 @@ pub(crate) async fn json(response: Response<Body>) -> (StatusCode, Value) {
 
 /// Whether a path is the node door's.
 pub(crate) fn is_for_machines(path: &str) -> bool {
-    path == "/v1/join" || path.starts_with("/v1/join/") || path.starts_with("/v1/node/")
+    path == "/v1/join"
+        || path == "/v1/machine"
+        || path.starts_with("/v1/join/")
+        || path.starts_with("/v1/node/")
 }

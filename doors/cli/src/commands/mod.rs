@@ -20,6 +20,7 @@ pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod login;
 pub(crate) mod logs;
+pub(crate) mod machine;
 pub(crate) mod node;
 pub(crate) mod noun;
 pub(crate) mod oidc;
@@ -46,7 +47,7 @@ use crate::{
     failure::{Failure, Outcome},
     session::Session,
 };
-use freehold_model::Kind;
+use freehold_model::{Kind, MachineKind};
 use std::process::ExitCode;
 
 /// The columns of the terminal on standard output.
@@ -66,6 +67,12 @@ pub(crate) fn run(command: Command, globals: Globals) -> Outcome<ExitCode> {
         Command::State(command) => state::run(command, &globals).map(done),
         Command::Audit(command) if command.is_local() => audit::run_here(command, &globals).map(done),
         Command::Node(command) if command.is_local() => node::run_here(command, &globals).map(done),
+        Command::Gateway(command) if command.is_local() => {
+            machine::run_here(MachineKind::Gateway, command, &globals).map(done)
+        }
+        Command::Device(command) if command.is_local() => {
+            machine::run_here(MachineKind::Device, command, &globals).map(done)
+        }
         Command::Doctor(args) if args.is_local() => doctor::run_here(args, &globals).map(done),
         command => {
             let session = Session::open(globals)?;
@@ -106,6 +113,8 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Release(command) => noun::run(Kind::Release, command, session).await,
         Command::Rollout(command) => noun::run(Kind::Rollout, command, session).await,
         Command::Node(command) => node::run(command, session).await,
+        Command::Gateway(command) => machine::run(MachineKind::Gateway, command, session).await,
+        Command::Device(command) => machine::run(MachineKind::Device, command, session).await,
         Command::Ca(command) => ca::run(command, session).await,
         Command::Oidc(command) => oidc::run(command, session).await,
         Command::Org(command) => tenancy::run_org(command, session).await,

@@ -325,3 +325,52 @@ fn every_command_of_the_runbooks_works() {
     let status = world.json(&["ca", "status"]);
     assert_eq!(status["roots"].as_array().unwrap().len(), 1, "{status:#}");
 }
+
+/// Gateways and devices enrol with tokens of their kind, keep an identity that renews, and are shut out; they do
+/// nothing that nodes do.
+#[test]
+fn gateways_and_devices_enrol_renew_and_are_shut_out() {
+    let Some(world) = house() else { return };
+    for kind in ["gateway", "device"] {
+        let machine = Machine::new();
+        let join = |token: &str, kind: &str| {
+            let mut command = world.command(FREEHOLD);
+            command.args([kind, "join", URL, "--enrol-only", "--name", "phone", "--data", machine.data()]);
+            Ended::of(command.env("FREEHOLD_TOKEN", token))
+        };
+        let of_node = token(&world, &[]);
+        join(&of_node, kind).exits(3).says("for a node");
+        let own = token(&world, &["--kind", kind]);
+        join(&own, "node").exits(3).says(&format!("for a {kind}"));
+        join(&own, kind).ok().says(&format!("{kind} phone"));
+        join(&own, kind).exits(5).says("joined already");
+        let whoami = || world.freehold(&[kind, "whoami", "--data", machine.data()]);
+        whoami().ok().says(&format!("{kind} phone"));
+        let pem = || fs::read_to_string(machine.file("node.pem")).unwrap();
+        let before = pem();
+        world.freehold(&[kind, "renew", "--data", machine.data()]).ok();
+        assert_ne!(pem(), before);
+        whoami().ok();
+        let chain = machine.file("node.pem");
+        let text = world.sh(&format!("openssl x509 -in {} -noout -text", chain.display())).ok();
+        text.says(&format!("/{kind}/"));
+        // What is of nodes is not theirs.
+        assert_eq!(machine.asks(&world, "/v1/node/certificate"), "200");
+        assert_ne!(machine.asks(&world, "/v1/node/assignments"), "200");
+        assert_ne!(machine.asks(&world, "/v1/control/calls/nod_00000000000000000000000000"), "200");
+        world
+            .freehold(&["node", "run", "--data", machine.data()])
+            .exits(1)
+            .says(&format!("joined as a {kind}"));
+        let list = world.json(&[kind, "list"]);
+        assert_eq!(list[0]["name"], "phone", "{list:#}");
+        assert_eq!(events(&world, &format!("{kind}.joined")).len(), 1);
+
+        world.freehold(&[kind, "revoke", "phone", "-y"]).ok().says("refused everywhere");
+        let refused = || machine.asks(&world, "/v1/node/certificate");
+        wait_for("its refusal", refused, |status| status != "200");
+        world.freehold(&[kind, "renew", "--data", machine.data()]).exits(3).says("revoked");
+        world.freehold(&[kind, "remove", "phone", "-y"]).ok();
+        assert_eq!(world.json(&[kind, "list"]), serde_json::json!([]));
+    }
+}

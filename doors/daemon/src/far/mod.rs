@@ -92,19 +92,14 @@ pub async fn run_node(
     let parse = |urls: &[String]| urls.iter().map(|url| whole(url).map_err(anyhow::Error::msg)).collect();
     let (urls, announced): (Result<Vec<_>>, Result<Vec<_>>) = (parse(&about.urls), parse(&about.announced));
     let link = Link::new(LinkConfig { urls: urls?, announced: announced?, tls: Some(joined.tls()) })?;
-    let parts = Parts::start(&options, about.node, link.clone()).await?;
+    let node = NodeId::try_from(about.machine)
+        .with_context(|| format!("this machine joined as a {}: it runs nothing", about.machine.kind))?;
+    let parts = Parts::start(&options, node, link.clone()).await?;
     let joined = Arc::new(joined);
     let _kept = AbortOnDropHandle::new(tokio::spawn(keep_urls(link.clone(), joined.clone())));
-    let certified = tokio::spawn(async move {
-        let advised = || {
-            let link = link.clone();
-            async move { link.renewal_advised().await.map_err(|error| error.to_string()) }
-        };
-        freehold_client::keep_certified(&joined, advised).await;
-    });
-    let _certified = AbortOnDropHandle::new(certified);
+    let _certified = AbortOnDropHandle::new(tokio::spawn(keep_certified(link, joined)));
     let urls = about.urls.iter().chain(&about.announced).cloned().collect();
-    on_ready(&NodeReady { node: about.node, name: about.name.to_string(), urls })?;
+    on_ready(&NodeReady { node, name: about.name.to_string(), urls })?;
     tell_service_manager(&[sd_notify::NotifyState::Ready]);
     let ended = stop.wait().await;
     if ended == Ended::Stopped {
@@ -116,6 +111,33 @@ pub async fn run_node(
         () = parts.stop(stop_apps) => Ok(ended),
         _ = stop.wait() => anyhow::bail!("stopped at once by a second signal; instances go on running"),
     }
+}
+
+/// Keeps the identity of a gateway or a device good until SIGTERM or SIGINT: all that there is for those yet.
+///
+/// # Errors
+/// When this machine has not joined, or its identity cannot be used.
+pub async fn keep_machine(data: &Path) -> Result<()> {
+    forbid_core_dumps();
+    let mut stop = StopSignals::listen()?;
+    let joined = Membership::open(data)?
+        .with_context(|| format!("{} holds no identity: join first", data.display()))?;
+    let about = joined.about();
+    let parse = |urls: &[String]| urls.iter().map(|url| whole(url).map_err(anyhow::Error::msg)).collect();
+    let (urls, announced): (Result<Vec<_>>, Result<Vec<_>>) = (parse(&about.urls), parse(&about.announced));
+    let link = Link::new(LinkConfig { urls: urls?, announced: announced?, tls: Some(joined.tls()) })?;
+    tokio::select! {
+        () = keep_certified(link, Arc::new(joined)) => Ok(()),
+        _ = stop.wait() => Ok(()),
+    }
+}
+
+async fn keep_certified(link: Arc<Link>, joined: Arc<Membership>) {
+    let advised = || {
+        let link = link.clone();
+        async move { link.renewal_advised().await.map_err(|error| error.to_string()) }
+    };
+    freehold_client::keep_certified(&joined, advised).await;
 }
 
 /// Keeps on disk which control planes were announced, for the next start.

@@ -57,7 +57,7 @@ impl House {
     /// A listener behind which everybody is `node`.
     pub(super) async fn door(&self, node: NodeId) -> reqwest::Url {
         let key = KeyFingerprint::of(b"a key");
-        serve(self.router().layer(Extension(Peer { node, key }))).await
+        serve(self.router().layer(Extension(Peer { machine: node.into(), key }))).await
     }
 
     pub(super) async fn link(&self, node: NodeId) -> Arc<Link> {

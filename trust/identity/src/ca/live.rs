@@ -6,8 +6,8 @@
 use super::{Authority, error::AuthorityError, find};
 use crate::{Peer, Presented, join::holder, tls};
 use freehold_model::{
-    AuthoritySpec, Identity, IdentityId, IdentitySpec, IssuedCertificate, KeyFingerprint, Kind, MachineKind,
-    NodeId, NodeSpec,
+    AnyId, AuthoritySpec, DeviceSpec, GatewaySpec, Identity, IdentityId, IdentitySpec, IssuedCertificate,
+    KeyFingerprint, Kind, MachineKind, NodeSpec,
 };
 use freehold_reconcile::{View, ViewExt as _};
 use jiff::Timestamp;
@@ -37,7 +37,7 @@ pub struct Live {
 /// A machine that is let in.
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
-    pub(crate) node: NodeId,
+    pub(crate) id: AnyId,
     pub(crate) identity: IdentityId,
     pub(crate) issued: Option<IssuedCertificate>,
     pub(crate) used: Option<IssuedCertificate>,
@@ -50,7 +50,7 @@ impl Live {
     }
 
     pub(crate) fn machine(&self, peer: &Peer) -> Option<&Machine> {
-        self.machines.get(&peer.key).filter(|machine| machine.node == peer.node)
+        self.machines.get(&peer.key).filter(|machine| machine.id == peer.machine)
     }
 
     /// Whether `peer` should ask for another certificate before its time: the authority issues under another
@@ -99,7 +99,7 @@ impl Authority {
                 *seen = last.seq;
                 relevant |= events.iter().any(|event| match event.subject.kind {
                     Kind::Identity | Kind::Authority => true,
-                    Kind::Node => !event.what.ends_with(".observed"),
+                    Kind::Node | Kind::Gateway | Kind::Device => !event.what.ends_with(".observed"),
                     _ => false,
                 });
             }
@@ -171,7 +171,7 @@ impl Authority {
     /// When the store cannot be read.
     pub async fn admits_now(&self, peer: &Peer) -> Result<bool, AuthorityError> {
         let identity = holder(&*self.store.view().await?, peer.key)?;
-        let parent = Some(peer.node.into());
+        let parent = Some(peer.machine);
         let valid = identity.is_some_and(|it| it.parent == parent && it.spec.revoked.is_none());
         if !valid {
             return Ok(false);
@@ -202,7 +202,7 @@ impl Authority {
                 return Ok((None, ()));
             }
             identity.status.used = identity.status.issued.clone();
-            let actor = freehold_model::Actor::Node(presented.peer.node.to_string());
+            let actor = freehold_model::Actor::Node(presented.peer.machine.to_string());
             let mut txn = freehold_model::Txn::new(actor, "uses its certificate", "node door");
             txn.put_status(&identity);
             Ok((Some(txn), ()))
@@ -211,20 +211,23 @@ impl Authority {
     }
 }
 
-/// Everybody who is let in: identities that are not revoked, of nodes that exist.
+/// Everybody who is let in: identities that are not revoked, of machines that exist.
 fn machines(view: &dyn View) -> Result<HashMap<KeyFingerprint, Machine>, AuthorityError> {
-    let nodes: HashSet<NodeId> = view.all::<NodeSpec>(None)?.into_iter().map(|node| node.id).collect();
+    let nodes = view.all::<NodeSpec>(None)?.into_iter().map(|node| node.any_id());
+    let gateways = view.all::<GatewaySpec>(None)?.into_iter().map(|gateway| gateway.any_id());
+    let devices = view.all::<DeviceSpec>(None)?.into_iter().map(|device| device.any_id());
+    let known: HashSet<AnyId> = nodes.chain(gateways).chain(devices).collect();
     let identities = view.all::<IdentitySpec>(None)?;
-    Ok(identities.into_iter().filter_map(|identity| admitted(identity, &nodes)).collect())
+    Ok(identities.into_iter().filter_map(|identity| admitted(identity, &known)).collect())
 }
 
-fn admitted(identity: Identity, nodes: &HashSet<NodeId>) -> Option<(KeyFingerprint, Machine)> {
-    let Identity { id, parent, spec, status, .. } = identity;
-    let node = NodeId::try_from(parent?).ok().filter(|node| nodes.contains(node))?;
-    if spec.revoked.is_some() || spec.machine != MachineKind::Node {
+fn admitted(identity: Identity, known: &HashSet<AnyId>) -> Option<(KeyFingerprint, Machine)> {
+    let Identity { id: identity, parent, spec, status, .. } = identity;
+    let id = parent.filter(|parent| known.contains(parent))?;
+    if spec.revoked.is_some() || MachineKind::of(id) != Some(spec.machine) {
         return None;
     }
-    Some((spec.key, Machine { node, identity: id, issued: status.issued, used: status.used }))
+    Some((spec.key, Machine { id, identity, issued: status.issued, used: status.used }))
 }
 
 impl tls::Own {

@@ -8,7 +8,7 @@
 
 use super::{Authority, error::AuthorityError, find, issue};
 use freehold_model::{
-    Actor, AuthoritySpec, CaCertificate, Code, IdentitySpec, JoinTokenSpec, NodeSpec, Problem, Txn,
+    Actor, AuthoritySpec, CaCertificate, Code, IdentitySpec, JoinTokenSpec, Problem, Txn,
     join::{AuthoritySummary, CaSummary, Rotate, Rotation},
 };
 use freehold_reconcile::{View, ViewExt as _};
@@ -209,12 +209,12 @@ fn dependents(
     spec: &AuthoritySpec,
     now: Timestamp,
 ) -> Result<Vec<Dependent>, AuthorityError> {
-    let nodes = view.all::<NodeSpec>(None)?;
     let mut all = vec![];
     for identity in view.all::<IdentitySpec>(None)?.into_iter().filter(|it| it.spec.revoked.is_none()) {
-        let Some(node) = nodes.iter().find(|node| identity.parent == Some(node.any_id())) else { continue };
+        let Some(parent) = identity.parent else { continue };
+        let Some(machine) = view.get(parent)? else { continue };
         let Some(has) = identity.status.used.or(identity.status.issued) else { continue };
-        all.push(Dependent { name: node.name.clone(), root: has.root, intermediate: has.intermediate });
+        all.push(Dependent { name: machine.name.clone(), root: has.root, intermediate: has.intermediate });
     }
     for token in view.all::<JoinTokenSpec>(None)? {
         let usable = token.status.used.is_none() && token.spec.revoked.is_none() && token.spec.expires > now;

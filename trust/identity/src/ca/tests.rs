@@ -30,7 +30,7 @@ impl House {
     }
 
     async fn renewed(&self, joined: &Joined, key: &KeyPair) -> MachineCertificate {
-        self.authority.rejoin("test", joined.node, &request(key).unwrap()).await.unwrap()
+        self.authority.rejoin("test", joined.machine, &request(key).unwrap()).await.unwrap()
     }
 }
 
@@ -69,7 +69,7 @@ async fn a_machine_that_stays_away_keeps_its_root_until_it_is_revoked() {
     let wanted = Rotate { what: Rotation::Root, force: false };
     let error = house.authority.rotate(&me(), "test", &wanted).await.unwrap_err().problem();
     assert!(error.to_string().contains("ca status"), "{error}");
-    house.authority.revoke(&me(), "test", away.node).await.unwrap();
+    house.authority.revoke(&me(), "test", away.machine).await.unwrap();
     assert_eq!(house.rotate(Rotation::Nothing).await.roots.len(), 1);
 }
 
@@ -106,7 +106,7 @@ async fn the_authority_outlives_the_key_that_seals_it() {
     let rotated = house.vault.rotate_key(&me(), "test").await.unwrap();
     assert_eq!((rotated.resealed, rotated.key.older), (2, 0));
     let other = Authority::new(house.store.clone(), house.clock.clone(), house.vault.clone());
-    other.rejoin("test", joined.node, &request(&key).unwrap()).await.unwrap();
+    other.rejoin("test", joined.machine, &request(&key).unwrap()).await.unwrap();
     let spec = find(&*house.view().await).unwrap().unwrap().spec;
     assert!(other.signer(&spec.house, &spec.roots[0]).is_ok());
 }
@@ -120,6 +120,6 @@ async fn force_drops_every_root_but_the_newest_whoever_depends_on_it() {
     let left = house.authority.rotate(&me(), "test", &forced).await.unwrap();
     assert_eq!((roots(&left), left.intermediates.len()), (vec![3], 1));
     // Its key still counts: it gets a certificate under the new root, should it come to trust that.
-    let again = house.authority.rejoin("test", joined.node, &request(&key()).unwrap()).await;
+    let again = house.authority.rejoin("test", joined.machine, &request(&key()).unwrap()).await;
     assert!(again.is_err(), "for its own key alone");
 }

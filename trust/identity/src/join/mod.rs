@@ -23,8 +23,9 @@ use crate::{
     ca::{Authority, error::AuthorityError, find, request::Proved},
 };
 use freehold_model::{
-    Actor, Identity, IdentityId, IdentitySpec, IdentityStatus, IssuedCertificate, JoinToken, JoinTokenSpec,
-    KeyFingerprint, MachineKind, Name, Node, NodeId, NodeSpec, Txn, UsedToken,
+    Actor, AnyId, Device, DeviceId, DeviceSpec, Gateway, GatewayId, GatewaySpec, Identity, IdentityId,
+    IdentitySpec, IdentityStatus, IssuedCertificate, JoinToken, JoinTokenSpec, KeyFingerprint, MachineKind,
+    Name, Node, NodeId, NodeSpec, Txn, UsedToken,
     join::{JoinRequest, Joined, MachineCertificate, PROTOCOL},
 };
 use freehold_reconcile::{Ids as _, SystemIds, View, ViewExt as _};
@@ -96,14 +97,12 @@ impl Authority {
             Refusal::Expired(spec.expires)
         } else if spec.machine != wanted.machine {
             Refusal::Kind { token: spec.machine, wanted: wanted.machine }
-        } else if wanted.machine != MachineKind::Node {
-            Refusal::NotYet(wanted.machine)
         } else if let Some(only) = spec.only.as_ref().filter(|only| **only != wanted.name) {
             Refusal::Name { only: only.clone(), wanted: wanted.name.clone() }
         } else if view.claim(KEYS, &proved.fingerprint.to_string())?.is_some() {
             Refusal::KeyTaken
-        } else if view.named::<NodeSpec>(None, wanted.name.as_str())?.is_some() {
-            Refusal::NameTaken(wanted.name.clone())
+        } else if is_taken(view, wanted.machine, &wanted.name)? {
+            Refusal::NameTaken(wanted.machine, wanted.name.clone())
         } else {
             return Ok(None);
         }))
@@ -121,15 +120,14 @@ impl Authority {
             return Ok(None);
         };
         let identity = view.find::<IdentitySpec>(used.identity)?.filter(|it| it.spec.revoked.is_none());
-        let node = view.find::<NodeSpec>(used.node)?;
-        let (Some(identity), Some(node)) = (identity, node) else { return Ok(None) };
+        let (Some(identity), Some(machine)) = (identity, view.get(used.machine)?) else { return Ok(None) };
         if wanted.machine != identity.spec.machine {
             return Ok(None);
         }
-        let (certificate, issued) = self.certify(view, node.id, proved)?;
+        let (certificate, issued) = self.certify(view, machine.id, proved)?;
         let txn = reissued(identity, issued, "node:join");
-        let name: Name = node.name.parse().map_err(|_| Refusal::Unknown)?;
-        Ok(Some((Some(txn), Came::In(Box::new(Joined { node: node.id, name, certificate })))))
+        let name: Name = machine.name.parse().map_err(|_| Refusal::Unknown)?;
+        Ok(Some((Some(txn), Came::In(Box::new(Joined { machine: machine.id, name, certificate })))))
     }
 
     fn admit(
@@ -141,39 +139,63 @@ impl Authority {
         proved: &Proved,
     ) -> Result<(Option<Txn>, Came), AuthorityError> {
         let now = self.clock.now();
-        let node = Node::new(NodeId(SystemIds.ulid()), wanted.name.as_str(), None, NodeSpec::default(), now);
-        let (certificate, issued) = self.certify(view, node.id, proved)?;
+        let machine = AnyId { kind: wanted.machine.kind(), ulid: SystemIds.ulid() };
+        let (certificate, issued) = self.certify(view, machine, proved)?;
         let key = proved.fingerprint;
         let spec = IdentitySpec { machine: wanted.machine, key, token: token.id, revoked: None };
         let id = IdentityId(SystemIds.ulid());
-        let mut identity = Identity::new(id, key.to_string(), Some(node.any_id()), spec, now);
+        let mut identity = Identity::new(id, key.to_string(), Some(machine), spec, now);
         identity.status = IdentityStatus { issued: Some(issued), used: None };
-        token.status.used = Some(UsedToken { at: now, key, identity: id, node: node.id });
+        token.status.used = Some(UsedToken { at: now, key, identity: id, machine });
 
-        let reason = format!("node {} joins with token {}", node.name, token.id);
-        let mut txn = Txn::new(Actor::Node(node.id.to_string()), reason, request);
-        txn.put(&node).put(&identity).put_status(&token).claim(KEYS, key, id);
-        let data = json!({ "name": node.name, "identity": id, "key": key, "token": token.id });
-        txn.event(node.id, "node.joined", data);
-        let joined = Joined { node: node.id, name: wanted.name.clone(), certificate };
+        let reason = format!("{} {} joins with token {}", wanted.machine, wanted.name, token.id);
+        let mut txn = Txn::new(Actor::Node(machine.to_string()), reason, request);
+        put_machine(&mut txn, machine, &wanted.name, now);
+        txn.put(&identity).put_status(&token).claim(KEYS, key, id);
+        let data = json!({ "name": wanted.name, "identity": id, "key": key, "token": token.id });
+        txn.event(machine, &format!("{}.joined", wanted.machine), data);
+        let joined = Joined { machine, name: wanted.name.clone(), certificate };
         Ok((Some(txn), Came::In(Box::new(joined))))
     }
 
-    /// A certificate of `node` for a proved key.
+    /// A certificate of `machine` for a proved key.
     fn certify(
         &self,
         view: &dyn View,
-        node: NodeId,
+        machine: AnyId,
         proved: &Proved,
     ) -> Result<(MachineCertificate, IssuedCertificate), AuthorityError> {
         let spec = find(view)?.ok_or(AuthorityError::Missing)?.spec;
-        self.issuing(&spec)?.machine(&path(node), &proved.key, self.clock.now())
+        self.issuing(&spec)?.machine(&path(machine), &proved.key, self.clock.now())
     }
 }
 
-/// Where a node is within the house's SPIFFE ids.
-fn path(node: NodeId) -> String {
-    format!("node/{node}")
+/// Where a machine is within the house's SPIFFE ids.
+fn path(machine: AnyId) -> String {
+    format!("{}/{machine}", machine.kind)
+}
+
+/// Whether a machine of that kind has the name.
+fn is_taken(view: &dyn View, machine: MachineKind, name: &Name) -> Result<bool, AuthorityError> {
+    Ok(match machine {
+        MachineKind::Node => view.named::<NodeSpec>(None, name.as_str())?.is_some(),
+        MachineKind::Gateway => view.named::<GatewaySpec>(None, name.as_str())?.is_some(),
+        MachineKind::Device => view.named::<DeviceSpec>(None, name.as_str())?.is_some(),
+    })
+}
+
+/// Makes the resource that the machine is.
+fn put_machine(txn: &mut Txn, machine: AnyId, name: &Name, now: jiff::Timestamp) {
+    let (name, ulid) = (name.as_str(), machine.ulid);
+    match MachineKind::of(machine) {
+        Some(MachineKind::Gateway) => {
+            txn.put(&Gateway::new(GatewayId(ulid), name, None, GatewaySpec::default(), now))
+        }
+        Some(MachineKind::Device) => {
+            txn.put(&Device::new(DeviceId(ulid), name, None, DeviceSpec::default(), now))
+        }
+        _ => txn.put(&Node::new(NodeId(ulid), name, None, NodeSpec::default(), now)),
+    };
 }
 
 /// Notes that an identity has another certificate.

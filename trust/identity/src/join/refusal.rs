@@ -34,18 +34,15 @@ pub enum Refusal {
         /// What was asked for.
         wanted: Name,
     },
-    /// There is such a node.
-    #[error("there is a node called `{0}` already")]
-    NameTaken(Name),
+    /// There is such a machine.
+    #[error("there is a {0} called `{1}` already")]
+    NameTaken(MachineKind, Name),
     /// Some machine, perhaps a revoked one, has that key.
     #[error("the key belongs to another machine, or was revoked")]
     KeyTaken,
     /// The identity was revoked.
     #[error("the identity was revoked")]
     Gone,
-    /// Freehold has nothing for such machines yet.
-    #[error("a {0} cannot join yet")]
-    NotYet(MachineKind),
     /// The machine speaks another version of the protocol.
     #[error("the machine speaks version {0} of the protocol, this control plane version {PROTOCOL}")]
     Protocol(u32),
@@ -61,10 +58,9 @@ impl Refusal {
             Refusal::Revoked => "revoked",
             Refusal::Kind { .. } => "wrong_kind",
             Refusal::Name { .. } => "wrong_name",
-            Refusal::NameTaken(_) => "name_taken",
+            Refusal::NameTaken(..) => "name_taken",
             Refusal::KeyTaken => "key_taken",
             Refusal::Gone => "identity_revoked",
-            Refusal::NotYet(_) => "not_yet",
             Refusal::Protocol(_) => "protocol",
         }
     }
@@ -82,7 +78,7 @@ impl Refusal {
             Refusal::Name { .. } => {
                 (Code::NotAllowed, "Join with that name, or make a token without a name.")
             }
-            Refusal::NameTaken(_) => (
+            Refusal::NameTaken(..) => (
                 Code::Conflict,
                 "Choose another with --name, or remove that one: `freehold node remove NAME`.",
             ),
@@ -93,7 +89,6 @@ impl Refusal {
             Refusal::Gone => {
                 (Code::NotAllowed, "Join anew: remove the `identity` folder of the machine's data folder.")
             }
-            Refusal::NotYet(_) => (Code::NotYet, "Nodes can."),
             Refusal::Protocol(_) => (Code::Invalid, "Bring both to the same version of Freehold."),
         };
         let mut title = self.to_string();

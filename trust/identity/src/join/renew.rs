@@ -6,8 +6,7 @@ use crate::{
     Peer,
     ca::{Authority, error::AuthorityError, request::Proved},
 };
-use freehold_model::{NodeId, NodeSpec, join::MachineCertificate};
-use freehold_reconcile::ViewExt as _;
+use freehold_model::{AnyId, join::MachineCertificate};
 
 impl Authority {
     /// The next certificate of `peer`, for the key that it has.
@@ -24,33 +23,33 @@ impl Authority {
         if proved.fingerprint != peer.key {
             return Err(Refusal::KeyTaken.into());
         }
-        self.certify_again(request, peer.node, &proved).await
+        self.certify_again(request, peer.machine, &proved).await
     }
 
-    /// The next certificate of `node`, whoever asks, for the key by which it is known: of no use without it.
+    /// The next certificate of `machine`, whoever asks, for the key by which it is known: of no use without it.
     ///
     /// # Errors
     /// When the request is for another key, or the identity was revoked.
     pub async fn rejoin(
         &self,
         request: &str,
-        node: NodeId,
+        machine: AnyId,
         csr: &str,
     ) -> Result<MachineCertificate, AuthorityError> {
-        self.certify_again(request, node, &Proved::read(csr)?).await
+        self.certify_again(request, machine, &Proved::read(csr)?).await
     }
 
     async fn certify_again(
         &self,
         request: &str,
-        node: NodeId,
+        machine: AnyId,
         proved: &Proved,
     ) -> Result<MachineCertificate, AuthorityError> {
         self.commit(|view| {
-            let identity = holder(view, proved.fingerprint)?.filter(|it| it.parent == Some(node.into()));
+            let identity = holder(view, proved.fingerprint)?.filter(|it| it.parent == Some(machine));
             let identity = identity.filter(|it| it.spec.revoked.is_none()).ok_or(Refusal::Gone)?;
-            view.find::<NodeSpec>(node)?.ok_or(Refusal::Gone)?;
-            let (certificate, issued) = self.certify(view, node, proved)?;
+            view.get(machine)?.ok_or(Refusal::Gone)?;
+            let (certificate, issued) = self.certify(view, machine, proved)?;
             Ok((Some(reissued(identity, issued, request)), certificate))
         })
         .await

@@ -86,9 +86,13 @@ impl House {
 }
 
 fn wanted(token: &Hidden, name: &str, key: &KeyPair) -> JoinRequest {
+    wanted_as(MachineKind::Node, token, name, key)
+}
+
+fn wanted_as(machine: MachineKind, token: &Hidden, name: &str, key: &KeyPair) -> JoinRequest {
     JoinRequest {
         token: token.clone(),
-        machine: MachineKind::Node,
+        machine,
         name: name.parse().unwrap(),
         csr: request(key).unwrap(),
         protocol: PROTOCOL,
@@ -113,11 +117,11 @@ async fn a_machine_that_joined_is_let_in_with_its_certificate() {
     house.authority.refresh().await.unwrap();
     let live = house.authority.live().borrow().clone().unwrap();
     let presented = presented(&live.house, &joined.certificate);
-    assert_eq!(presented.peer.node, joined.node);
+    assert_eq!(presented.peer.machine, joined.machine);
     assert!(live.admits(&presented.peer));
     // Another node with that key, or another key of that node, is nobody.
     let mut other = presented.peer;
-    other.node = NodeId(SystemIds.ulid());
+    other.machine = NodeId(SystemIds.ulid()).into();
     assert!(!live.admits(&other));
     let mut other = presented.peer;
     other.key = KeyFingerprint::of(b"other");
@@ -135,7 +139,7 @@ async fn an_interrupted_join_is_repeated_with_the_same_key_alone() {
     let first = house.join(&token, "nas", &mine).await.unwrap();
     house.later(SignedDuration::from_hours(2));
     let again = house.join(&token, "nas", &mine).await.unwrap();
-    assert_eq!((first.node, &first.name), (again.node, &again.name));
+    assert_eq!((first.machine, &first.name), (again.machine, &again.name));
     assert_ne!(first.certificate.chain, again.certificate.chain);
     assert_eq!(house.refused(&token, "nas2", &key()).await, Refusal::Used);
     assert_eq!(house.nodes().await, 1);
@@ -188,21 +192,21 @@ async fn a_revoked_key_is_refused_for_ever_even_when_its_node_is_gone() {
     let live = house.authority.live().borrow().clone().unwrap();
     let peer = presented(&live.house, &joined.certificate).peer;
     assert!(live.admits(&peer) && house.authority.admits_now(&peer).await.unwrap());
-    assert_eq!(house.authority.revoke(&me(), "test", joined.node).await.unwrap(), 1);
-    assert_eq!(house.authority.revoke(&me(), "test", joined.node).await.unwrap(), 0);
+    assert_eq!(house.authority.revoke(&me(), "test", joined.machine).await.unwrap(), 1);
+    assert_eq!(house.authority.revoke(&me(), "test", joined.machine).await.unwrap(), 0);
     house.authority.refresh().await.unwrap();
     assert!(!house.authority.live().borrow().as_ref().unwrap().admits(&peer));
     assert!(!house.authority.admits_now(&peer).await.unwrap());
     let csr = request(&mine).unwrap();
     for asked in [
         house.authority.renew("test", &peer, &csr).await.err(),
-        house.authority.rejoin("test", joined.node, &csr).await.err(),
+        house.authority.rejoin("test", joined.machine, &csr).await.err(),
     ] {
         assert!(matches!(asked, Some(AuthorityError::Refused(Refusal::Gone))), "{asked:?}");
     }
     assert_eq!(house.refused(&token, "nas", &mine).await, Refusal::Used);
     let mut txn = Txn::new(me(), "remove", "test");
-    txn.delete(joined.node);
+    txn.delete(joined.machine);
     house.store.commit(txn).await.unwrap();
     let other = house.token(MachineKind::Node).await;
     assert_eq!(house.refused(&other, "nas", &mine).await, Refusal::KeyTaken);
@@ -215,10 +219,10 @@ async fn a_node_that_slept_past_its_certificate_gets_another_for_its_key_alone()
     let (token, mine) = (house.token(MachineKind::Node).await, key());
     let joined = house.join(&token, "nas", &mine).await.unwrap();
     house.later(SignedDuration::from_hours(24 * 40));
-    let again = house.authority.rejoin("test", joined.node, &request(&mine).unwrap()).await.unwrap();
+    let again = house.authority.rejoin("test", joined.machine, &request(&mine).unwrap()).await.unwrap();
     assert!(again.not_after > house.clock.now());
     let other = request(&key()).unwrap();
-    assert!(house.authority.rejoin("test", joined.node, &other).await.is_err());
+    assert!(house.authority.rejoin("test", joined.machine, &other).await.is_err());
     house.authority.refresh().await.unwrap();
     let live = house.authority.live().borrow().clone().unwrap();
     let peer = presented(&live.house, &again).peer;
@@ -288,4 +292,55 @@ async fn one_token_makes_one_node_whoever_is_fastest() {
         won += u32::from(one.await.unwrap());
     }
     assert_eq!((won, house.nodes().await), (1, 1));
+}
+
+/// Each kind of token against each kind of machine: the same kind joins, is certified as what it is, let in,
+/// renewed and refused once revoked; any other is refused, and audited.
+#[tokio::test]
+async fn a_token_lets_in_the_kind_of_machine_that_it_is_for_and_no_other() {
+    let house = house();
+    let mut audited = 0;
+    for of_token in MachineKind::ALL {
+        let token = house.token(*of_token).await;
+        for machine in MachineKind::ALL.iter().filter(|machine| *machine != of_token) {
+            let refused = house.authority.join("test", &wanted_as(*machine, &token, "x", &key())).await;
+            let expected = Refusal::Kind { token: *of_token, wanted: *machine };
+            let is_it = matches!(&refused, Err(AuthorityError::Refused(refusal)) if *refusal == expected);
+            assert!(is_it, "{of_token} for {machine}: {refused:?}");
+            audited += 1;
+            assert_eq!(house.events("jointoken.refused").await.len(), audited);
+        }
+        let mine = key();
+        let request_of_it = wanted_as(*of_token, &token, "one", &mine);
+        let joined = house.authority.join("test", &request_of_it).await.unwrap();
+        let again = house.authority.join("test", &request_of_it).await.unwrap();
+        assert_eq!((MachineKind::of(joined.machine), again.machine), (Some(*of_token), joined.machine));
+        assert_eq!(house.view().await.get(joined.machine).unwrap().unwrap().name, "one");
+        assert_eq!(house.events(&format!("{of_token}.joined")).await.len(), 1);
+        // The name is taken among its kind alone: each of them is called `one`.
+        let taken = house.token(*of_token).await;
+        let taken = house.authority.join("test", &wanted_as(*of_token, &taken, "one", &key())).await;
+        assert!(matches!(taken, Err(AuthorityError::Refused(Refusal::NameTaken(..)))), "{taken:?}");
+        audited += 1;
+
+        house.authority.refresh().await.unwrap();
+        let live = house.authority.live().borrow().clone().unwrap();
+        let peer = presented(&live.house, &joined.certificate).peer;
+        assert_eq!((peer.machine, peer.node().is_some()), (joined.machine, *of_token == MachineKind::Node));
+        assert!(live.admits(&peer));
+        let csr = request(&mine).unwrap();
+        let renewed = house.authority.renew("test", &peer, &csr).await.unwrap();
+        assert_eq!(presented(&live.house, &renewed).peer, peer);
+        house.authority.rejoin("test", joined.machine, &csr).await.unwrap();
+
+        let gone = match of_token {
+            MachineKind::Node => house.authority.revoke(&me(), "test", joined.machine).await,
+            _ => house.authority.remove(&me(), "test", joined.machine).await,
+        };
+        assert_eq!(gone.unwrap(), 1);
+        house.authority.refresh().await.unwrap();
+        assert!(!house.authority.live().borrow().as_ref().unwrap().admits(&peer));
+        let refused = house.authority.renew("test", &peer, &csr).await.unwrap_err();
+        assert!(matches!(refused, AuthorityError::Refused(Refusal::Gone)), "{refused:?}");
+    }
 }

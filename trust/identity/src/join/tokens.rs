@@ -135,6 +135,6 @@ fn summary(token: &JoinToken, now: Timestamp) -> JoinTokenSummary {
         state,
         created: *created,
         expires: spec.expires,
-        node: status.used.as_ref().map(|used| used.node),
+        node: status.used.as_ref().map(|used| used.machine),
     }
 }

@@ -48,14 +48,26 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
+    let data = data_folder(args.data.clone())?;
+    let enrol_only = args.enrol_only;
+    enrol(args, MachineKind::Node, globals)?;
+    match enrol_only {
+        true => Ok(()),
+        false => super::run::run(super::run::Args::of(data), globals),
+    }
+}
+
+/// Makes this machine a node, a gateway or a device.
+pub(crate) fn enrol(args: Args, machine: MachineKind, globals: &Globals) -> Outcome {
     let out = Out::new(globals.json);
     let data = data_folder(args.data.clone())?;
     if let Some(joined) = Membership::open(&data).map_err(failed)? {
         let about = joined.about();
-        let title = format!("this machine has joined already, as {} ({})", about.name, about.node);
+        let title = format!("this machine has joined already, as {} ({})", about.name, about.machine);
         let hint = format!(
-            "To join another house, remove {} first; `freehold node revoke {}` there shuts the old key out.",
+            "To join another house, remove {} first; `freehold {} revoke {}` there shuts the old key out.",
             data.join("identity").display(),
+            about.machine.kind,
             about.name
         );
         return Err(Problem::new(Code::Conflict, title).hint(hint).into());
@@ -69,7 +81,7 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
     let key = MachineKey::open(&data).map_err(failed)?;
     let request = JoinRequest {
         token: Hidden::new(token.reveal().to_string()),
-        machine: MachineKind::Node,
+        machine,
         name,
         csr: key.request(),
         protocol: PROTOCOL,
@@ -77,12 +89,11 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
     let joined = runtime.block_on(first(&args.servers, &token, &request))?;
     let servers = args.servers.iter().map(|server| server.trim_end_matches('/').to_owned()).collect();
     key.keep(&joined, servers).map_err(failed)?;
-    if args.enrol_only {
-        return said(&joined, &data, out);
+    // A node that runs says so itself.
+    match machine == MachineKind::Node && !args.enrol_only {
+        true => Ok(()),
+        false => said(&joined, machine, &data, out),
     }
-    // The runtime that joined ends before the node's begins.
-    drop(runtime);
-    super::run::run(super::run::Args::of(data), globals)
 }
 
 /// Joins through the first that can be reached: the same token with the same key may be shown to each.
@@ -98,20 +109,22 @@ async fn first(servers: &[String], token: &JoinTokenText, request: &JoinRequest)
     Err(last.unwrap_or_else(|| Failure::usage("which control plane?", "Give its https://HOST:PORT.")))
 }
 
-fn said(joined: &Joined, data: &std::path::Path, out: Out) -> Outcome {
+fn said(joined: &Joined, machine: MachineKind, data: &std::path::Path, out: Out) -> Outcome {
     let told = serde_json::json!({
-        "node": joined.node, "name": joined.name, "data": data, "not_after": joined.certificate.not_after,
+        machine.name(): joined.machine, "name": joined.name, "data": data, "not_after": joined.certificate.not_after,
     });
     out.show(&told, |_| {
         let good = out.paint.good("✓");
-        format!(
-            "{good} This machine is node {} ({}). Its identity is kept in {}.\nNext: `freehold node run --data {}` \
-             runs what the house assigns to it.",
-            joined.name,
-            joined.node,
-            data.join("identity").display(),
-            data.display()
-        )
+        let (name, id, folder) = (&joined.name, joined.machine, data.join("identity"));
+        let is = format!(
+            "{good} This machine is {machine} {name} ({id}). Its identity is kept in {}.",
+            folder.display()
+        );
+        let next = match machine {
+            MachineKind::Node => "runs what the house assigns to it",
+            MachineKind::Gateway | MachineKind::Device => "keeps its certificate good",
+        };
+        format!("{is}\nNext: `freehold {machine} run --data {}` {next}.", data.display())
     })
 }
 

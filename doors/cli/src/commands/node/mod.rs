@@ -2,10 +2,10 @@
 
 mod change;
 mod drain;
-mod join;
+pub(crate) mod join;
 mod list;
 mod remove;
-mod renew;
+pub(crate) mod renew;
 mod run;
 mod token;
 
