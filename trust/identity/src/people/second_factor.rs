@@ -203,7 +203,7 @@ fn pass(factor: &mut SecondFactor, secret: &[u8], typed: &str, now: Timestamp) -
     let hash = kept(typed);
     let before = factor.recovery.len();
     factor.recovery.retain(|it| *it != hash);
-    (factor.recovery.len() < before).then(|| Passed::Recovery { left: factor.recovery.len() })
+    (factor.recovery.len() < before).then_some(Passed::Recovery { left: factor.recovery.len() })
 }
 
 /// The step of which this is the code, now or next to now.
