@@ -30,6 +30,20 @@ pub(crate) async fn in_time<T>(read: impl Future<Output = T>) -> Result<T, Failu
     })
 }
 
+/// A body of any type, whole.
+pub(crate) struct Whole(pub(crate) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Whole {
+    type Rejection = Failure;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let bytes = in_time(Bytes::from_request(request, state)).await?;
+        bytes.map(Whole).map_err(|refusal| match refusal.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+            _ => invalid("The request's body ended too early.", refusal.body_text()),
+        })
+    }
+}
+
 /// A body of type `T`.
 pub(crate) struct Json<T>(pub(crate) T);
 
@@ -37,12 +51,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Failure;
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         require_json(request.headers())?;
-        let bytes = in_time(Bytes::from_request(request, state)).await?.map_err(|refusal| {
-            match refusal.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-                _ => invalid("The request's body ended too early.", refusal.body_text()),
-            }
-        })?;
+        let Whole(bytes) = Whole::from_request(request, state).await?;
         parse(&bytes).map(Json)
     }
 }

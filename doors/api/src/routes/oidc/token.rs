@@ -4,13 +4,13 @@ use super::{OidcProblem, issuer, refusal, refused, unkept};
 use crate::{
     commit::commit,
     error::{Answer, Failure},
+    extract::Whole,
     params::{NoParams, Params},
     request::RequestId,
     state::Api,
 };
 use axum::{
     Extension, Json,
-    body::Bytes,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -77,7 +77,7 @@ pub(crate) async fn token(
     Extension(request): Extension<RequestId>,
     _: Params<NoParams>,
     headers: HeaderMap,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Answer<Response> {
     let at = issuer(&api)?.clone();
     let (params, shown) = match read(&headers, &body) {
