@@ -182,7 +182,7 @@ fn question(frame: &Frame, who: &Who, request: &AuthorizeRequest, query: &str) -
     let body = html! {
         p.lead { "as " strong { (who.principal.name) } ", at " strong { (host(&request.redirect)) } }
         p { "The app will know:" }
-        ul.plain {
+        ul.points {
             li { "that it is you, whenever you come" }
             @if asked("profile") { li { "your name" } }
             @if asked("groups") { li { "your roles in the project " (client.project.name) } }
@@ -195,7 +195,7 @@ fn question(frame: &Frame, who: &Who, request: &AuthorizeRequest, query: &str) -
                 button.quiet type="submit" name=(ANSWER) value="deny" { "No" }
             }
         }
-        p.note { "You are asked once for each time that you sign in here." }
+        p.note { "You are not asked again until you sign in to Freehold anew." }
     };
     leading_away(frame.card(StatusCode::OK, &title, body))
 }
