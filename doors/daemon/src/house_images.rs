@@ -112,24 +112,42 @@ impl House for HouseImages {
     }
 
     fn others(&self, repository: &str) -> Arc<dyn Upstream> {
-        Arc::new(Others { peers: self.peers.clone(), repository: repository.to_owned() })
+        let (store, peers) = (self.store.clone(), self.peers.clone());
+        Arc::new(Others { store, peers, repository: repository.to_owned() })
     }
 }
 
 /// The stores of the other control planes, as far as they show things in one repository.
 struct Others {
+    store: Arc<dyn Store>,
     peers: Peers,
     repository: String,
 }
 
 impl Others {
-    /// The answer of the first that has it.
+    /// The answer of the first that has it; whoever has only just started is asked as well.
     async fn ask(&self, what: &str, digest: &Digest, from: u64) -> Result<Response, UpstreamError> {
+        match self.ask_these(self.peers.all(), what, digest, from).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => match self.peers.newcomers(&*self.store).await.map_err(away)? {
+                none if none.is_empty() => Err(error),
+                newcomers => self.ask_these(newcomers, what, digest, from).await,
+            },
+        }
+    }
+
+    async fn ask_these(
+        &self,
+        fellows: Vec<Fellow>,
+        what: &str,
+        digest: &Digest,
+        from: u64,
+    ) -> Result<Response, UpstreamError> {
         let tls = self.peers.authority.client().await.map_err(away)?;
         let client = Client::builder().no_proxy().connect_timeout(PATIENCE).tls_backend_preconfigured(tls);
         let client = client.build().map_err(away)?;
         let mut last = None;
-        for Fellow { name, url, .. } in self.peers.all() {
+        for Fellow { name, url, .. } in fellows {
             let url = url.join(&format!("v1/control/{what}/{digest}")).map_err(away)?;
             let query = [("repository", self.repository.clone()), ("from", from.to_string())];
             let asked = client.get(url).query(&query).header(HEADER, VERSION).send();

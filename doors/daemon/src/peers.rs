@@ -6,8 +6,8 @@
 
 use freehold_agent::remote::{CallSocket, dial, protocol::HandedCall, whole};
 use freehold_identity::Authority;
-use freehold_model::{NodeId, controls::Presence};
-use freehold_reconcile::lease::Watched;
+use freehold_model::{Lease, NodeId, controls::Presence};
+use freehold_reconcile::{Store, StoreError, lease::Watched};
 use futures::SinkExt as _;
 use reqwest::Url;
 use std::{io, sync::Arc};
@@ -35,7 +35,23 @@ impl Peers {
     /// Those that live.
     pub(crate) fn all(&self) -> Vec<Fellow> {
         let leases = self.leases.borrow();
-        leases.iter().filter(|it| it.live).filter_map(fellow).filter(|it| it.name != self.own).collect()
+        let live = leases.iter().filter(|it| it.live);
+        live.filter_map(|it| fellow(&it.lease)).filter(|it| it.name != self.own).collect()
+    }
+
+    /// Those that came, or came back, since leases were looked at last.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn newcomers(&self, store: &dyn Store) -> Result<Vec<Fellow>, StoreError> {
+        let now = store.leases().await?;
+        let seen = self.leases.borrow();
+        let is_news = |lease: &&Lease| {
+            let known = seen.iter().find(|it| it.lease.name == lease.name);
+            let same = |old: &Lease| (old.version, old.renewals) == (lease.version, lease.renewals);
+            !lease.holder.is_empty() && known.is_none_or(|known| !known.live && !same(&known.lease))
+        };
+        Ok(now.iter().filter(is_news).filter_map(fellow).filter(|it| it.name != self.own).collect())
     }
 
     /// Hands a call on to the control plane that the node is connected to.
@@ -53,8 +69,8 @@ impl Peers {
     }
 }
 
-fn fellow(watched: &Watched) -> Option<Fellow> {
-    let name = Presence::of(&watched.lease.name)?.to_owned();
-    let said: Presence = serde_json::from_str(&watched.lease.note).ok()?;
+fn fellow(lease: &Lease) -> Option<Fellow> {
+    let name = Presence::of(&lease.name)?.to_owned();
+    let said: Presence = serde_json::from_str(&lease.note).ok()?;
     Some(Fellow { name, url: whole(&said.node_url?).ok()?, node: said.node })
 }
