@@ -166,9 +166,10 @@ async fn stray_signals_do_not_end_a_shim() {
     let launch = world.launch("echo ready; sleep 1000");
     let handle = world.runtime.start(&launch).await.unwrap();
     let pid = world::running(&*handle).await;
-    let status = fs::read_to_string(format!("/proc/{}/status", shim_of(pid))).unwrap();
-    println!("shim: {}", status.lines().find(|line| line.starts_with("VmRSS")).unwrap());
-    assert!(status.contains("Threads:\t2\n"), "itself and the one that writes the log: {status}");
+    let status = || fs::read_to_string(format!("/proc/{}/status", shim_of(pid))).unwrap();
+    println!("shim: {}", status().lines().find(|line| line.starts_with("VmRSS")).unwrap());
+    let two = || status().contains("Threads:\t2\n");
+    world::eventually("itself and the thread that writes the log", two).await;
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE] {
         kill(shim_of(pid), signal).unwrap();
     }
