@@ -41,7 +41,7 @@ printf 'schema = 1\napp = "contract"\n[process.web]\nimage = "contract:1"\n' >"$
 
 # The routes of the door for machines are in the document, but at another address and behind TLS; whatever is asked of
 # them here is answered as a path that is not there. Tests in doors/api hold that door to the same.
-machines='^/v1/(join(/renewal)?|node/.*)$'
+machines='^/v1/(join(/renewal)?|machine|node/.*)$'
 checks=not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance
 checks=$checks,response_headers_conformance,negative_data_rejection,unsupported_method,use_after_free,ignored_auth
 target/e2e/schemathesis/bin/st run docs/openapi.json --url "$url" \
