@@ -26,8 +26,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
         ),
         &["at once", "enrolments/s", "p50", "p99"],
     );
-    let build = ["build", "--quiet", "--release", "--package", "freehold-store", "--example", "enrol_bench"];
-    shell::run(Command::new("cargo").args(build))?;
+    shell::build("freehold-store", "enrol_bench")?;
     let server = Server::start()?;
     for at_once in [1, 64] {
         let mut runs = vec![];

@@ -16,8 +16,7 @@ const API: &str = "127.0.0.1:23412";
 const DOOR: &str = "127.0.0.1:23413";
 
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
-    let build = ["build", "--quiet", "--release", "--package", "freehold-daemon", "--example", "many_nodes"];
-    shell::run(Command::new("cargo").args(build))?;
+    shell::build("freehold-daemon", "many_nodes")?;
     let dir = tempfile::tempdir_in(fs::canonicalize("target")?)?;
     let (data, home) = (dir.path().join("data"), dir.path().join("home"));
     let mut command = Command::new("target/release/freehold");

@@ -5,17 +5,7 @@ use anyhow::{Context, Result};
 use std::process::Command;
 
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
-    let mut build = Command::new("cargo");
-    build.args([
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "freehold-schedule",
-        "--example",
-        "place_bench",
-    ]);
-    shell::run(&mut build)?;
+    shell::build("freehold-schedule", "place_bench")?;
     let text = shell::run(&mut Command::new("target/release/examples/place_bench"))?;
     let found: serde_json::Value = serde_json::from_str(&text)?;
     let millis = |key: &str| -> Result<String> {
