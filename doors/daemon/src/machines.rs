@@ -148,10 +148,13 @@ impl Door {
         known: watch::Receiver<Option<Arc<Live>>>,
     ) {
         let peer = presented.peer;
-        let router = self.router.clone().layer(Extension(peer)).layer(middleware::from_fn({
-            let known = known.clone();
-            move |request, next| admitted(known.clone(), peer, request, next)
-        }));
+        // Around the whole: a layer on the router itself is put around each of its routes, for each connection.
+        let router = Router::new().fallback_service(self.router.clone()).layer(Extension(peer)).layer(
+            middleware::from_fn({
+                let known = known.clone();
+                move |request, next| admitted(known.clone(), peer, request, next)
+            }),
+        );
         let (stream, cut) = Cut::new(stream);
         let admitted = is_admitted(&known, peer)
             || self.authority.admits_now(&peer).await.unwrap_or_else(|error| {
