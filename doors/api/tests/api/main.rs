@@ -2,6 +2,7 @@
 
 mod access;
 mod access_table;
+mod browser;
 mod drills;
 mod endpoints;
 mod exec;
@@ -15,6 +16,7 @@ mod people;
 mod quotas;
 mod receipts;
 mod resources;
+mod second_factor;
 mod secrets;
 mod tokens;
 mod volumes;

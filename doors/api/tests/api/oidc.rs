@@ -2,7 +2,7 @@
 //! protocol's words, without a 5xx, with nothing repeated.
 
 use crate::{
-    pages::{Browser, PASSWORD, Page},
+    browser::{Browser, PASSWORD, Page},
     world::{World, json},
 };
 use axum::{body::Body, http::Request};
