@@ -5,7 +5,7 @@
 
 use super::{
     form::Form,
-    layout::{Frame, alert},
+    layout::{Frame, alert, status},
 };
 use crate::{
     error::{Answer, Failure},
@@ -95,7 +95,7 @@ async fn look(api: &Api, frame: &Frame, attempt: &Attempt, who: &Who, code: &str
 }
 
 fn ask(frame: &Frame, problem: Option<&Problem>) -> Response {
-    let status = problem.and_then(|it| StatusCode::from_u16(it.status).ok()).unwrap_or(StatusCode::OK);
+    let status = status(problem);
     let body = html! {
         p.lead { "Type the code that the program shows." }
         @if let Some(problem) = problem { (alert(problem)) }

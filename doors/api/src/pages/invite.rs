@@ -6,7 +6,7 @@
 use super::{
     assets,
     form::Form,
-    layout::{Frame, alert},
+    layout::{Frame, alert, status},
     local::Local,
     signin::welcome,
 };
@@ -16,11 +16,7 @@ use crate::{
     signing::{self, Attempt},
     state::Api,
 };
-use axum::{
-    extract::State,
-    http::{HeaderMap, StatusCode},
-    response::Response,
-};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use freehold_model::{Code, Problem, secrets::Hidden};
 use maud::html;
 
@@ -53,7 +49,7 @@ pub(crate) async fn accept(
 }
 
 fn ask(frame: &Frame, invite: &str, problem: Option<&Problem>) -> Response {
-    let status = problem.and_then(|it| StatusCode::from_u16(it.status).ok()).unwrap_or(StatusCode::OK);
+    let status = status(problem);
     let body = html! {
         p.lead { "You are invited to " strong { (frame.host) } ". Choose a password, and you are in." }
         @if let Some(problem) = problem { (alert(problem)) }

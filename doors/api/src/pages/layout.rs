@@ -115,6 +115,11 @@ impl Frame {
     }
 }
 
+/// With which status a form is shown: that of what was wrong with the one before, if anything was.
+pub(crate) fn status(problem: Option<&Problem>) -> StatusCode {
+    problem.and_then(|it| StatusCode::from_u16(it.status).ok()).unwrap_or(StatusCode::OK)
+}
+
 /// What was wrong, and the way out.
 pub(crate) fn alert(problem: &Problem) -> Markup {
     html! {

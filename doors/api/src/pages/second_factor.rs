@@ -4,7 +4,7 @@
 
 use super::{
     form::Form,
-    layout::{Frame, alert},
+    layout::{Frame, alert, status},
     local::Local,
     signin::{Afterwards, welcome},
 };
@@ -49,7 +49,7 @@ pub(crate) async fn take_code(
 }
 
 fn code_form(frame: &Frame, next: &Local, problem: Option<&Problem>) -> Response {
-    let status = problem.and_then(|it| StatusCode::from_u16(it.status).ok()).unwrap_or(StatusCode::OK);
+    let status = status(problem);
     let body = html! {
         p.lead { "The password was right. What does your authenticator show?" }
         @if let Some(problem) = problem { (alert(problem)) }
@@ -171,7 +171,7 @@ async fn confirm(
 }
 
 fn show_secret(frame: &Frame, who: &Who, secret: &Plaintext, problem: Option<&Problem>) -> Response {
-    let status = problem.and_then(|it| StatusCode::from_u16(it.status).ok()).unwrap_or(StatusCode::OK);
+    let status = status(problem);
     let uri = identity::secret_uri(secret.expose(), &who.principal.name, &frame.host);
     let text = identity::secret_text(secret.expose());
     let groups: Vec<&str> = text.as_bytes().chunks(4).filter_map(|it| std::str::from_utf8(it).ok()).collect();

@@ -2,7 +2,7 @@
 
 use super::{
     form::Form,
-    layout::{Frame, alert},
+    layout::{Frame, alert, status},
     local::Local,
 };
 use crate::{
@@ -83,7 +83,7 @@ pub(crate) fn welcome(frame: &Frame, opened: &Opened, headers: &HeaderMap, next:
 }
 
 fn ask(frame: &Frame, next: &Local, name: &str, problem: Option<&Problem>) -> Response {
-    let status = problem.and_then(|it| StatusCode::from_u16(it.status).ok()).unwrap_or(StatusCode::OK);
+    let status = status(problem);
     let body = html! {
         p.lead { "to " strong { (frame.host) } }
         @if let Some(problem) = problem { (alert(problem)) }

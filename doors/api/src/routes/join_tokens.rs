@@ -9,6 +9,7 @@ use crate::{
     who::Caller,
 };
 use axum::{Json, extract::State};
+use freehold_identity::AuthorityError;
 use freehold_model::{
     AnyId, Code, JoinTokenId, MachineKind, NodeId, Problem,
     join::{CreateJoinToken, CreatedJoinToken, JoinTokenSummary, RevokedMachine, RevokedNode},
@@ -59,9 +60,8 @@ pub(crate) async fn revoke_node(
     caller: Caller,
 ) -> Answer<Json<RevokedNode>> {
     let authority = api.authority.clone();
-    // On its own: a caller that goes away does not stop it.
-    let revoked = tokio::spawn(async move { authority.revoke(&caller.actor, &caller.request, node).await });
-    let keys = revoked.await.map_err(Failure::internal)?.map_err(failure)?;
+    let keys =
+        on_its_own(async move { authority.revoke(&caller.actor, &caller.request, node).await }).await?;
     Ok(Json(RevokedNode { node, keys }))
 }
 
@@ -76,9 +76,8 @@ pub(crate) async fn revoke_machine(
     caller: Caller,
 ) -> Answer<Json<RevokedMachine>> {
     let (authority, machine) = (api.authority.clone(), enrolled(machine)?);
-    let revoked =
-        tokio::spawn(async move { authority.revoke(&caller.actor, &caller.request, machine).await });
-    let keys = revoked.await.map_err(Failure::internal)?.map_err(failure)?;
+    let keys =
+        on_its_own(async move { authority.revoke(&caller.actor, &caller.request, machine).await }).await?;
     Ok(Json(RevokedMachine { machine, keys }))
 }
 
@@ -93,10 +92,16 @@ pub(crate) async fn remove_machine(
     caller: Caller,
 ) -> Answer<Json<RevokedMachine>> {
     let (authority, machine) = (api.authority.clone(), enrolled(machine)?);
-    let removed =
-        tokio::spawn(async move { authority.remove(&caller.actor, &caller.request, machine).await });
-    let keys = removed.await.map_err(Failure::internal)?.map_err(failure)?;
+    let keys =
+        on_its_own(async move { authority.remove(&caller.actor, &caller.request, machine).await }).await?;
     Ok(Json(RevokedMachine { machine, keys }))
+}
+
+/// What `work` comes to; a caller that goes away does not stop it.
+async fn on_its_own<T: Send + 'static>(
+    work: impl Future<Output = Result<T, AuthorityError>> + Send + 'static,
+) -> Answer<T> {
+    tokio::spawn(work).await.map_err(Failure::internal)?.map_err(failure)
 }
 
 /// Nodes have routes of their own: what runs on them has a say.
