@@ -1,22 +1,21 @@
 //! A scripted world: a control plane and a runtime in memory, and a clock that follows tokio's.
 
+mod runtime;
+
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold_agent::{Agent, AgentConfig, Control, ControlError, Images};
 use freehold_image::{ImageError, PreparedImage, RunConfig};
 use freehold_model::{
-    Bytes, Desired, Digest, Exit, ImageRef, Instance, InstanceId, InstanceSpec, InstanceStatus, Keeping,
-    Millicores, Millis, NodeId, PinnedSecret, ReleaseId, Template, Volume, VolumeId, VolumeStatus,
-    exec::ExecRequest,
+    Bytes, Desired, Digest, Exit, ImageRef, Instance, InstanceId, InstanceSpec, InstanceStatus, Millicores,
+    Millis, NodeId, PinnedSecret, ReleaseId, Template, Volume, VolumeId, VolumeStatus,
     manifest::{Check, Driver, Probe},
 };
 use freehold_reconcile::Clock;
-use freehold_runtime::{
-    ExecSession, Handle, Launch, Layer, RunState, Runtime, RuntimeError, Secrets,
-    network::{InstanceNetwork, Neighbourhood},
-};
+use freehold_runtime::{Launch, network::Neighbourhood};
 use freehold_secrets::{Context, Delivered, Plaintext, Recipient, seal};
 use jiff::Timestamp;
+use runtime::FakeRun;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
@@ -380,143 +379,5 @@ impl Images for World {
         }
         let config = RunConfig { entrypoint: vec!["/web".into()], ..RunConfig::default() };
         Ok(PreparedImage { digest: image.digest.clone(), layers: vec!["/layer".into()], config })
-    }
-}
-
-#[async_trait]
-impl Runtime for World {
-    async fn start_with(&self, launch: &Launch, secrets: &Secrets) -> Result<Arc<dyn Handle>, RuntimeError> {
-        let id = launch.instance;
-        let mut state = self.lock();
-        if state.runs.get(&id).is_some_and(|(_, run)| !run.is_over()) {
-            state.doubled = true;
-            return Err(RuntimeError::AlreadyRunning(id));
-        }
-        let behaviour = state.behaviour.clone();
-        let run = Arc::new(FakeRun {
-            log_dir: launch.log_dir.clone(),
-            id,
-            world: self.clone(),
-            behaviour,
-            state: watch::channel(RunState::Starting).0,
-        });
-        // Each run starts empty.
-        let _ = std::fs::remove_dir_all(self.layer(id));
-        state.launches.push((launch.clone(), Instant::now()));
-        state.given.push(secrets.variables().map(|(name, value)| format!("{name}={value}")).collect());
-        state.runs.insert(id, (launch.clone(), Arc::clone(&run)));
-        state.removed.remove(&id);
-        tokio::spawn(Arc::clone(&run).live());
-        Ok(run)
-    }
-
-    /// As the real one: a run that lives seems to be starting until its shim has answered.
-    async fn adopt(&self) -> Result<Vec<(Launch, Arc<dyn Handle>)>, RuntimeError> {
-        let runs: Vec<_> = self.lock().runs.values().cloned().collect();
-        let adopt = |(launch, run): (Launch, Arc<FakeRun>)| {
-            let found = run.state.send_replace(RunState::Starting);
-            let answering = Arc::clone(&run);
-            tokio::spawn(async move {
-                sleep(Duration::from_millis(20)).await;
-                answering.state.send_replace(found);
-            });
-            (launch, run as Arc<dyn Handle>)
-        };
-        Ok(runs.into_iter().map(adopt).collect())
-    }
-
-    async fn settle(&self, wanted: Option<&Neighbourhood>) -> Result<(), RuntimeError> {
-        let mut state = self.lock();
-        if let Some(why) = state.behaviour.unguarded {
-            return Err(RuntimeError::Network(std::io::Error::other(why)));
-        }
-        state.rules = wanted.cloned();
-        Ok(())
-    }
-
-    async fn remove(&self, id: InstanceId) -> Result<(), RuntimeError> {
-        let mut state = self.lock();
-        if state.runs.get(&id).is_some_and(|(_, run)| !run.is_over()) {
-            return Err(RuntimeError::StillRunning(id));
-        }
-        state.runs.remove(&id);
-        state.removed.insert(id);
-        Ok(())
-    }
-}
-
-struct FakeRun {
-    log_dir: std::path::PathBuf,
-    id: InstanceId,
-    world: World,
-    behaviour: Behaviour,
-    state: watch::Sender<RunState>,
-}
-
-impl FakeRun {
-    async fn live(self: Arc<Self>) {
-        if let Some(message) = self.behaviour.start_fails {
-            self.state.send_replace(RunState::StartFailed { message: message.into() });
-            return;
-        }
-        self.state.send_replace(RunState::Running { pid: 1, since: self.world.now() });
-        if let Some((after, code)) = self.behaviour.exits_after {
-            sleep(after).await;
-            freehold_runtime::logs::append_system(&self.log_dir, "about to exit").unwrap();
-            self.exit(self.world.exit(Some(code), None));
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.state.borrow().is_over()
-    }
-
-    fn exit(&self, exit: Exit) {
-        self.state.send_replace(RunState::Exited(exit));
-    }
-}
-
-#[async_trait]
-impl Handle for FakeRun {
-    fn instance(&self) -> InstanceId {
-        self.id
-    }
-
-    fn address(&self) -> Ipv4Addr {
-        Ipv4Addr::LOCALHOST
-    }
-
-    fn layer(&self) -> Option<Layer> {
-        let limit = self.world.lock().runs[&self.id].0.disk;
-        let dir = self.world.data.path().join("layers").join(self.id.to_string());
-        std::fs::create_dir_all(&dir).unwrap();
-        Some(Layer { dir, limit, keeping: Keeping::Watched })
-    }
-
-    fn oom_kills(&self) -> u64 {
-        self.world.lock().oom_kills
-    }
-
-    fn state(&self) -> watch::Receiver<RunState> {
-        self.state.subscribe()
-    }
-
-    async fn network(&self) -> Result<Arc<InstanceNetwork>, RuntimeError> {
-        Err(RuntimeError::NotRunning(self.id))
-    }
-
-    async fn signal(&self, signal: i32) -> Result<(), RuntimeError> {
-        if self.is_over() {
-            return Err(RuntimeError::NotRunning(self.id));
-        }
-        self.world.lock().signals.push((self.id, signal));
-        if signal == 9 || !self.behaviour.ignores_stop {
-            self.exit(self.world.exit(None, Some(signal)));
-        }
-        Ok(())
-    }
-
-    async fn exec(&self, _: &ExecRequest) -> Result<ExecSession, RuntimeError> {
-        Err(RuntimeError::NotRunning(self.id))
     }
 }
