@@ -142,6 +142,14 @@ impl Key {
         text.parse().ok().map(Key)
     }
 
+    /// A key for authentication codes, of this one, for one purpose.
+    pub(crate) fn derived(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        let mut derive =
+            Hmac::<Sha256>::new_from_slice(self.reveal().as_bytes()).expect("any length will do");
+        derive.update(format!("freehold {purpose} 1").as_bytes());
+        Zeroizing::new(derive.finalize().into_bytes().into())
+    }
+
     /// Tells values of one secret apart: eight hex digits that depend on the key, so that nobody who
     /// sees them can try guesses.
     pub(crate) fn fingerprint(&self, env: EnvId, name: &SecretName, value: &Plaintext) -> String {

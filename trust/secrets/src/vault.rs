@@ -14,12 +14,14 @@ mod rotate;
 mod second_factor;
 mod set;
 mod summary;
+mod vouch;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::VaultError;
 pub use issuer::signing;
+pub use vouch::Voucher;
 
 use crate::{
     Context, Key, KeyFile, KeyFileError, Plaintext,
