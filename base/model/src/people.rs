@@ -36,6 +36,9 @@ pub struct UserSummary {
     /// Whether a password alone does not sign them in.
     #[serde(default)]
     pub second_factor: bool,
+    /// How many passkeys they have.
+    #[serde(default)]
+    pub passkeys: usize,
     /// When they were made.
     #[schema(value_type = String, format = DateTime)]
     pub created: Timestamp,
@@ -43,6 +46,22 @@ pub struct UserSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub locked_until: Option<Timestamp>,
+}
+
+/// A passkey as it is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PasskeySummary {
+    /// Tells it from the others of its person.
+    pub id: String,
+    /// What its person calls it.
+    pub name: String,
+    /// When it was added.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Timestamp,
+    /// When somebody last signed in with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_used: Option<Timestamp>,
 }
 
 /// An invite. The only time that anybody sees it.

@@ -25,7 +25,7 @@ pub(crate) fn public(mut resource: AnyResource) -> AnyResource {
             }
         }
         Kind::User => {
-            for secret in ["password", "invite", "second_factor"] {
+            for secret in ["password", "invite", "second_factor", "passkeys", "answered"] {
                 resource.spec.as_object_mut().and_then(|spec| spec.remove(secret));
             }
         }

@@ -56,13 +56,17 @@ pub use people::{
     device::{
         DEVICE_WAIT, DeviceCodes, Polled, answer_device, ask_to_sign_in, asked_to_sign_in, poll_device,
     },
+    passkey::{
+        Asked, PasskeyVerdict, RelyingParty, Reply, Unfit, add_passkey, ask_for_passkey, ask_to_add_passkey,
+        passkey_summaries, remove_own_passkey, remove_passkey, sign_in_with_passkey,
+    },
     password::{hash_password, verified, verify_password},
     second_factor::{
         Proof, SECRET_BYTES, begin_second_factor, confirm_second_factor, remove_second_factor,
         reset_second_factor, secret_text, secret_uri, sign_in_with_code,
     },
     session::{
-        Opened, Origin, SESSION, accept_invite, bad_invite, check_password, end_session, find_user,
+        By, Opened, Origin, SESSION, accept_invite, bad_invite, check_password, end_session, find_user,
         half_signed_in, invited, refused, session_summaries, sign_in,
     },
     user::{create_user, delete_user, invite_user, set_role, unlock_user, user_summaries},

@@ -18,6 +18,7 @@ mod instance;
 mod issuer;
 mod join_token;
 mod node;
+mod passkey;
 mod receipt;
 mod release;
 mod rollout;
@@ -46,6 +47,7 @@ pub use instance::{
 pub use issuer::{Issuer, IssuerSpec, IssuerStatus, SealedValue, SigningKey};
 pub use join_token::{JoinToken, JoinTokenSpec, JoinTokenStatus, UsedToken};
 pub use node::{Capacity, Node, NodeSpec, NodeStatus};
+pub use passkey::{Answered, Passkey};
 pub use receipt::{
     ObservedInstance, Operation, Queued, Receipt, ReceiptSpec, ReceiptStatus, Step, Verdict, Waiting, Wish,
 };

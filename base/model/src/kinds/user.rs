@@ -4,6 +4,7 @@
 //! neither. A user without a password cannot sign in: an invite is how they choose one.
 
 use super::kind;
+use super::passkey::{Answered, Passkey};
 use crate::{Binding, Resource};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,14 @@ pub struct UserSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(write_only)]
     pub second_factor: Option<SecondFactor>,
+    /// With which they sign in without a password.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(write_only)]
+    pub passkeys: Vec<Passkey>,
+    /// The challenges that these answered of late.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(write_only)]
+    pub answered: Vec<Answered>,
 }
 
 impl UserSpec {

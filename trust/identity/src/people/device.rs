@@ -4,7 +4,7 @@
 //! Invariants: both codes are kept as hashes; a code is answered once, and what came of it is fetched once; what
 //! strangers can have kept is bounded, and nothing of it outlives its ten minutes for longer than the next one who asks.
 
-use super::session::{Opened, Origin, open};
+use super::session::{By, Opened, Origin, open};
 use crate::{
     Principal, Token, TokenHash,
     credential::CREDENTIAL,
@@ -162,7 +162,7 @@ pub fn poll_device(
     };
     let mut txn = Txn::new(Actor::User(user.name.clone()), "sign in by device", request);
     txn.expect(waiting.id, waiting.version).delete(waiting.id);
-    let opened = open(view, &mut txn, &user, &origin, now)?;
+    let opened = open(view, &mut txn, &user, By::Device, &origin, now)?;
     Ok(Polled::Allowed(txn, Box::new(opened)))
 }
 

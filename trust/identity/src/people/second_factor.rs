@@ -5,7 +5,7 @@
 //! hashes, and the shared secret is sealed by whoever calls this. It is in force from its first right code on.
 
 use super::{
-    session::{Opened, Origin, open},
+    session::{By, Opened, Origin, open},
     user::manageable,
 };
 use crate::{
@@ -185,7 +185,7 @@ pub fn sign_in_with_code(
         let waits = view.find::<SessionSpec>(half)?.filter(|it| it.spec.waits == Some(Waits::SecondFactor));
         txn.delete(waits.ok_or_else(not_signed_in)?.id);
     }
-    let opened = open(view, &mut txn, &user, origin, now)?;
+    let opened = open(view, &mut txn, &user, By::Code, origin, now)?;
     Ok((txn, opened))
 }
 

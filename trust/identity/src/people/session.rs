@@ -41,6 +41,33 @@ pub struct Origin {
     pub before: Option<SessionId>,
 }
 
+/// By which way somebody signs in; the event of the session that begins says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// A password alone.
+    Password,
+    /// A password and a code of the second factor.
+    Code,
+    /// A passkey.
+    Passkey,
+    /// A program that somebody allowed who was signed in.
+    Device,
+    /// Another provider.
+    Provider,
+}
+
+impl By {
+    fn name(self) -> &'static str {
+        match self {
+            By::Password => "password",
+            By::Code => "code",
+            By::Passkey => "passkey",
+            By::Device => "device",
+            By::Provider => "provider",
+        }
+    }
+}
+
 /// A session that begins.
 #[derive(Debug, Clone)]
 pub struct Opened {
@@ -203,7 +230,7 @@ fn open_half(
     now: Timestamp,
 ) -> Result<Opened, StoreError> {
     if !user.spec.has_second_factor() {
-        return open(view, txn, user, origin, now);
+        return open(view, txn, user, By::Password, origin, now);
     }
     for older in view.all::<SessionSpec>(Some(user.id.into()))? {
         if older.spec.waits.is_some() && Some(older.id) != origin.before {
@@ -225,6 +252,7 @@ pub(super) fn open(
     view: &dyn View,
     txn: &mut Txn,
     user: &User,
+    by: By,
     origin: &Origin,
     now: Timestamp,
 ) -> Result<Opened, StoreError> {
@@ -235,7 +263,8 @@ pub(super) fn open(
     }
     let (session, secret) = begin(user, origin, now, SESSION);
     txn.put(&session).claim(CREDENTIAL, secret.hash().hex(), session.id);
-    txn.event(session.id, "session.opened", json!({ "user": user.name, "address": origin.address }));
+    let data = json!({ "user": user.name, "address": origin.address, "by": by.name() });
+    txn.event(session.id, "session.opened", data);
     let summary = told(&session, user, true);
     Ok(Opened { secret: Hidden::new(secret.reveal().to_owned()), summary, half: false })
 }

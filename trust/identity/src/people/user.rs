@@ -168,6 +168,7 @@ pub(crate) fn summary(view: &dyn View, user: &User, now: Timestamp) -> Result<Us
         bindings,
         state: state.into(),
         second_factor: user.spec.has_second_factor(),
+        passkeys: user.spec.passkeys.len(),
         created: user.created,
         locked_until: locked,
     })
