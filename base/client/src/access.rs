@@ -5,7 +5,10 @@ use freehold_model::{
     AnyResource, SessionId, TokenId, UserId,
     access::{CreateOrg, CreateProject, CreateToken, CreatedToken, Explanation, TokenSummary, Whoami},
     device_sign_in::{DeviceAsked, DevicePoll, DevicePolled},
-    people::{AcceptInvite, CreateUser, Invited, SessionSummary, SetRole, SignIn, SignedIn, UserSummary},
+    people::{
+        AcceptInvite, CreateUser, Invited, PasskeySummary, SessionSummary, SetRole, SignIn, SignedIn,
+        UserSummary,
+    },
 };
 use reqwest::Method;
 use serde::Serialize;
@@ -173,6 +176,23 @@ impl Client {
     pub async fn reset_second_factor(&self, id: UserId) -> Result<UserSummary, ClientError> {
         let request = self.request(Method::DELETE, &format!("/v1/users/{id}/second-factor"));
         self.read(self.send(request).await?).await
+    }
+
+    /// A user's passkeys.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn passkeys(&self, id: UserId) -> Result<Vec<PasskeySummary>, ClientError> {
+        self.get(&format!("/v1/users/{id}/passkeys"), &()).await
+    }
+
+    /// Takes a passkey away, by its id, and ends the user's sessions.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn remove_passkey(&self, id: UserId, passkey: &str) -> Result<PasskeySummary, ClientError> {
+        let path = format!("/v1/users/{id}/passkeys/{passkey}");
+        self.read(self.send(self.request(Method::DELETE, &path)).await?).await
     }
 
     /// Gives a user a role, or takes it away.

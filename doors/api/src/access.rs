@@ -78,6 +78,8 @@ const TABLE: &[(Method, &str, Action, Where)] = &[
     (Method::POST, "/v1/users/{id}/invite", Action::ManageUsers, Where::House),
     (Method::POST, "/v1/users/{id}/unlock", Action::ManageUsers, Where::House),
     (Method::DELETE, "/v1/users/{id}/second-factor", Action::ManageUsers, Where::House),
+    (Method::GET, "/v1/users/{id}/passkeys", Action::ReadPeople, Where::House),
+    (Method::DELETE, "/v1/users/{id}/passkeys/{passkey}", Action::ManageUsers, Where::House),
     (Method::POST, "/v1/roles", Action::ManageRoles, Where::Named),
     (Method::POST, "/v1/session", Action::SignIn, Where::Anywhere),
     (Method::GET, "/v1/session", Action::Account, Where::Anywhere),
@@ -115,6 +117,8 @@ pub(crate) const PAGES: &[(Method, &str, Action)] = &[
     (Method::POST, "/signin", Action::SignIn),
     (Method::GET, "/signin/code", Action::SignIn),
     (Method::POST, "/signin/code", Action::SignIn),
+    (Method::POST, "/signin/passkey", Action::SignIn),
+    (Method::POST, "/signin/passkey/options", Action::SignIn),
     (Method::GET, "/invite", Action::SignIn),
     (Method::POST, "/invite", Action::SignIn),
     (Method::POST, "/signout", Action::Account),
@@ -127,6 +131,8 @@ pub(crate) const PAGES: &[(Method, &str, Action)] = &[
     (Method::GET, "/oidc/logout", Action::SignIn),
     (Method::POST, "/oidc/logout", Action::Account),
     (Method::POST, "/account/second-factor", Action::Account),
+    (Method::POST, "/account/passkeys", Action::Account),
+    (Method::POST, "/account/passkeys/options", Action::Account),
 ];
 
 /// Every row of the API.

@@ -1,4 +1,4 @@
-//! Extractors whose refusals are problems that name the place and the way out: [`Json`], [`Id`].
+//! Extractors whose refusals are problems that name the place and the way out: [`Json`], [`Id`], [`Within`].
 
 use crate::error::Failure;
 use axum::{
@@ -130,15 +130,29 @@ pub(crate) struct Id<T>(pub(crate) T);
 impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for Id<T> {
     type Rejection = Failure;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let wrong = |what: String| {
-            Problem::new(Code::Invalid, "The path has no proper id.")
-                .detail(format!("id: {what}"))
-                .hint("GET /v1/resources?kind=… lists resources with their ids.")
-        };
         let text = Path::<String>::from_request_parts(parts, state).await;
-        let Path(text) = text.map_err(|refusal| wrong(refusal.body_text()))?;
-        text.parse().map(Id).map_err(|error: T::Err| wrong(error.to_string()).into())
+        let Path(text) = text.map_err(|refusal| no_id(refusal.body_text()))?;
+        text.parse().map(Id).map_err(|error: T::Err| no_id(error.to_string()).into())
     }
+}
+
+/// The `{id}` of the path, and the name of something of it that follows.
+pub(crate) struct Within<T>(pub(crate) T, pub(crate) String);
+
+impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for Within<T> {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let texts = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((id, name)) = texts.map_err(|refusal| no_id(refusal.body_text()))?;
+        let id = id.parse().map_err(|error: T::Err| no_id(error.to_string()))?;
+        Ok(Within(id, name))
+    }
+}
+
+fn no_id(what: String) -> Problem {
+    Problem::new(Code::Invalid, "The path has no proper id.")
+        .detail(format!("id: {what}"))
+        .hint("GET /v1/resources?kind=… lists resources with their ids.")
 }
 
 /// At most so much of what a caller sent is repeated.

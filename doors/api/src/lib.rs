@@ -139,6 +139,8 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::users::invite))
         .routes(routes!(routes::users::unlock))
         .routes(routes!(routes::users::reset_second_factor))
+        .routes(routes!(routes::passkeys::list))
+        .routes(routes!(routes::passkeys::remove))
         .routes(routes!(routes::users::set_role))
         .routes(routes!(routes::sessions::sign_in, routes::sessions::current, routes::sessions::sign_out))
         .routes(routes!(routes::sessions::accept))

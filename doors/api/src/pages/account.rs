@@ -1,6 +1,6 @@
 //! `/account`: who one is here, what one may do, and where one is signed in.
 
-use super::{form::Form, layout::Frame, second_factor};
+use super::{form::Form, layout::Frame, passkey, second_factor};
 use crate::{
     browser,
     error::{Answer, Failure},
@@ -53,6 +53,7 @@ pub(crate) async fn show(
             ul.plain { @for binding in &bindings { li { (place(binding)) } } }
         }
         (second_factor::section(&frame, &spec))
+        (passkey::account::section(&frame, &api, &spec))
         section.card {
             h2 { "Where you are signed in" }
             ul.rows { @for one in sessions.iter().rev() { (row(&frame, one, now)) } }
@@ -104,7 +105,7 @@ fn days(until: Timestamp, now: Timestamp) -> String {
 }
 
 /// What people call the browser or the program, of what it says of itself.
-fn browser_name(agent: &str) -> String {
+pub(super) fn browser_name(agent: &str) -> String {
     let known = [("Edg/", "Edge"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari")];
     let system = [
         ("Android", "Android"),

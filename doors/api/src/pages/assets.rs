@@ -24,6 +24,11 @@ const ASSETS: &[Asset] = &[
         kind: "text/javascript; charset=utf-8",
         text: include_str!("assets/invite.js"),
     },
+    Asset {
+        name: "passkey.js",
+        kind: "text/javascript; charset=utf-8",
+        text: include_str!("assets/passkey.js"),
+    },
 ];
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {

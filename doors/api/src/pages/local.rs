@@ -38,7 +38,10 @@ impl FromStr for Local {
         let rest = text.strip_prefix('/').ok_or("is not a path of this server")?;
         let plain = text.len() <= 8192 && text.bytes().all(|c| c.is_ascii_graphic() && c != b'\\');
         let path = text.split(['?', '#']).next().unwrap_or_default();
-        if !plain || rest.starts_with('/') || matches!(path, "/signin" | "/signin/code" | "/signout") {
+        if !plain
+            || rest.starts_with('/')
+            || matches!(path, "/signin" | "/signin/code" | "/signin/passkey" | "/signout")
+        {
             return Err("is not a path of this server");
         }
         Ok(Local(text.to_owned()))

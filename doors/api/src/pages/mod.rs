@@ -12,6 +12,7 @@ mod invite;
 pub(crate) mod layout;
 pub(crate) mod local;
 mod oidc;
+mod passkey;
 mod second_factor;
 mod signin;
 
@@ -28,6 +29,8 @@ pub(crate) fn router() -> Router<Api> {
         .route("/assets/{file}", get(assets::file))
         .route("/signin", get(signin::show).post(signin::sign_in))
         .route("/signin/code", get(second_factor::ask_code).post(second_factor::take_code))
+        .route("/signin/passkey", post(passkey::signin::sign_in))
+        .route("/signin/passkey/options", post(passkey::signin::options))
         .route("/invite", get(invite::show).post(invite::accept))
         .route("/signout", post(signin::sign_out))
         .route("/device", get(device::show).post(device::answer))
@@ -36,4 +39,6 @@ pub(crate) fn router() -> Router<Api> {
         .route("/oidc/authorize", get(oidc::authorize::show).post(oidc::authorize::answer))
         .route("/oidc/logout", get(oidc::logout::show).post(oidc::logout::answer))
         .route("/account/second-factor", post(second_factor::change))
+        .route("/account/passkeys", post(passkey::account::change))
+        .route("/account/passkeys/options", post(passkey::account::options))
 }

@@ -4,6 +4,7 @@ use super::{
     form::Form,
     layout::{Frame, alert, status},
     local::Local,
+    passkey,
 };
 use crate::{
     browser,
@@ -33,11 +34,15 @@ impl FromParams for Afterwards {
 }
 
 /// The form; who is signed in goes on.
-pub(crate) async fn show(frame: Frame, Params(Afterwards(next)): Params<Afterwards>) -> Response {
+pub(crate) async fn show(
+    State(api): State<Api>,
+    frame: Frame,
+    Params(Afterwards(next)): Params<Afterwards>,
+) -> Response {
     let next = next.unwrap_or_else(Local::account);
     match frame.who {
         Some(_) => Redirect::to(&next.to_string()).into_response(),
-        None => ask(&frame, &next, "", None),
+        None => ask(&frame, &api, &next, "", None),
     }
 }
 
@@ -53,7 +58,7 @@ pub(crate) async fn sign_in(
     let name = form.get("user").trim();
     match signing::begin(&api, &attempt, name, form.hidden("password")).await {
         Ok(opened) => welcome(&frame, &opened, &headers, &next),
-        Err(Failure(problem)) => ask(&frame, &next, name, Some(&problem)),
+        Err(Failure(problem)) => ask(&frame, &api, &next, name, Some(&problem)),
     }
 }
 
@@ -82,7 +87,8 @@ pub(crate) fn welcome(frame: &Frame, opened: &Opened, headers: &HeaderMap, next:
     response
 }
 
-fn ask(frame: &Frame, next: &Local, name: &str, problem: Option<&Problem>) -> Response {
+/// The page, with what was wrong the time before.
+pub(super) fn ask(frame: &Frame, api: &Api, next: &Local, name: &str, problem: Option<&Problem>) -> Response {
     let status = status(problem);
     let body = html! {
         p.lead { "to " strong { (frame.host) } }
@@ -98,6 +104,7 @@ fn ask(frame: &Frame, next: &Local, name: &str, problem: Option<&Problem>) -> Re
                 autocomplete="current-password" autofocus[!name.is_empty()];
             button type="submit" { "Sign in" }
         }
+        (passkey::signin::section(frame, api, next))
         p.note { "No account, or no password any more? Ask an admin of this server for an invite." }
     };
     frame.card(status, "Sign in", body)

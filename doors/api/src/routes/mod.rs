@@ -17,6 +17,7 @@ pub(crate) mod logs;
 pub(crate) mod nodes;
 pub(crate) mod oidc;
 pub(crate) mod operations;
+pub(crate) mod passkeys;
 pub(crate) mod quotas;
 pub(crate) mod receipt_list;
 pub(crate) mod receipts;

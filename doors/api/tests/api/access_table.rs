@@ -234,6 +234,10 @@ fn request(method: &str, path: &str, site: &Site) -> Option<Asked> {
             let path = path.replace("{id}", "usr_00000000000000000000000000");
             return Some(Asked { method: method.into(), path, body });
         }
+        ("GET", "/v1/users/{id}/passkeys") | ("DELETE", "/v1/users/{id}/passkeys/{passkey}") => {
+            let path = path.replace("{id}", "usr_00000000000000000000000000").replace("{passkey}", "0");
+            return Some(Asked { method: method.into(), path, body });
+        }
         ("DELETE", "/v1/sessions/{id}") => {
             let path = path.replace("{id}", "ses_00000000000000000000000000");
             return Some(Asked { method: method.into(), path, body });

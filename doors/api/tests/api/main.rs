@@ -2,6 +2,8 @@
 
 mod access;
 mod access_table;
+#[path = "../../../../trust/identity/src/people/passkey/authenticator.rs"]
+mod authenticator;
 mod browser;
 mod drills;
 mod endpoints;
@@ -12,6 +14,7 @@ mod oidc;
 mod openapi;
 mod operations;
 mod pages;
+mod passkeys;
 mod people;
 mod quotas;
 mod receipts;
