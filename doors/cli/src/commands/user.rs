@@ -1,5 +1,7 @@
 //! `freehold user`: people, invited by link or text, with roles at orgs and projects.
 
+mod passkeys;
+
 use super::{noun::NameArgs, terminal::confirmed};
 use crate::{
     failure::{Failure, Outcome},
@@ -41,6 +43,13 @@ Examples:
     Unlock(NameArgs),
     /// Takes a user's second factor away, as for a phone that was lost, and ends their sessions.
     ResetSecondFactor(NameArgs),
+    /// Lists a user's passkeys, or takes one away, as for a device that was lost, and ends their sessions.
+    #[command(after_help = "\
+Examples:
+  freehold user passkeys ada
+  freehold user passkeys ada --remove \"my phone\"
+People add theirs in a browser, on the page /account.")]
+    Passkeys(passkeys::Args),
 }
 
 /// Flags of `user create`.
@@ -119,6 +128,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
             let user = session.client.unlock_user(user.id).await?;
             session.out.show(&user, |user| format!("{} can sign in again.", user.name))
         }
+        Command::Passkeys(args) => passkeys::run(args, session).await,
         Command::ResetSecondFactor(args) => {
             let user = find(args.name(), session).await?;
             let user = session.client.reset_second_factor(user.id).await?;

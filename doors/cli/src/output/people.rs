@@ -8,7 +8,7 @@ use super::{
 };
 use freehold_model::{
     access::{Explanation, NamedBinding, TokenSummary, Whoami},
-    people::{SessionSummary, UserSummary},
+    people::{PasskeySummary, SessionSummary, UserSummary},
 };
 use jiff::Timestamp;
 
@@ -57,14 +57,30 @@ pub(crate) fn user(user: &UserSummary, now: Timestamp) -> String {
     let locked = user.locked_until.map(|until| format!(", until {until}")).unwrap_or_default();
     let name = user.full_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     format!(
-        "{}{name}\n  id     {}\n  may    {}\n  state  {}{locked}\n  made   {}\n  second factor  {}",
+        "{}{name}\n  id     {}\n  may    {}\n  state  {}{locked}\n  made   {}\n  second factor  {}\n  passkeys       {}",
         user.name,
         user.id,
         bindings(&user.bindings),
         user.state,
         time::ago(user.created, now),
-        if user.second_factor { "yes" } else { "no" }
+        if user.second_factor { "yes" } else { "no" },
+        user.passkeys
     )
+}
+
+/// Somebody's passkeys.
+pub(crate) fn passkeys(passkeys: &[PasskeySummary], paint: Paint, now: Timestamp) -> String {
+    let mut table = Table::new(&["PASSKEY", "ID", "ADDED", "USED"]);
+    for passkey in passkeys {
+        let used = passkey.last_used.map_or_else(|| "never".into(), |at| time::ago(at, now));
+        table.row([
+            passkey.name.clone().into(),
+            passkey.id.clone().into(),
+            time::ago(passkey.created, now).into(),
+            used.into(),
+        ]);
+    }
+    table.render(paint, 0, "no passkeys; they add theirs in a browser, on the page /account")
 }
 
 /// Sessions.

@@ -126,8 +126,14 @@ impl Browser {
     /// Types into the field of that name: with keys, as people do.
     #[track_caller]
     pub(crate) fn fill(&mut self, name: &str, text: &str) {
+        self.fill_in(&format!("input[name={name}]:not([type=hidden])"), text);
+    }
+
+    /// The same, into the field that a selector finds.
+    #[track_caller]
+    pub(crate) fn fill_in(&mut self, selector: &str, text: &str) {
         self.wait(&format!(
-            "(() => {{ const it = document.querySelector('input[name={name}]:not([type=hidden])'); if (!it) return false; it.focus(); it.select(); return document.activeElement === it }})()"
+            "(() => {{ const it = document.querySelector('{selector}'); if (!it) return false; it.focus(); it.select(); return document.activeElement === it }})()"
         ));
         self.call("Input.insertText", json!({ "text": text }));
     }

@@ -30,6 +30,7 @@ mod nginx;
 mod oidc;
 mod ordinary;
 mod outside;
+mod passkeys;
 mod people;
 mod placement;
 mod planted;
