@@ -50,7 +50,8 @@ pub use name::Name;
 pub use network::{Network, NetworkError};
 pub use nodes::{Moving, NodeChange, NodeDrain, Stuck};
 pub use placement::{
-    Affinity, Elsewhere, LabelError, LabelKey, Placed, Rules, Selector, Spread, label_value,
+    Affinity, Displaced, Elsewhere, LabelError, LabelKey, Placed, Preempted, Rules, Selector, Spread,
+    label_value,
 };
 pub use plan::Plan;
 pub use problem::{Code, Problem};

@@ -5,6 +5,7 @@
 //! a valid one.
 
 use crate::{InstanceId, Name};
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::{borrow::Borrow, collections::BTreeMap, fmt, str::FromStr};
 
@@ -147,8 +148,8 @@ impl Rules {
 #[serde(default)]
 pub struct Placed {
     /// Instances of lower priority make room for it.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub priority: u32,
+    #[serde(skip_serializing_if = "is_normal")]
+    pub priority: i32,
     /// Why here.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
@@ -162,6 +163,52 @@ pub struct Placed {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub room_of: Vec<InstanceId>,
+    /// Those of them that were told to stop for it, as they were then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub displaced: Vec<Displaced>,
+    /// For whom it was stopped itself, if it was. It is kept until there is another one in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preempted: Option<Preempted>,
+}
+
+/// An instance that has to make room for one of higher priority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Displaced {
+    /// Which.
+    #[schema(value_type = String)]
+    pub instance: InstanceId,
+    /// Whose: `shop/prod web`.
+    pub of: String,
+    /// Its priority.
+    #[serde(default, skip_serializing_if = "is_normal")]
+    pub priority: i32,
+}
+
+impl fmt::Display for Displaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, priority {})", self.of, self.instance, self.priority)
+    }
+}
+
+/// For whom an instance made room, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Preempted {
+    /// The instance that has its room.
+    #[schema(value_type = String)]
+    pub by: InstanceId,
+    /// Whose: `shop/prod web`.
+    pub of: String,
+    /// The priority of that one.
+    pub priority: i32,
+    /// When it was told to stop.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+}
+
+impl fmt::Display for Preempted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pre-empted by {} ({}, priority {}) at {}", self.of, self.by, self.priority, self.at)
+    }
 }
 
 impl Placed {
@@ -191,6 +238,10 @@ impl fmt::Display for Elsewhere {
         }
         write!(f, ": {}", self.why)
     }
+}
+
+fn is_normal(priority: &i32) -> bool {
+    *priority == 0
 }
 
 fn is_zero(number: &u32) -> bool {

@@ -1,7 +1,8 @@
 //! A plan: what an operation would change, before it is done; sent to people and hashed into receipts.
 
 use crate::{
-    Bytes, Digest, Elsewhere, ImageRef, Manifest, Millicores, Name, Operation, Problem, SecretName,
+    Bytes, Digest, Displaced, Elsewhere, ImageRef, Manifest, Millicores, Name, Operation, Problem,
+    SecretName,
     id::{NodeId, ReceiptId},
 };
 use serde::{Deserialize, Serialize};
@@ -135,6 +136,9 @@ pub struct Placement {
     /// Why not elsewhere, as of the plan; not part of its hash.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Elsewhere>,
+    /// The instances of lower priority that would make room.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub displaces: Vec<Displaced>,
 }
 
 /// What all instances of the env may use together.

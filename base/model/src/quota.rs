@@ -28,6 +28,10 @@ pub struct Quota {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub rate: Option<Rate>,
+    /// The highest priority that processes may have. Of a project 0 where nothing is said; of an org what its
+    /// projects may be given: any in the house's org, 0 in others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
 }
 
 impl Quota {

@@ -136,6 +136,12 @@ fn located(view: &dyn View, one: &Instance) -> Result<Option<String>, StoreError
 pub(crate) fn instance(instance: &Instance) -> Option<String> {
     let status = &instance.status;
     let said = status.message.as_deref();
+    if let (Desired::Stopped, Some(preempted)) = (instance.spec.desired, &instance.spec.placed.preempted) {
+        return Some(match status.phase {
+            Phase::Stopped => format!("Pending: {preempted}. It comes back where and when there is room."),
+            _ => format!("It is being stopped: {preempted}."),
+        });
+    }
     if instance.spec.desired == Desired::Stopped {
         return (status.phase != Phase::Stopped).then(|| "It is being stopped.".into());
     }
@@ -220,6 +226,23 @@ mod tests {
             Instance::new(freehold_model::InstanceId(Default::default()), "i", None, spec, now);
         instance.status = status;
         instance
+    }
+
+    #[test]
+    fn what_was_preempted_says_by_whom_until_it_is_back() {
+        let mut victim = sample(InstanceStatus { phase: Phase::Stopping, ..Default::default() });
+        victim.spec.desired = Desired::Stopped;
+        victim.spec.placed.preempted = Some(freehold_model::Preempted {
+            by: freehold_model::InstanceId(Default::default()),
+            of: "shop/prod web".into(),
+            priority: 100,
+            at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        });
+        let who = "pre-empted by shop/prod web (ins_00000000000000000000000000, priority 100) at 2026-01-01T00:00:00Z.";
+        assert_eq!(instance(&victim).unwrap(), format!("It is being stopped: {who}"));
+        victim.status.phase = Phase::Stopped;
+        let waits = format!("Pending: {who} It comes back where and when there is room.");
+        assert_eq!(instance(&victim).unwrap(), waits);
     }
 
     #[test]

@@ -55,6 +55,15 @@ impl Residents {
         self.change(|all| note(all, id, env, spec, wanted));
     }
 
+    /// Notes that it runs already, before its worker has looked.
+    pub(crate) fn runs(&self, id: InstanceId) {
+        self.change(|all| {
+            if let Some(resident) = all.get_mut(&id) {
+                resident.live = true;
+            }
+        });
+    }
+
     /// Notes what its worker sees.
     pub(crate) fn observed(&self, id: InstanceId, wanted: bool, live: bool, healthy: bool) {
         self.change(|all| {
@@ -96,6 +105,14 @@ impl Residents {
             of.peek().is_some() && !of.any(|it| it.live && it.healthy)
         };
         own.spec.after.iter().filter(lacking).cloned().collect()
+    }
+
+    /// The instances that make room for this one and are not gone yet: it starts after that.
+    pub(crate) fn room_of(&self, id: InstanceId) -> Vec<InstanceId> {
+        let all = self.lock();
+        let room_of = all.get(&id).map_or(&[][..], |own| &own.spec.placed.room_of);
+        let is_here = |id: &&InstanceId| all.get(*id).is_some_and(|it| it.wanted || it.live);
+        room_of.iter().filter(is_here).copied().collect()
     }
 
     /// Whether an instance must still wait before it is stopped: others come after it, and run, and are to

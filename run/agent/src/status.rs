@@ -1,7 +1,7 @@
 //! What the worker says of its instance: a pure function of its state.
 
 use crate::{backoff::Memory, health::Health, meter::Usage};
-use freehold_model::{Digest, DiskUse, InstanceStatus, Name, Phase};
+use freehold_model::{Digest, DiskUse, InstanceId, InstanceStatus, Name, Phase};
 use jiff::Timestamp;
 
 /// Where the worker is.
@@ -38,6 +38,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) excess: Option<DiskUse>,
     /// What must be healthy before it starts.
     pub(crate) lacks: &'a [Name],
+    /// Who must be gone before it starts.
+    pub(crate) room_of: &'a [InstanceId],
     /// The digest of what was started.
     pub(crate) image: Option<&'a Digest>,
     /// Its last lines.
@@ -88,6 +90,10 @@ fn message(facts: &Facts<'_>, phase: Phase) -> Option<String> {
             facts.excess.map(|disk| format!("it is stopped, and started again empty: it {disk}"))
         }
         (_, Phase::Running) => facts.health.message.clone(),
+        (_, Phase::Pending) if !facts.room_of.is_empty() => {
+            let ids: Vec<String> = facts.room_of.iter().map(ToString::to_string).collect();
+            Some(format!("starts when {} has made room", ids.join(" and ")))
+        }
         (_, Phase::Pending) if !facts.lacks.is_empty() => {
             let names: Vec<String> = facts.lacks.iter().map(ToString::to_string).collect();
             Some(format!("starts after {}, which must be healthy first", names.join(" and ")))
@@ -128,6 +134,7 @@ mod tests {
                 usage: Usage::default(),
                 excess: None,
                 lacks: &[],
+                room_of: &[],
                 image: None,
                 tail: &["x".into()],
             });

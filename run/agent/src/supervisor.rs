@@ -69,6 +69,8 @@ impl Supervisor {
         if let Ok(assigned) = &assigned {
             residents.assigned(assigned, should_run);
         }
+        // Before any worker: whoever waits for the room of one that runs must know that it does.
+        known.iter().filter(|(_, known)| known.adopted.is_some()).for_each(|(id, _)| residents.runs(*id));
         for (id, known) in known {
             let journaled = known.entry.as_ref().map(|entry| order(&entry.spec));
             let order = match &assigned {

@@ -7,11 +7,12 @@
 use crate::{
     Asker, ChangeError,
     lookup::{Place, occupied},
+    templates::priority,
     volumes::Home,
 };
 use freehold_model::{
-    AnyId, App, AppSpec, Bytes, Code, EnvSpec, Millicores, Org, OrgId, OrgSpec, Problem, Project, ProjectId,
-    ProjectSpec, Quota, ReleaseSpec, Txn, Usage, VolumeSpec, quota::Excess,
+    AnyId, App, AppSpec, Bytes, Code, EnvSpec, Millicores, Name, Org, OrgId, OrgSpec, Problem, Project,
+    ProjectId, ProjectSpec, Quota, ReleaseSpec, Txn, Usage, VolumeSpec, manifest::Process, quota::Excess,
 };
 use freehold_reconcile::{StoreError, View, ViewExt};
 use jiff::Timestamp;
@@ -71,15 +72,17 @@ pub(crate) fn blockers(
     wanted: &ReleaseSpec,
 ) -> Result<Vec<Problem>, StoreError> {
     let bounds = Bounds::of(view, &place.project)?;
+    let mut problems = bounds.too_important(place.current.as_ref().map(|it| &it.spec), wanted);
     if bounds.is_free() {
-        return Ok(vec![]);
+        return Ok(problems);
     }
     let before = match &place.current {
         Some(release) => of_release(view, home, &release.spec)?,
         None => Usage::default(),
     };
     let after = of_release(view, home, wanted)?;
-    bounds.passed(view, before, after)
+    problems.extend(bounds.passed(view, before, after)?);
+    Ok(problems)
 }
 
 /// The limits that one more volume would pass.
@@ -129,6 +132,33 @@ impl Bounds {
 
     fn is_free(&self) -> bool {
         self.project.spec.quota.is_empty() && self.org.as_ref().is_none_or(|org| org.spec.quota.is_empty())
+    }
+
+    /// The processes that would have a higher priority than the project, or its org, may give them. What has it
+    /// already keeps it.
+    fn too_important(&self, before: Option<&ReleaseSpec>, after: &ReleaseSpec) -> Vec<Problem> {
+        let project = ("project", &self.project.name, self.project.spec.quota.priority.unwrap_or(0));
+        let org = self.org.as_ref().map(|org| {
+            let any = if org.name == OrgSpec::HOUSE { i32::MAX } else { 0 };
+            ("org", &org.name, org.spec.quota.priority.unwrap_or(any))
+        });
+        let owners = [Some(project), org];
+        let narrowest = owners.into_iter().flatten().min_by_key(|(.., limit)| *limit);
+        let Some((owner, name, limit)) = narrowest else { return vec![] };
+        let had = |process| before.map_or(i32::MIN, |release| priority(release, process));
+        let higher = after.manifest.process.iter().filter(|(_, it)| it.priority > limit);
+        let problem = |(process, it): (&Name, &Process)| {
+            let title = format!(
+                "priority {} of {process}: {owner} `{name}` may go up to {limit}, for others make room for it",
+                it.priority
+            );
+            Problem::new(Code::OverQuota, title).hint(format!(
+                "ask for less, or have an admin of {} allow more: `freehold quota set --{owner} {name} --priority {}`",
+                if owner == "org" { "the house" } else { "the org" },
+                it.priority
+            ))
+        };
+        higher.filter(|(process, it)| it.priority > had(process)).map(problem).collect()
     }
 
     /// What a change from `before` to `after` would pass.

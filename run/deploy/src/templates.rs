@@ -87,7 +87,7 @@ pub(crate) fn after<'a>(release: &'a ReleaseSpec, process: &Name) -> &'a [Name] 
 }
 
 /// The priority of the instances of `process`.
-pub(crate) fn priority(release: &ReleaseSpec, process: &Name) -> u32 {
+pub(crate) fn priority(release: &ReleaseSpec, process: &Name) -> i32 {
     release.manifest.process.get(process).map_or(0, |process| process.priority)
 }
 

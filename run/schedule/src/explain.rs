@@ -6,10 +6,11 @@
 use crate::{
     Chosen, Fleet, Refusal, Unplaceable,
     choose::{Criterion, compare},
+    evict::Room,
     round::Round,
 };
 use freehold_model::Elsewhere;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// At most so many reasons are told of a choice, and so many nodes one by one of a refusal.
 pub(crate) const GROUPS: usize = 8;
@@ -64,7 +65,51 @@ impl Explanation {
             reason: reason(round, fleet, best, fitting, &criteria),
             scores: scores(round, fleet, best),
             elsewhere: told.map(|group| group.told(round, fleet)).collect(),
+            displaces: vec![],
+            room_of: vec![],
         }
+    }
+}
+
+/// Explains the choice of a node that has to be made to have room.
+pub(crate) fn displacing(
+    round: &Round<'_>,
+    fleet: &Fleet,
+    rooms: &BTreeMap<usize, Room>,
+    room: &Room,
+) -> Chosen {
+    let (node, (displaces, room_of)) = (&fleet.nodes[room.seat], room.who(fleet));
+    let others = (0..fleet.nodes.len()).filter(|seat| *seat != room.seat);
+    let mut said: Vec<(bool, String, String)> = others
+        .map(|seat| {
+            let refusal = round.refusal(fleet, seat);
+            let why = match (rooms.contains_key(&seat), refusal) {
+                (true, _) => {
+                    "would cost more: by priority, then number, then age of what is displaced".into()
+                }
+                (_, Some(Refusal::Memory { .. })) => {
+                    "what is of lower priority there would not make enough room".into()
+                }
+                (_, refusal) => refusal.map(|it| it.brief()).unwrap_or_default(),
+            };
+            (round.fixed[seat].is_some(), fleet.nodes[seat].name.clone(), why)
+        })
+        .collect();
+    said.sort_by_key(|(fixed, ..)| *fixed);
+    let mut elsewhere = together(said.into_iter().map(|(_, name, why)| (name, why)));
+    elsewhere.truncate(GROUPS);
+    let reason = match displaces.is_empty() {
+        true => "no node has room yet, and here it is being made",
+        false => "no node has room, and here what is of lower priority makes it at the least cost",
+    };
+    Chosen {
+        node: node.id,
+        name: node.name.clone(),
+        reason: reason.into(),
+        scores: scores(round, fleet, room.seat),
+        elsewhere,
+        displaces,
+        room_of,
     }
 }
 
@@ -77,13 +122,16 @@ pub(crate) fn refusals(round: &Round<'_>, fleet: &Fleet) -> Unplaceable {
 
 /// Nodes of the same refusal together.
 pub(crate) fn grouped(refusals: &[(String, Refusal)]) -> Vec<Elsewhere> {
+    together(refusals.iter().map(|(name, refusal)| (name.clone(), refusal.brief())))
+}
+
+fn together(all: impl Iterator<Item = (String, String)>) -> Vec<Elsewhere> {
     let mut groups: Vec<Elsewhere> = vec![];
-    for (name, refusal) in refusals {
-        let why = refusal.brief();
+    for (name, why) in all {
         match groups.iter_mut().find(|group| group.why == why) {
-            Some(group) if group.nodes.len() < NAMED => group.nodes.push(name.clone()),
+            Some(group) if group.nodes.len() < NAMED => group.nodes.push(name),
             Some(group) => group.more += 1,
-            None => groups.push(Elsewhere { nodes: vec![name.clone()], more: 0, why }),
+            None => groups.push(Elsewhere { nodes: vec![name], more: 0, why }),
         }
     }
     groups

@@ -2,7 +2,7 @@
 
 use crate::Request;
 use freehold_model::{
-    AnyId, Bytes, Capacity, Desired, Instance, LabelKey, Millicores, Name, Node, NodeId, Phase,
+    AnyId, Bytes, Capacity, Desired, Instance, InstanceId, LabelKey, Millicores, Name, Node, NodeId, Phase,
     manifest::Driver,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -47,12 +47,19 @@ pub struct Fleet {
 /// An instance that is on a node, or will be.
 #[derive(Debug, Clone)]
 pub(crate) struct Resident {
+    /// `None`: it is placed in this round.
+    pub(crate) id: Option<InstanceId>,
     pub(crate) env: Option<AnyId>,
     pub(crate) process: Name,
     /// The place of its node in the fleet.
     pub(crate) seat: usize,
     /// Whether it will still be there when what is placed now runs.
     pub(crate) stays: bool,
+    /// It was told to stop: what it uses is free once it has.
+    pub(crate) going: bool,
+    pub(crate) priority: i32,
+    pub(crate) memory: Bytes,
+    pub(crate) healthy: bool,
     pub(crate) apart: Vec<Name>,
 }
 
@@ -67,10 +74,15 @@ impl Fleet {
             let template = &instance.spec.template;
             fleet.nodes[seat].take(template.cpu, template.memory);
             fleet.residents.push(Resident {
+                id: Some(instance.id),
                 env: instance.parent,
                 process: instance.spec.process.clone(),
                 seat,
                 stays: instance.spec.desired == Desired::Running && !leaves(instance),
+                going: instance.spec.desired == Desired::Stopped,
+                priority: instance.spec.placed.priority,
+                memory: template.memory,
+                healthy: instance.status.healthy && instance.spec.serving && !fleet.nodes[seat].away,
                 apart: template.rules.affinity.apart.clone(),
             });
         }
@@ -92,10 +104,15 @@ impl Fleet {
     pub(crate) fn take(&mut self, seat: usize, request: &Request) {
         self.nodes[seat].take(request.cpu, request.memory);
         self.residents.push(Resident {
+            id: None,
             env: request.env,
             process: request.process.clone(),
             seat,
             stays: true,
+            going: false,
+            priority: request.priority,
+            memory: request.memory,
+            healthy: false,
             apart: request.rules.affinity.apart.clone(),
         });
     }

@@ -4,9 +4,11 @@
 //! is promised once and never twice; processor time is shared, so only a single instance that wants
 //! more than a whole node is refused for it. Of the nodes that can take an instance, the best is that where
 //! its failure domains hold the fewest of its process, then the one with most preferred labels, then as
-//! [`choose`] says. Invariants: a chosen node can take the request; the same question has the same answer.
+//! [`choose`] says. Where none has room, what is of lower priority makes it ([`evict`]), and the instance starts
+//! when that is gone. Invariants: a chosen node can take the request, then; the same question has the same answer.
 
 mod choose;
+mod evict;
 mod explain;
 mod filter;
 mod fleet;
@@ -16,7 +18,9 @@ pub use filter::Refusal;
 pub use fleet::{Candidate, Fleet};
 
 use explain::Explanation;
-use freehold_model::{AnyId, Bytes, Elsewhere, Millicores, Name, NodeId, Rules, Template, manifest::Driver};
+use freehold_model::{
+    AnyId, Bytes, Elsewhere, InstanceId, Millicores, Name, NodeId, Rules, Template, manifest::Driver,
+};
 use round::Round;
 use std::fmt;
 
@@ -39,11 +43,13 @@ pub struct Request {
     pub rules: Rules,
     /// Only this node will do: its volume is there.
     pub pin: Option<NodeId>,
+    /// Where there is no room, instances of lower priority make room for it.
+    pub priority: i32,
 }
 
 impl Request {
     /// What an instance of `process` needs that is made of `template`.
-    pub fn new(env: Option<AnyId>, process: &Name, template: &Template) -> Request {
+    pub fn new(env: Option<AnyId>, process: &Name, template: &Template, priority: i32) -> Request {
         Request {
             env,
             process: process.clone(),
@@ -53,6 +59,7 @@ impl Request {
             memory: template.memory,
             rules: template.rules.clone(),
             pin: None,
+            priority,
         }
     }
 }
@@ -70,6 +77,10 @@ pub struct Chosen {
     pub scores: String,
     /// Why none of the others.
     pub elsewhere: Vec<Elsewhere>,
+    /// Who has to leave, to make room for it.
+    pub displaces: Vec<InstanceId>,
+    /// Who must be gone from the node before it starts: those, and others who leave anyway.
+    pub room_of: Vec<InstanceId>,
 }
 
 /// No node can take it.
@@ -86,11 +97,18 @@ pub fn place_some(fleet: &mut Fleet, request: &Request, count: u32) -> (Vec<Chos
     let mut chosen = vec![];
     let mut explanation = Explanation::default();
     for _ in 0..count {
-        let Some(best) = choose::best(&mut round, fleet) else {
+        if let Some(best) = choose::best(&mut round, fleet) {
+            chosen.push(explanation.of(&round, fleet, best));
+            round.take(fleet, best);
+            continue;
+        }
+        let (rooms, best) = evict::rooms(&round, fleet);
+        let Some(room) = best.and_then(|seat| rooms.get(&seat)) else {
             return (chosen, Some(explain::refusals(&round, fleet)));
         };
-        chosen.push(explanation.of(&round, fleet, best));
-        round.take(fleet, best);
+        chosen.push(explain::displacing(&round, fleet, &rooms, room));
+        room.clear(fleet);
+        round.take(fleet, room.seat);
     }
     (chosen, None)
 }

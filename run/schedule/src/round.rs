@@ -69,9 +69,12 @@ impl<'a> Round<'a> {
 
     /// Whether the node at `seat` can take one now, if it may take any.
     pub(crate) fn has_room(&self, fleet: &Fleet, seat: usize) -> bool {
-        self.request.memory <= fleet.nodes[seat].free_memory()
-            && !(self.alone && self.own[seat] > 0)
-            && self.domains.iter().all(|domains| domains.allows(seat))
+        self.request.memory <= fleet.nodes[seat].free_memory() && self.fits(seat)
+    }
+
+    /// Whether who else is there lets it be at `seat`, room aside.
+    pub(crate) fn fits(&self, seat: usize) -> bool {
+        !(self.alone && self.own[seat] > 0) && self.domains.iter().all(|domains| domains.allows(seat))
     }
 
     /// Why the node at `seat` cannot take one now, if it cannot.

@@ -7,7 +7,7 @@ use freehold_model::{AnyId, Kind, Name, OrgId, OrgSpec, Project, ProjectId, Proj
 use freehold_reconcile::{StoreError, View, ViewExt as _};
 
 /// The org that the house belongs to, as the first start makes it.
-pub(crate) const HOUSE: &str = "home";
+pub(crate) const HOUSE: &str = OrgSpec::HOUSE;
 /// The tree is a handful of levels deep; the bound keeps a defect from becoming a loop.
 const DEPTH: usize = 16;
 

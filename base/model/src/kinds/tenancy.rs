@@ -19,6 +19,11 @@ pub struct OrgSpec {
     pub quota: Quota,
 }
 
+impl OrgSpec {
+    /// The name of the org that the house belongs to, as the first start makes it.
+    pub const HOUSE: &str = "home";
+}
+
 /// Observed of an org.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]

@@ -211,7 +211,6 @@ fn not_yet() {
         check(&marked, &[says]);
         assert_eq!(errors(&unmark(&marked).0).problem().code, Code::NotYet);
     };
-    with("«priority» = 100", "priority");
     with("egress = [«\"[2001:db8::]/32:53/udp\"»]", "IPv6");
     with("[[env.prod.«endpoint»]]\nlisten = 81", "endpoints of one env alone");
     with("[[env.prod.«volume»]]\nname = \"d\"", "volumes of one env alone");

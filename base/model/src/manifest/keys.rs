@@ -3,6 +3,8 @@
 use super::shape::{Key, Literal::*, Shape, Shape::*, key};
 use crate::{Bytes as Size, Millicores as Cpu, Millis as Time};
 
+/// The lowest and the highest priority.
+const PRIORITY: (i64, i64) = (-1000, 1000);
 const PORT: Shape = Integer(1, 65535);
 const HOUR: Time = Time(3_600_000);
 const DAY: Time = Time(86_400_000);
@@ -107,12 +109,11 @@ pub(super) const PROCESS: &[Key] = &[
     ),
     key(
         "priority",
-        Integer(0, 1000),
+        Integer(PRIORITY.0, PRIORITY.1),
         "100",
-        "Where there is no room, instances of lower priority make room for those of higher.",
+        "Where there is no room, instances of lower priority make room for those of higher; more than 0 needs a project that may ([placement](placement.md#priority)).",
     )
-    .or(Number(0))
-    .not_yet("priority"),
+    .or(Number(0)),
     key(
         "lost_after",
         Millis(Time(5_000), DAY),

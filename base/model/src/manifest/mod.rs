@@ -137,7 +137,7 @@ pub struct Process {
     pub tolerate: Vec<LabelKey>,
     /// Instances of lower priority make room for those of higher.
     #[serde(default, skip_serializing_if = "is_no_priority")]
-    pub priority: u32,
+    pub priority: i32,
     /// When nothing is heard of a node for so long, its instances are replaced elsewhere.
     #[serde(default = "default_lost", skip_serializing_if = "is_default_lost")]
     pub lost_after: Millis,
@@ -154,7 +154,7 @@ fn is_default_lost(after: &Millis) -> bool {
     *after == DEFAULT_LOST
 }
 
-fn is_no_priority(priority: &u32) -> bool {
+fn is_no_priority(priority: &i32) -> bool {
     *priority == 0
 }
 

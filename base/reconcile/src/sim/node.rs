@@ -9,7 +9,9 @@ use crate::{
     memory::MemoryView,
     ports::{View, ViewExt},
 };
-use freehold_model::{Actor, Instance, InstanceId, InstanceSpec, InstanceStatus, Kind, NodeId, Seq, Txn};
+use freehold_model::{
+    Actor, Desired, Instance, InstanceId, InstanceSpec, InstanceStatus, Kind, NodeId, Seq, Txn,
+};
 use jiff::Timestamp;
 use std::{
     cell::{Cell, RefCell},
@@ -79,6 +81,9 @@ impl SimNode {
         self.assigned.refresh(&context.store.view_now(), self.id);
         let clock = context.clock.clone();
         for instance in self.assigned.mine.values() {
+            if instance.spec.desired == Desired::Running && self.has_no_room_yet(instance) {
+                continue;
+            }
             self.machine.borrow_mut().want(instance, &clock, &mut context.random);
         }
         self.machine.borrow_mut().forget(|id| self.assigned.mine.contains_key(&id));
@@ -94,6 +99,12 @@ impl SimNode {
                 self.echoes.insert(late, (id, status));
             }
         }
+    }
+
+    /// Whether somebody is still here who makes room for `instance`.
+    fn has_no_room_yet(&self, instance: &Instance) -> bool {
+        let machine = self.machine.borrow();
+        machine.present().any(|id| instance.spec.placed.room_of.contains(&id))
     }
 
     fn report(&self, context: &mut Context, id: InstanceId, status: &InstanceStatus) {

@@ -27,6 +27,7 @@ Examples:
   freehold quota set --project shop --memory 8GiB --instances 20
   freehold quota set --org guests --cpu 4 --bytes 500GiB
   freehold quota set --org home --rate 6000/min
+  freehold quota set --project shop --priority 500
   freehold quota set --project shop --none")]
 pub(crate) struct SetArgs {
     /// Of this org.
@@ -50,6 +51,10 @@ pub(crate) struct SetArgs {
     /// How many requests each token and each person may make, as in 6000/min; of the house's org alone.
     #[arg(long, value_name = "COUNT/TIME")]
     rate: Option<Rate>,
+    /// The highest priority that processes may have, -1000 to 1000; of a project 0 where nothing is said.
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true,
+        value_parser = clap::value_parser!(i32).range(-1000..=1000))]
+    priority: Option<i32>,
     /// Lifts every limit that is not given.
     #[arg(long)]
     none: bool,
@@ -66,7 +71,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
 }
 
 async fn set(args: SetArgs, session: &Session) -> Outcome {
-    let SetArgs { org, cpu, memory, instances, volumes, bytes, rate, none } = args;
+    let SetArgs { org, cpu, memory, instances, volumes, bytes, rate, priority, none } = args;
     let (kind, name) = match (&org, &session.globals.project) {
         (Some(org), _) => (Kind::Org, org),
         (None, Some(project)) => (Kind::Project, project),
@@ -74,7 +79,7 @@ async fn set(args: SetArgs, session: &Session) -> Outcome {
             return Err(Failure::usage("whose quota is not said", "Give --project NAME or --org NAME."));
         }
     };
-    let given = Quota { cpu, memory, instances, volumes, bytes, rate };
+    let given = Quota { cpu, memory, instances, volumes, bytes, rate, priority };
     if given.is_empty() && !none {
         return Err(Failure::usage("no limit is given", "Give one, as in --memory 8GiB, or --none."));
     }
@@ -92,6 +97,7 @@ async fn set(args: SetArgs, session: &Session) -> Outcome {
         volumes: volumes.or(before.volumes),
         bytes: bytes.or(before.bytes),
         rate: rate.or(before.rate),
+        priority: priority.or(before.priority),
     };
     let quota = session.client.set_quota(found.id, &wanted).await?;
     let report = QuotaReport { quota, ..found };
@@ -108,6 +114,7 @@ fn table(all: &[QuotaReport], paint: Paint) -> String {
         "VOLUMES",
         "BYTES IN VOLUMES",
         "REQUESTS",
+        "PRIORITY",
     ]);
     for QuotaReport { id, name, quota, used } in all {
         table.row([
@@ -119,6 +126,7 @@ fn table(all: &[QuotaReport], paint: Paint) -> String {
             of(used.volumes, quota.volumes).into(),
             of(used.bytes, quota.bytes).into(),
             quota.rate.map(|rate| rate.to_string()).unwrap_or_default().into(),
+            quota.priority.map(|priority| format!("up to {priority}")).unwrap_or_default().into(),
         ]);
     }
     table.render(paint, 0, "no orgs or projects")

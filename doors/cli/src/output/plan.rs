@@ -13,6 +13,7 @@ pub(crate) fn render(plan: &Plan, paint: Paint) -> String {
         for place in &plan.placement {
             let reason = paint.dim(&place.reason);
             lines.push(format!("  {} × {} on {}  {reason}", place.process, place.count, place.node_name));
+            lines.extend(placement::displaces(&place.displaces, paint));
             lines.extend(placement::elsewhere(&place.elsewhere, paint));
         }
     }
@@ -134,6 +135,7 @@ mod tests {
                 node_name: "desk".into(),
                 count: 2,
                 reason: "it has the most memory free".into(),
+                displaces: vec![],
                 elsewhere: vec![],
             }],
             cost: Cost {

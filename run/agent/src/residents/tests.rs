@@ -76,3 +76,25 @@ fn an_address_given_away_again_belongs_to_its_new_tenant() {
     residents.forget(old);
     assert_eq!(residents.at(address).unwrap().0, new);
 }
+
+#[test]
+fn who_waits_for_room_waits_until_all_of_it_is_there() {
+    let (residents, _) = house(&[]);
+    let (first, second) = (InstanceId(Ulid::from_parts(1, 2)), InstanceId(Ulid::from_parts(1, 4)));
+    let newcomer = InstanceId(Ulid::from_parts(2, 0));
+    let mut waiting = spec("web", 9, &[]);
+    waiting.placed.room_of = vec![first, second];
+    residents.known(newcomer, Some(EnvId(Ulid::from_parts(1, 3)).into()), &waiting, true);
+    assert_eq!(residents.room_of(newcomer), [first, second], "they are still wanted");
+    residents.observed(first, false, true, true);
+    assert_eq!(residents.room_of(newcomer), [first, second], "told to stop, it runs on for a while");
+    residents.observed(first, false, false, false);
+    assert_eq!(residents.room_of(newcomer), [second]);
+    residents.forget(second);
+    assert!(residents.room_of(newcomer).is_empty());
+    // An agent that starts again knows of what runs before anybody has looked.
+    residents.known(second, None, &spec("db", 4, &[]), false);
+    assert!(residents.room_of(newcomer).is_empty());
+    residents.runs(second);
+    assert_eq!(residents.room_of(newcomer), [second]);
+}

@@ -63,6 +63,8 @@ pub(crate) struct Worker {
     tail: Vec<String>,
     neighbours: watch::Receiver<u64>,
     lacks: Vec<Name>,
+    /// Who has its room still.
+    room_of: Vec<InstanceId>,
 }
 
 impl Worker {
@@ -96,6 +98,7 @@ impl Worker {
             tail: vec![],
             neighbours,
             lacks: vec![],
+            room_of: vec![],
         };
         if let Some((launch, handle)) = adopted {
             worker.follow(&launch, handle);
@@ -145,14 +148,16 @@ impl Worker {
         let wanted = matches!(self.order, Order::Run(_));
         let live = matches!(self.run, Current::Live(_));
         self.shared.residents.observed(self.id, wanted, live, self.run.health().healthy);
-        self.lacks = if wanted && !live { self.shared.residents.lacks(self.id) } else { vec![] };
+        let waits = wanted && !live;
+        self.lacks = if waits { self.shared.residents.lacks(self.id) } else { vec![] };
+        self.room_of = if waits { self.shared.residents.room_of(self.id) } else { vec![] };
     }
 
     /// Whether others must start, or stop, first.
     fn is_held(&self) -> bool {
         let halt = self.order == Order::Halt;
         match self.goal() {
-            Goal::Run => !self.lacks.is_empty(),
+            Goal::Run => !self.lacks.is_empty() || !self.room_of.is_empty(),
             Goal::Stop => self.shared.residents.is_needed(self.id, halt),
             Goal::Leave => false,
         }
@@ -193,6 +198,7 @@ impl Worker {
             usage: self.run.usage(),
             excess: if let Current::Live(live) = &self.run { live.excess } else { None },
             lacks: &self.lacks,
+            room_of: &self.room_of,
             image: self.image.as_ref(),
             tail: &self.tail,
         };

@@ -39,12 +39,12 @@ fn moves(view: &dyn View, node: NodeId) -> Result<Vec<Rollout>, StoreError> {
 }
 
 /// The env with that id.
-fn env(view: &dyn View, id: AnyId) -> Result<Option<Env>, StoreError> {
+pub(crate) fn env(view: &dyn View, id: AnyId) -> Result<Option<Env>, StoreError> {
     EnvId::try_from(id).map_or(Ok(None), |id| view.find::<EnvSpec>(id))
 }
 
 /// `app/env`, for people.
-fn title(view: &dyn View, env: &Env) -> Result<String, StoreError> {
+pub(crate) fn title(view: &dyn View, env: &Env) -> Result<String, StoreError> {
     let app = match env.parent.and_then(|id| id.try_into().ok()) {
         Some(id) => view.find::<AppSpec>(id)?.map(|app| app.name),
         None => None,

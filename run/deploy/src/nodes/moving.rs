@@ -3,7 +3,13 @@
 //! The same machinery as any rollout: new instances start and become healthy, endpoints shift, connections
 //! drain, the old ones stop; and if the new ones fail, the old ones go on.
 
-use crate::{claims, lookup::current_release, rollout::steps, secrets, templates::is_other};
+use crate::{
+    claims,
+    lookup::current_release,
+    rollout::steps,
+    secrets,
+    templates::{is_other, priority},
+};
 use freehold_model::{
     Desired, Digest, Env, Instance, InstanceSpec, Node, NodeId, NodeSpec, Operation, Receipt, ReceiptId,
     ReceiptSpec, Release, Rollout, RolloutId, RolloutPhase, RolloutSpec, RolloutStatus, Txn, Verdict,
@@ -66,7 +72,7 @@ fn unplaceable(
     let mut fleet = Fleet::new(&view.all::<NodeSpec>(None)?, &instances, leaves);
     for (process, count) in leaving {
         let Some(template) = release.spec.templates.get(&process) else { continue };
-        let request = Request::new(parent, &process, template);
+        let request = Request::new(parent, &process, template, priority(&release.spec, &process));
         if let Err((fitting, why)) = place_all(&mut fleet, &request, count) {
             return Ok(Some(format!("{process}: {fitting} of {count} can be placed elsewhere: {why}")));
         }

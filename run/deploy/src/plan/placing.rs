@@ -2,7 +2,8 @@
 
 use crate::{
     lookup::Place,
-    templates::is_other,
+    rollout::displace,
+    templates::{is_other, priority},
     volumes::{Home, pin},
 };
 use freehold_model::{
@@ -36,13 +37,14 @@ pub(super) fn placement(
         let volumes = home.existing(view, template)?;
         // Why there is no place with the volumes is told by the blockers.
         let Ok(node) = pin(view, &volumes)? else { continue };
-        let request = Request { pin: node, ..Request::new(env, process, template) };
+        let priority = priority(wanted, process);
+        let request = Request { pin: node, ..Request::new(env, process, template, priority) };
         match place_all(&mut fleet, &request, start) {
             Ok(mut chosen) => {
                 if let Some(volume) = volumes.first() {
                     chosen.iter_mut().for_each(|one| one.reason = format!("volume {} is there", volume.name));
                 }
-                placed.extend(by_node(process, chosen));
+                placed.extend(by_node(view, &instances, process, chosen)?);
             }
             Err((fitting, why)) => {
                 let title = format!("{process}: {fitting} of {start} new instances can be placed");
@@ -74,11 +76,23 @@ fn goes_first(place: &Place, changes: &[Change], instance: &Instance) -> bool {
 }
 
 /// One line per node, in the order in which they were chosen.
-fn by_node(process: &Name, chosen: Vec<Chosen>) -> Vec<Placement> {
+fn by_node(
+    view: &dyn View,
+    instances: &[Instance],
+    process: &Name,
+    chosen: Vec<Chosen>,
+) -> Result<Vec<Placement>, StoreError> {
     let mut lines: Vec<Placement> = vec![];
     for one in chosen {
-        match lines.iter_mut().find(|line| line.node == one.node) {
-            Some(line) => line.count += 1,
+        let displaces = displace::displaced(view, instances, &one)?;
+        let is_like = |line: &&mut Placement| {
+            line.node == one.node && line.displaces.is_empty() == displaces.is_empty()
+        };
+        match lines.iter_mut().find(is_like) {
+            Some(line) => {
+                line.count += 1;
+                line.displaces.extend(displaces);
+            }
             None => lines.push(Placement {
                 process: process.clone(),
                 node: one.node,
@@ -86,8 +100,9 @@ fn by_node(process: &Name, chosen: Vec<Chosen>) -> Vec<Placement> {
                 count: 1,
                 reason: one.reason,
                 elsewhere: one.elsewhere,
+                displaces,
             }),
         }
     }
-    lines
+    Ok(lines)
 }

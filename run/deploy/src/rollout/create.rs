@@ -1,15 +1,16 @@
 //! Makes instances: each on a node that can take it, with an address of its own.
 
-use super::scene::Wanted;
+use super::{displace, scene::Wanted};
 use crate::{
     address::Pool,
     claims,
+    nodes::title,
     templates::{is_other, priority},
     volumes::{Home, VolumeError, pin},
 };
 use freehold_model::{
-    Desired, Env, EnvId, Instance, InstanceId, InstanceSpec, Kind, Name, NodeId, NodeSpec, Placed, Release,
-    Txn, Volume, VolumeId, VolumeSpec,
+    Desired, Displaced, Env, EnvId, Instance, InstanceId, InstanceSpec, Kind, Name, NodeId, NodeSpec, Placed,
+    Release, Txn, Volume, VolumeId, VolumeSpec,
 };
 use freehold_reconcile::{Ids, StoreError, View, ViewExt};
 use freehold_schedule::{Chosen, Fleet, Request, Unplaceable, place_some};
@@ -42,6 +43,12 @@ pub(super) struct Creator<'a> {
     pub(super) serving: bool,
     pub(super) now: Timestamp,
     fleet: Fleet,
+    /// Everybody's, as of the view.
+    instances: Vec<Instance>,
+    /// Of the env, for people.
+    title: String,
+    /// Who had to make room so far.
+    pub(super) displaced: Vec<Displaced>,
     pool: Pool,
 }
 
@@ -57,8 +64,21 @@ impl<'a> Creator<'a> {
         let leaves = |instance: &Instance| instance.parent == parent && is_other(&release.spec, instance);
         let (nodes, instances) = (view.all::<NodeSpec>(None)?, view.all::<InstanceSpec>(None)?);
         let fleet = Fleet::new(&nodes, &instances, leaves);
-        let (home, pool) = (Home::of(view, env)?, Pool::new(view)?);
-        Ok(Creator { view, env: env.id, home, release, serving, now, fleet, pool })
+        let (home, pool, title) = (Home::of(view, env)?, Pool::new(view)?, title(view, env)?);
+        let displaced = vec![];
+        Ok(Creator {
+            view,
+            env: env.id,
+            home,
+            release,
+            serving,
+            now,
+            fleet,
+            instances,
+            title,
+            displaced,
+            pool,
+        })
     }
 
     /// Adds `count` instances of `wanted` to `txn`.
@@ -86,12 +106,17 @@ impl<'a> Creator<'a> {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let existing = self.existing(wanted)?;
         let node = pin(self.view, &existing)??;
-        let request = Request::new(Some(self.env.into()), wanted.process, wanted.template);
+        let priority = priority(&self.release.spec, wanted.process);
+        let request = Request::new(Some(self.env.into()), wanted.process, wanted.template, priority);
         let (chosen, why) = place_some(&mut self.fleet, &Request { pin: node, ..request }, count);
         let made = chosen.len();
         for place in chosen {
             let id = InstanceId(ids.fresh(Kind::Instance).ulid);
             let address = self.pool.take().ok_or(CreateError::NoAddress)?;
+            let victims = displace::displaced(self.view, &self.instances, &place)?;
+            let newcomer = displace::Newcomer { id, title: &self.title, process: wanted.process, priority };
+            displace::stop(txn, &self.instances, &victims, &newcomer, self.now);
+            self.displaced.extend(victims.iter().cloned());
             let spec = InstanceSpec {
                 node: place.node,
                 process: wanted.process.clone(),
@@ -103,7 +128,7 @@ impl<'a> Creator<'a> {
                 desired: Desired::Running,
                 serving: self.serving,
                 after: wanted.after.to_vec(),
-                placed: self.placed(wanted, &existing, place),
+                placed: self.placed(priority, &existing, place, victims),
             };
             let instance = Instance::new(id, name(wanted, id), Some(self.env.into()), spec, self.now);
             txn.put(&instance).claim(claims::ADDRESS, address, id);
@@ -114,14 +139,16 @@ impl<'a> Creator<'a> {
 
 impl Creator<'_> {
     /// What is kept of why it is there.
-    fn placed(&self, wanted: &Wanted<'_>, existing: &[Volume], place: Chosen) -> Placed {
+    fn placed(&self, priority: i32, existing: &[Volume], place: Chosen, displaced: Vec<Displaced>) -> Placed {
         let pinned = existing.first().map(|volume| format!("volume {} is there", volume.name));
         Placed {
-            priority: priority(&self.release.spec, wanted.process),
+            priority,
             reason: pinned.unwrap_or(place.reason),
             scores: place.scores,
             elsewhere: place.elsewhere,
-            room_of: vec![],
+            room_of: place.room_of,
+            displaced,
+            preempted: None,
         }
     }
 

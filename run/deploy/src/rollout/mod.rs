@@ -8,6 +8,7 @@
 
 mod away;
 mod create;
+pub(crate) mod displace;
 mod drain;
 mod judge;
 mod replace;

@@ -3,7 +3,7 @@
 
 use super::{
     create::Creator,
-    judge,
+    displace, judge,
     scene::{Scene, active, fresh, is_healthy, matching, stop, wanted},
     start::Failure,
     steps,
@@ -101,7 +101,8 @@ fn again(scene: &mut Scene<'_>, ids: &mut dyn Ids) -> Result<Again, StoreError> 
         return Ok(waiting.unwrap_or(Again::Nothing));
     }
     scene.txn = txn;
-    let detail = format!("{} of v{}", begun.join(", "), previous.spec.number);
+    let displaced = displace::told(&creator.displaced);
+    let detail = format!("{} of v{}{displaced}", begun.join(", "), previous.spec.number);
     steps::open(&mut scene.receipt, "start again", detail, scene.now);
     Ok(Again::Begun)
 }

@@ -251,13 +251,15 @@ pub(crate) fn is_healthy(instance: &Instance) -> bool {
 
 /// Deletes the stopped instances that are gone from their nodes; says how many are still going.
 pub(super) fn reap(instances: &[Instance], txn: &mut Txn) -> usize {
-    let stopped = instances.iter().filter(|instance| instance.spec.desired == Desired::Stopped);
-    let (gone, going): (Vec<_>, Vec<_>) =
-        stopped.partition(|instance| instance.status.phase == Phase::Stopped);
-    for instance in gone {
-        txn.delete(instance.id);
+    for gone in instances.iter().filter(|instance| is_gone(instance)) {
+        txn.delete(gone.id);
     }
-    going.len()
+    instances.iter().filter(|instance| is_stopping(instance)).count()
+}
+
+/// Whether it was told to stop, and has.
+pub(super) fn is_gone(instance: &Instance) -> bool {
+    instance.spec.desired == Desired::Stopped && instance.status.phase == Phase::Stopped
 }
 
 /// Whether it was told to stop and is not gone yet.

@@ -2,6 +2,7 @@
 
 use super::{
     create::Creator,
+    displace,
     judge::{self, Judgement},
     replace::{self, Held},
     restore,
@@ -92,10 +93,11 @@ fn fill(
         creator.create(txn, wanted, *count, ids).map_err(refused)?;
         made.push(format!("{count} × {}", wanted.process));
     }
+    let displaced = displace::told(&creator.displaced);
     if !sets.kept.is_empty() {
         made.push(format!("{} kept", steps::instances(sets.kept.len())));
     }
-    Ok(made.join(", "))
+    Ok(made.join(", ") + &displaced)
 }
 
 /// What is missing, comes after nothing that is not healthy yet, and needs no volume that another one has.

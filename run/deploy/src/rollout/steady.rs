@@ -3,13 +3,14 @@
 use super::{
     away::Away,
     create::Creator,
-    scene::{Wanted, active, controller, fresh, is_healthy, matching, reap, stop, wanted},
+    scene::{Wanted, active, controller, fresh, is_gone, is_healthy, matching, reap, stop, wanted},
 };
-use crate::lookup::current_release;
-use freehold_model::{Env, Instance, InstanceSpec, Release, Txn};
+use crate::{claims, lookup::current_release, templates::priority};
+use freehold_model::{Digest, Env, Instance, InstanceSpec, Name, Release, Txn};
 use freehold_reconcile::{Decision, Ids, StoreError, View, ViewExt};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 /// How soon to look again for a node that takes what none could take.
 const RETRY: SignedDuration = SignedDuration::from_secs(15);
@@ -23,20 +24,23 @@ pub(super) fn decide(
     let away = Away::load(view, now)?;
     let instances = away.veiled(view.all::<InstanceSpec>(Some(env.id.into()))?);
     let mut txn = Txn::new(controller(), "keep what should run", env.id.to_string());
-    reap(&instances, &mut txn);
+    let (preempted, gone): (Vec<Instance>, Vec<Instance>) =
+        instances.iter().filter(|it| is_gone(it)).cloned().partition(|it| it.spec.placed.preempted.is_some());
+    reap(&gone, &mut txn);
     // A rollout stops its own; what is left over was made by one that ended.
     for instance in fresh(&instances) {
         stop(&mut txn, instance);
     }
-    let (mut placed, mut lost) = (true, None);
+    let (mut unplaced, mut lost) = (Unplaced::new(), None);
     match current_release(view, env)? {
         Some(release) => {
             let keeping = Keeping { view, env, release: &release, instances: &instances, away: &away, now };
-            placed = keeping.keep(&mut txn, ids)?;
+            unplaced = keeping.keep(&mut txn, ids)?;
             lost = away.next(&instances, &release.spec);
         }
         None => active(&instances).for_each(|instance| stop(&mut txn, instance)),
     }
+    keep_waiting(preempted, &unplaced, &mut txn);
     let txn = Some(txn).filter(|txn| !txn.is_empty()).map(|mut txn| {
         txn.expect(env.id, env.version);
         txn
@@ -44,7 +48,7 @@ pub(super) fn decide(
     // What was reaped gives its volumes back: look again at once.
     let wait = if txn.is_some() { SignedDuration::ZERO } else { RETRY };
     let again = now.saturating_add(wait).unwrap_or(now);
-    let again = Some(again).filter(|_| !placed);
+    let again = Some(again).filter(|_| !unplaced.is_empty());
     Ok(Decision { txn, wake: again.into_iter().chain(lost).min() })
 }
 
@@ -59,9 +63,10 @@ struct Keeping<'a> {
 }
 
 impl Keeping<'_> {
-    /// Whether everything that is missing could be placed.
-    fn keep(&self, txn: &mut Txn, ids: &mut dyn Ids) -> Result<bool, StoreError> {
-        let all: Vec<Wanted<'_>> = wanted(&self.release.spec).collect();
+    /// Makes what is missing, the most important first; says what could not be placed.
+    fn keep(&self, txn: &mut Txn, ids: &mut dyn Ids) -> Result<Unplaced, StoreError> {
+        let mut all: Vec<Wanted<'_>> = wanted(&self.release.spec).collect();
+        all.sort_by_key(|wanted| Reverse(priority(&self.release.spec, wanted.process)));
         for wanted in &all {
             stop_surplus(self.instances, wanted, self.away, txn);
         }
@@ -69,7 +74,7 @@ impl Keeping<'_> {
         for instance in active(self.instances).filter(|instance| !is_wanted(instance)) {
             stop(txn, instance);
         }
-        let (mut placed, mut creator) = (true, None);
+        let (mut unplaced, mut creator) = (Unplaced::new(), None);
         for wanted in &all {
             let mut have = matching(active(self.instances), wanted);
             have.sort_by_key(|instance| (!is_healthy(instance), instance.id));
@@ -90,17 +95,17 @@ impl Keeping<'_> {
                     *txn = more;
                     self.replaced(&lost, made, missing, txn);
                     if why.is_some() {
-                        placed = false;
+                        unplaced.insert((wanted.process.clone(), wanted.hash.clone()), missing - made);
                         make_room(self.instances, wanted, txn);
                     }
                 }
                 Err(_) => {
-                    placed = false;
+                    unplaced.insert((wanted.process.clone(), wanted.hash.clone()), missing);
                     make_room(self.instances, wanted, txn);
                 }
             }
         }
-        Ok(placed)
+        Ok(unplaced)
     }
 
     /// Of the lost ones, as many are told to stop as there are others in their place, in the same transaction:
@@ -113,6 +118,32 @@ impl Keeping<'_> {
             stop(txn, instance);
             let data = json!({ "node": instance.spec.node, "process": instance.spec.process });
             txn.event(instance.id, "instance.lost", data);
+        }
+    }
+}
+
+/// How many of each process, made of that, have no place.
+type Unplaced = BTreeMap<(Name, Digest), usize>;
+
+/// An instance that was pre-empted and is gone from its node stays, to say so, as long as there is none in its
+/// place: the last that were. It gives back its volumes at once, for it will not be the one to come back.
+fn keep_waiting(mut preempted: Vec<Instance>, unplaced: &Unplaced, txn: &mut Txn) {
+    let mut left = unplaced.clone();
+    preempted.sort_by_key(|it| Reverse((it.spec.placed.preempted.as_ref().map(|it| it.at), it.id)));
+    for mut instance in preempted {
+        let key = (instance.spec.process.clone(), instance.spec.template_hash.clone());
+        match left.get_mut(&key).filter(|left| **left > 0) {
+            None => drop(txn.delete(instance.id)),
+            Some(left) => {
+                *left -= 1;
+                let volumes = std::mem::take(&mut instance.spec.volumes);
+                if !volumes.is_empty() {
+                    txn.put_spec(&instance);
+                }
+                for volume in volumes.values() {
+                    txn.release(claims::VOLUME, volume);
+                }
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ mod losing;
 mod ordering;
 mod placing;
 mod planning;
+mod preempting;
 mod queueing;
 mod quotas;
 mod removing;

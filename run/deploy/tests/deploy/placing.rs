@@ -127,6 +127,7 @@ fn a_plan_says_why_not_elsewhere_and_its_hash_does_not_depend_on_it() {
 #[test]
 fn priority_alone_replaces_nothing_and_is_told() {
     let mut house = House::new();
+    crate::preempting::allow(&house, 100);
     house.deploy_well(&manifest(1));
     let before = crate::house::ids(&house.instances());
     let mut first = manifest(1);

@@ -38,7 +38,7 @@ async fn postgresql_decides_as_the_simulation_does() {
 fn played(seed: u64) -> Arc<MemoryStore> {
     let mut world = World::new(seed, false);
     world.context.store.record();
-    let (mut invariants, asked) = populate(&mut world, true, 1 + (seed % 3) as usize);
+    let (mut invariants, asked) = populate(&mut world, true, 1 + (seed % 3) as usize, crate::Room::Ample);
     play(&mut world, &mut invariants, &asked).unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
     world.context.store.clone()
 }

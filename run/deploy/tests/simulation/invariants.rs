@@ -2,16 +2,17 @@
 
 use crate::user::Asked;
 use freehold_model::{
-    Actor, AnyId, AppSpec, Code, Desired, EndpointSpec, Env, EnvSpec, Event, Instance, InstanceId,
-    InstanceSpec, Kind, Name, NodeSpec, Phase, ReceiptId, ReceiptSpec, ReceiptStatus, ReleaseId, ReleaseSpec,
-    RolloutPhase, RolloutSpec, Seq, Verdict, VolumeId, VolumeSpec,
+    Actor, AnyId, AppSpec, Code, Desired, Digest, EndpointSpec, Env, EnvSpec, Event, Instance, InstanceId,
+    InstanceSpec, Kind, Name, NodeSpec, Phase, ReceiptId, ReceiptSpec, ReceiptStatus, Release, ReleaseId,
+    ReleaseSpec, RolloutPhase, RolloutSpec, Seq, Verdict, Volume, VolumeId, VolumeSpec,
 };
 use freehold_reconcile::{
     View, ViewExt,
     memory::MemoryView,
     sim::{Machine, Routing, SimLease},
 };
-use jiff::Timestamp;
+use freehold_schedule::{Fleet, Request, place_all};
+use jiff::{SignedDuration, Timestamp};
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
@@ -36,6 +37,12 @@ pub(crate) struct Invariants {
     lost: BTreeSet<InstanceId>,
     /// Which volumes each instance has that ever was.
     volumes: BTreeMap<InstanceId, Vec<VolumeId>>,
+    /// What each instance may use that ever was.
+    memory: BTreeMap<InstanceId, u64>,
+    /// The processes that had to make room in this step.
+    displaced: BTreeSet<(AnyId, Name)>,
+    /// Whether anybody who made room had to wait for some of their own.
+    pub(crate) waited: bool,
 }
 
 /// Whether every receipt has its verdict.
@@ -62,6 +69,9 @@ impl Invariants {
             healthy: BTreeSet::new(),
             lost: BTreeSet::new(),
             volumes: BTreeMap::new(),
+            memory: BTreeMap::new(),
+            displaced: BTreeSet::new(),
+            waited: false,
         }
     }
 
@@ -71,7 +81,17 @@ impl Invariants {
         let Some(last) = events.last() else { return Ok(()) };
         self.seen = last.seq;
         let instances = view.all::<InstanceSpec>(None).unwrap();
-        let given_up = events.iter().filter(|event| event.what == "instance.lost");
+        self.memory.extend(instances.iter().map(|it| (it.id, it.spec.template.memory.0)));
+        self.nothing_is_overcommitted(view)?;
+        let soon = |at: Timestamp| at.saturating_add(SignedDuration::from_secs(5)).unwrap_or(at);
+        let since =
+            |it: &Instance| it.spec.placed.preempted.as_ref().map(|it| it.at).filter(|_| waits_for_room(it));
+        self.waited |= instances.iter().filter_map(since).any(|at| soon(at) < last.time);
+        let by_event = |what: &'static str| events.iter().filter(move |event| event.what == what);
+        let displaced: BTreeSet<AnyId> = by_event("instance.preempted").map(|event| event.subject).collect();
+        self.displaced = processes(instances.iter().filter(|it| displaced.contains(&it.any_id())));
+        nothing_important_was_displaced(&events)?;
+        let given_up = by_event("instance.lost").chain(by_event("instance.preempted"));
         self.lost.extend(given_up.filter_map(|event| InstanceId::try_from(event.subject).ok()));
         // Nodes neither claim nor create: what they report leaves the claims alone.
         if !by_nodes(&events) {
@@ -107,6 +127,24 @@ impl Invariants {
             }
             if never_ran && rollouts.iter().any(|rollout| rollout.spec.receipt == id) {
                 return Err(format!("{id} never had its turn, but has a rollout"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What really exists on a machine is never more than it holds.
+    fn nothing_is_overcommitted(&self, view: &MemoryView) -> Check {
+        let mut nodes = view.all::<NodeSpec>(None).unwrap();
+        nodes.sort_by_key(|node| node.id);
+        for (node, machine) in nodes.iter().zip(&self.machines) {
+            let machine = machine.borrow();
+            let used: u64 = machine.present().filter_map(|id| self.memory.get(&id)).sum();
+            if used > node.status.capacity.memory.0 {
+                return Err(format!(
+                    "{} holds {used} bytes: {:?}",
+                    node.name,
+                    machine.present().collect::<Vec<_>>()
+                ));
             }
         }
         Ok(())
@@ -166,13 +204,16 @@ impl Invariants {
             return Ok(());
         }
         for (env, process) in had_available.difference(&self.available) {
-            if goes_on(view, *env, process) && !makes_room(view, *env, process) {
+            let excused =
+                makes_room(view, *env, process) || self.displaced.contains(&(*env, process.clone()));
+            if goes_on(view, *env, process) && !excused {
                 return Err(format!("{process} of {env} lost its last healthy instance"));
             }
         }
         let now = events.last().map(|event| event.time);
         for (env, process) in had_healthy.difference(&self.healthy) {
-            let excused = gives_up(view, *env, now) || makes_room(view, *env, process);
+            let displaced = self.displaced.contains(&(*env, process.clone()));
+            let excused = displaced || gives_up(view, *env, now) || makes_room(view, *env, process);
             if goes_on(view, *env, process) && !excused {
                 return Err(format!("{process} of {env} was stopped before its replacement was healthy"));
             }
@@ -211,7 +252,7 @@ impl Invariants {
         for env in view.all::<EnvSpec>(None).unwrap() {
             runs_its_release(view, &env, &instances)?;
         }
-        let stored: BTreeSet<_> = instances.iter().map(|it| it.id).collect();
+        let stored: BTreeSet<_> = instances.iter().filter(|it| !waits_for_room(it)).map(|it| it.id).collect();
         let real: Vec<_> =
             self.machines.iter().flat_map(|it| it.borrow().present().collect::<Vec<_>>()).collect();
         let distinct: BTreeSet<_> = real.iter().copied().collect();
@@ -244,6 +285,21 @@ impl Invariants {
         }
         Ok(())
     }
+}
+
+/// Whoever has to make room is less important than who takes it.
+fn nothing_important_was_displaced(events: &[Event]) -> Check {
+    let rank = |event: &Event, key: &str| event.data[key].as_i64().unwrap();
+    let mut displaced = events.iter().filter(|event| event.what == "instance.preempted");
+    match displaced.find(|event| rank(event, "own_priority") >= rank(event, "priority")) {
+        Some(event) => Err(format!("{} was displaced: {}", event.subject, event.data)),
+        None => Ok(()),
+    }
+}
+
+/// Whether it made room and is gone, and there is none in its place.
+fn waits_for_room(instance: &Instance) -> bool {
+    instance.spec.placed.preempted.is_some() && instance.status.phase == Phase::Stopped
 }
 
 fn by_nodes(events: &[Event]) -> bool {
@@ -346,14 +402,48 @@ fn runs_its_release(view: &MemoryView, env: &Env, instances: &[Instance]) -> Che
         }
     }
     let mut there = BTreeMap::new();
-    for instance in instances.iter().filter(|it| it.parent == Some(env.any_id())) {
+    let ours = |it: &&Instance| it.parent == Some(env.any_id()) && !waits_for_room(it);
+    for instance in instances.iter().filter(ours) {
         if instance.spec.desired != Desired::Running || !instance.spec.serving {
             return Err(format!("{} is left over", instance.id));
         }
         let key = (instance.spec.process.clone(), instance.spec.template_hash.clone());
         *there.entry(key).or_insert(0) += 1;
     }
-    if wanted == there { Ok(()) } else { Err(format!("{} wants {wanted:?}, has {there:?}", env.id)) }
+    if wanted == there || lacks_only_room(view, env, release.as_ref(), &there, instances) {
+        Ok(())
+    } else {
+        Err(format!("{} wants {wanted:?}, has {there:?}", env.id))
+    }
+}
+
+/// Whether there is too little of some, for which no node has room, and nothing else is amiss.
+fn lacks_only_room(
+    view: &MemoryView,
+    env: &Env,
+    release: Option<&Release>,
+    there: &BTreeMap<(Name, Digest), u32>,
+    instances: &[Instance],
+) -> bool {
+    let Some(release) = release else { return false };
+    let mut known = 0;
+    let lacking = release.spec.templates.iter().all(|(process, template)| {
+        let wanted = &release.spec.manifest.process[process];
+        let there = there.get(&(process.clone(), template.hash())).copied().unwrap_or(0);
+        known += there;
+        let volume = |it: &&Volume| {
+            template.mounts.iter().any(|mount| it.name.ends_with(&format!("/{}", mount.volume)))
+        };
+        let volumes = view.all::<VolumeSpec>(None).unwrap();
+        let pin = volumes
+            .iter()
+            .filter(|it| Some(it.spec.app.as_str()) == Some(release.spec.manifest.app.as_str()));
+        let request = Request::new(Some(env.any_id()), process, template, wanted.priority);
+        let request = Request { pin: pin.filter(|it| volume(it)).map(|it| it.spec.node).next(), ..request };
+        let mut fleet = Fleet::new(&view.all::<NodeSpec>(None).unwrap(), instances, |_| false);
+        there == wanted.count || there < wanted.count && place_all(&mut fleet, &request, 1).is_err()
+    });
+    lacking && known == there.values().sum::<u32>()
 }
 
 fn nothing_is_left_over(view: &MemoryView, instances: &[Instance]) -> Check {

@@ -2,6 +2,7 @@
 //! roll back, remove, queue up and cancel, while controllers and agents crash, reports come late or twice, and nodes are
 //! cut off, lost and drained. After every step the invariants must hold; at the end everything must be as asked.
 
+mod crowded;
 mod engines;
 mod invariants;
 mod operator;
@@ -46,7 +47,7 @@ fn leases_change_hands_and_late_commits_are_refused() {
     let mut seen = BTreeSet::new();
     for seed in 0..12 {
         let mut world = World::new(seed, true);
-        populate(&mut world, true, 3);
+        populate(&mut world, true, 3, Room::Ample);
         let end = world.context.clock.after(900_000);
         while world.step(end) {}
         for line in world.lines() {
@@ -120,7 +121,7 @@ fn world(
     show: &mut dyn FnMut(&MemoryView),
 ) -> Result<u64, String> {
     let mut world = World::new(seed, verbose);
-    let (mut invariants, asked) = populate(&mut world, chaos, planes);
+    let (mut invariants, asked) = populate(&mut world, chaos, planes, Room::Ample);
     let outcome = play(&mut world, &mut invariants, &asked);
     if outcome.is_err() {
         world.lines().iter().for_each(|line| eprintln!("{line}"));
@@ -129,9 +130,23 @@ fn world(
     outcome.map(|()| world.trace())
 }
 
-fn populate(world: &mut World, chaos: bool, planes: usize) -> (Invariants, Rc<RefCell<Vec<Asked>>>) {
+/// How much the nodes hold of what is wanted.
+#[derive(Clone, Copy, PartialEq)]
+enum Room {
+    /// Nearly always all of it.
+    Ample,
+    /// Not all of it, and what is wanted differs in priority.
+    Scarce,
+}
+
+fn populate(
+    world: &mut World,
+    chaos: bool,
+    planes: usize,
+    room: Room,
+) -> (Invariants, Rc<RefCell<Vec<Asked>>>) {
     world.context.chaos = chaos;
-    let nodes = furnish(&mut world.context);
+    let nodes = furnish(&mut world.context, room);
     let asked = Rc::new(RefCell::new(Vec::<Asked>::new()));
     let machines = nodes.map(|id| {
         let node = SimNode::new(id, if chaos { 25 } else { 0 });
@@ -157,7 +172,7 @@ fn populate(world: &mut World, chaos: bool, planes: usize) -> (Invariants, Rc<Re
     if chaos {
         world.add(Operator::new(nodes));
     }
-    world.add(User::new(OPERATIONS, asked.clone()));
+    world.add(User::new(OPERATIONS, asked.clone(), room == Room::Scarce));
     (invariants, asked)
 }
 
@@ -185,12 +200,14 @@ fn play(
 }
 
 /// What the daemon makes at first start, and three nodes that are ready.
-fn furnish(context: &mut Context) -> [NodeId; 3] {
+fn furnish(context: &mut Context, room: Room) -> [NodeId; 3] {
     let (now, mut txn) = (context.now(), Txn::new(Actor::System, "first start", "setup"));
     let org = Org::new(OrgId(context.ids.ulid()), "home", None, OrgSpec::default(), now);
     let id = ProjectId(context.ids.ulid());
-    txn.put(&org).put(&Project::new(id, "default", Some(org.id.into()), ProjectSpec::default(), now));
-    let capacity = Capacity { cpu: Millicores(4000), memory: Bytes(2 << 30) };
+    let (memory, mut spec) = (if room == Room::Scarce { 576 << 20 } else { 2 << 30 }, ProjectSpec::default());
+    spec.quota.priority = (room == Room::Scarce).then_some(1000);
+    txn.put(&org).put(&Project::new(id, "default", Some(org.id.into()), spec, now));
+    let capacity = Capacity { cpu: Millicores(4000), memory: Bytes(memory) };
     let nodes = ["one", "two", "three"].map(|name| {
         let mut node = Node::new(NodeId(context.ids.ulid()), name, None, NodeSpec::default(), now);
         node.status = NodeStatus { capacity, drivers: vec![Driver::Container], ..NodeStatus::default() };

@@ -29,6 +29,8 @@ pub(crate) struct User {
     next: Option<Timestamp>,
     state: State,
     asked: Rc<RefCell<Vec<Asked>>>,
+    /// Gives processes priorities.
+    ranks: bool,
 }
 
 /// Time passes between each of these.
@@ -48,8 +50,8 @@ enum Wish {
 }
 
 impl User {
-    pub(crate) fn new(left: u32, asked: Rc<RefCell<Vec<Asked>>>) -> User {
-        User { left, next: None, state: State::Idle, asked }
+    pub(crate) fn new(left: u32, asked: Rc<RefCell<Vec<Asked>>>, ranks: bool) -> User {
+        User { left, next: None, state: State::Idle, asked, ranks }
     }
 
     fn done(&mut self, asked: Asked) -> State {
@@ -65,7 +67,7 @@ impl User {
     fn act(&mut self, context: &mut Context) -> State {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle => {
-                let wish = wish(context);
+                let wish = wish(context, self.ranks);
                 if let Wish::Cancel(receipt) = wish {
                     return State::Cancelling(receipt);
                 }
@@ -144,7 +146,7 @@ fn plan(context: &Context, wish: &Wish) -> Result<Plan, PlanError> {
     }
 }
 
-fn wish(context: &mut Context) -> Wish {
+fn wish(context: &mut Context, ranks: bool) -> Wish {
     if let Some(waiting) = waiting(context)
         && context.random.one_in(3)
     {
@@ -163,7 +165,15 @@ fn wish(context: &mut Context) -> Wish {
         }
         _ => {
             let restart = context.random.one_in(8);
-            Wish::Deploy(manifest(context, app), restart)
+            let mut manifest = manifest(context, app);
+            if ranks {
+                let all = manifest.process.values_mut();
+                for it in all {
+                    it.priority = *context.random.pick(&[-10, 0, 0, 100, 200]);
+                    it.memory = Bytes(*context.random.pick(&[256, 256, 512]) << 20);
+                }
+            }
+            Wish::Deploy(manifest, restart)
         }
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use freehold_model::{Affinity, Capacity, EnvId, LabelKey, Spread};
 
+mod evicting;
 mod properties;
 mod rules;
 
@@ -42,6 +43,7 @@ pub(crate) fn request(memory: u64) -> Request {
         memory: Bytes(memory * MIB),
         rules: Rules::default(),
         pin: None,
+        priority: 0,
     }
 }
 
