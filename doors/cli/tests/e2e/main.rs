@@ -35,6 +35,7 @@ mod people;
 mod placement;
 mod planted;
 mod postgres;
+mod preempting;
 mod queue;
 mod rootless;
 mod runbooks;
