@@ -27,6 +27,7 @@ pub mod people;
 pub mod placement;
 pub mod plan;
 pub mod problem;
+pub mod prune;
 pub mod public_url;
 pub mod query;
 pub mod quota;
@@ -55,6 +56,7 @@ pub use placement::{
 };
 pub use plan::Plan;
 pub use problem::{Code, Problem};
+pub use prune::{Anchor, Prune, Tombstone};
 pub use public_url::{PublicUrl, PublicUrlError};
 pub use query::{Page, Query};
 pub use quota::{Quota, QuotaReport, Usage};

@@ -17,6 +17,8 @@ pub enum Code {
     NotAllowed,
     /// No such thing.
     NotFound,
+    /// It was there, and is kept no longer.
+    Gone,
     /// Something else is in the way: a name, a port, a running rollout.
     Conflict,
     /// The plan no longer describes what would happen.
@@ -49,6 +51,7 @@ impl Code {
         Code::SecondFactor,
         Code::NotAllowed,
         Code::NotFound,
+        Code::Gone,
         Code::Conflict,
         Code::StalePlan,
         Code::OverQuota,
@@ -69,6 +72,7 @@ impl Code {
             Code::NotSignedIn | Code::SecondFactor => 401,
             Code::NotAllowed | Code::OverQuota => 403,
             Code::NotFound => 404,
+            Code::Gone => 410,
             Code::Conflict | Code::StalePlan => 409,
             Code::TooLarge => 413,
             Code::RateLimited => 429,
@@ -84,7 +88,7 @@ impl Code {
             Code::Internal | Code::Unavailable => 1,
             Code::Invalid | Code::NotYet | Code::TooLarge => 2,
             Code::NotSignedIn | Code::SecondFactor | Code::NotAllowed => 3,
-            Code::NotFound => 4,
+            Code::NotFound | Code::Gone => 4,
             Code::Conflict | Code::StalePlan => 5,
             Code::OverQuota | Code::RateLimited => 6,
             Code::Unplaceable => 7,

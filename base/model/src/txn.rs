@@ -1,6 +1,6 @@
 //! A change as a value: everything that one commit does, or none of it.
 
-use crate::{AnyId, AnyResource, Fence, NewEvent, Resource, Seq, Spec, resource::json};
+use crate::{AnyId, AnyResource, Fence, NewEvent, Prune, Resource, Seq, Spec, resource::json};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -116,6 +116,9 @@ pub struct Txn {
     pub releases: Vec<(String, String)>,
     /// Appended after the one event that each write causes by itself.
     pub events: Vec<NewEvent>,
+    /// Takes the oldest events off the log; the event about it comes last.
+    #[serde(default)]
+    pub prune: Option<Prune>,
     /// Makes a repeated request answer as the first did, changing nothing.
     pub idempotency: Option<Idempotency>,
 }
@@ -133,6 +136,7 @@ impl Txn {
             claims: vec![],
             releases: vec![],
             events: vec![],
+            prune: None,
             idempotency: None,
         }
     }
@@ -207,7 +211,8 @@ impl Txn {
 
     /// Whether committing it would change nothing.
     pub fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.claims.is_empty() && self.releases.is_empty() && self.events.is_empty()
+        let changes = self.writes.len() + self.claims.len() + self.releases.len() + self.events.len();
+        changes == 0 && self.prune.is_none()
     }
 }
 

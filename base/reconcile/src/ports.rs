@@ -1,8 +1,8 @@
 //! The ports through which a reconciler meets the world: resources, time and fresh ids.
 
 use freehold_model::{
-    AnyId, AnyResource, Claim, CommitError, Committed, Event, Kind, Lease, LeaseChange, Page, Query,
-    Resource, Seq, Spec, Txn, resource::ResourceError,
+    Anchor, AnyId, AnyResource, Claim, CommitError, Committed, Event, Kind, Lease, LeaseChange, Page, Query,
+    Resource, Seq, Spec, Tombstone, Txn, resource::ResourceError,
 };
 use jiff::Timestamp;
 
@@ -12,6 +12,12 @@ pub enum StoreError {
     /// The engine failed.
     #[error("the store failed: {0}")]
     Engine(String),
+    /// The events that were asked for went; the log begins later.
+    #[error("the log was pruned: it begins with event {first}")]
+    Pruned {
+        /// The first event that is there.
+        first: Seq,
+    },
     /// What is stored does not fit its kind.
     #[error(transparent)]
     Resource(#[from] ResourceError),
@@ -35,6 +41,9 @@ pub trait View {
     fn claims(&self, scope: &str) -> Result<Vec<Claim>, StoreError>;
 
     /// At most `limit` events after `after`, oldest first; about one subject if it is given.
+    ///
+    /// Who follows the log misses nothing unawares: where events after `after` were pruned, that is the error
+    /// [`StoreError::Pruned`]. Of one subject, those that are left are answered.
     fn events(&self, after: Seq, limit: usize, subject: Option<AnyId>) -> Result<Vec<Event>, StoreError>;
 
     /// At most `limit` newest events about `subject` (or about anything), newest first.
@@ -42,10 +51,36 @@ pub trait View {
 
     /// The global version: the sequence number of the last event.
     fn version(&self) -> Result<Seq, StoreError>;
+
+    /// Behind which the log begins, if it was ever pruned.
+    fn anchor(&self) -> Result<Option<Anchor>, StoreError>;
+
+    /// What is kept of a resource whose first event was pruned.
+    fn tombstone(&self, id: AnyId) -> Result<Option<Tombstone>, StoreError>;
 }
 
 /// Typed reads over any view.
 pub trait ViewExt: View {
+    /// The place behind which the log begins; 0 if nothing was ever pruned.
+    ///
+    /// # Errors
+    /// When the engine fails; likewise below.
+    fn beginning(&self) -> Result<Seq, StoreError> {
+        Ok(self.anchor()?.map_or(0, |anchor| anchor.seq))
+    }
+
+    /// `read`, the answer to [`View::events`] after `after`, unless events in between were pruned. The log has no
+    /// gaps: only where one shows does it cost a look.
+    fn unbroken(&self, after: Seq, read: Vec<Event>) -> Result<Vec<Event>, StoreError> {
+        if read.first().map_or(after >= self.version()?, |first| first.seq == after + 1) {
+            return Ok(read);
+        }
+        match self.beginning()? {
+            begin if begin > after => Err(StoreError::Pruned { first: begin + 1 }),
+            _ => Ok(read),
+        }
+    }
+
     /// The resource of that typed id.
     ///
     /// # Errors

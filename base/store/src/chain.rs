@@ -1,8 +1,9 @@
-//! Walks the event log and recomputes every hash, to find a cut or an edit.
+//! Walks the event log and recomputes every hash, to find a cut or an edit. A log that was pruned is walked from
+//! its anchor, which an event further on must name: the store's own pruning says so in the log, a cut does not.
 
 use crate::ChainError;
-use freehold_model::{Broken, Link, Seq};
-use freehold_reconcile::View;
+use freehold_model::{Anchor, Broken, Link, Seq};
+use freehold_reconcile::{StoreError, View};
 
 /// Rows read at a time.
 const STRIDE: usize = 1000;
@@ -10,7 +11,10 @@ const STRIDE: usize = 1000;
 /// Checks the log that `view` sees; answers how long it is. It must be at least `reached` long, which is
 /// what something other than the log says.
 pub(crate) fn verify(view: &dyn View, reached: Seq) -> Result<Seq, ChainError> {
-    let mut last = Link::genesis();
+    let engine = |error: StoreError| ChainError::Engine(error.to_string());
+    let anchor = view.anchor().map_err(engine)?;
+    let mut last = anchor.as_ref().map_or_else(Link::genesis, Anchor::link);
+    let mut unsaid = anchor;
     loop {
         let events = match view.events(last.seq, STRIDE, None) {
             Ok(events) => events,
@@ -21,6 +25,7 @@ pub(crate) fn verify(view: &dyn View, reached: Seq) -> Result<Seq, ChainError> {
         }
         for event in events {
             last = last.follow(&event).map_err(broken)?;
+            unsaid = unsaid.filter(|anchor| !anchor.is_said_by(&event));
         }
     }
     // A cut at the end leaves a chain that holds, and resources that are ahead of it.
@@ -28,7 +33,7 @@ pub(crate) fn verify(view: &dyn View, reached: Seq) -> Result<Seq, ChainError> {
         let problem = format!("is missing, though resources were written up to version {reached}");
         return Err(ChainError::Broken { seq: last.seq + 1, problem });
     }
-    Ok(last.seq)
+    unsaid.map_or(Ok(last.seq), |anchor| Err(broken(anchor.unsaid())))
 }
 
 fn broken(Broken { seq, problem }: Broken) -> ChainError {

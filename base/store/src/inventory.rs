@@ -116,7 +116,7 @@ fn past(
     names: &BTreeMap<AnyId, Listed>,
     audit: &mut Vec<AuditEntry>,
 ) -> Result<(), StoreError> {
-    let mut after = 0;
+    let mut after = view.beginning()?;
     loop {
         let events = view.events(after, STRIDE, None)?;
         let Some(last) = events.last() else { return Ok(()) };

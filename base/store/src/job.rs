@@ -2,7 +2,7 @@
 
 use crate::row::Row;
 use freehold_model::{
-    Actor, AnyId, Claim, CommitError, Committed, Fence, LeaseChange, NewEvent, Seq, Txn, Write,
+    Actor, AnyId, Claim, CommitError, Committed, Fence, LeaseChange, NewEvent, Prune, Seq, Txn, Write,
     txn::Idempotency,
 };
 use freehold_reconcile::StoreError;
@@ -32,6 +32,7 @@ pub(crate) struct Prepared {
     pub claims: Vec<Claim>,
     pub releases: Vec<(String, String)>,
     pub events: Vec<NewEvent>,
+    pub prune: Option<Prune>,
     pub idempotency: Option<Idempotency>,
 }
 
@@ -69,6 +70,7 @@ impl From<Txn> for Prepared {
             claims: txn.claims,
             releases: txn.releases,
             events: txn.events,
+            prune: txn.prune,
             idempotency: txn.idempotency,
         }
     }

@@ -12,6 +12,7 @@ mod inventory;
 mod job;
 mod log;
 mod postgres;
+mod prune;
 mod queue;
 mod row;
 mod sqlite;

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use freehold_model::{Code, CommitError, Problem};
+use freehold_model::{Code, CommitError, Problem, Seq};
 use freehold_reconcile::StoreError;
 
 /// What a handler answers.
@@ -34,8 +34,21 @@ impl From<Problem> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
-        Failure::internal(error)
+        match error {
+            StoreError::Pruned { first } => Failure(pruned(first)),
+            error => Failure::internal(error),
+        }
     }
+}
+
+/// What to say to somebody who reads on from a place before the beginning of the log.
+pub(crate) fn pruned(first: Seq) -> Problem {
+    let before = first - 1;
+    Problem::new(Code::Gone, format!("What came before event {first} is kept no longer."))
+        .detail(format!("first: {first}"))
+        .hint(format!(
+            "List afresh what you follow, then go on after event {before} or later: events may have been missed."
+        ))
 }
 
 impl From<CommitError> for Failure {

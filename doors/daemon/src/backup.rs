@@ -17,7 +17,7 @@ use std::{path::Path, sync::Arc};
 /// When there is no state, it is elsewhere, the file exists, or the copy is not as it should be.
 pub fn backup(data: &Path, store: Option<&PostgresOptions>, file: &Path) -> Result<u64> {
     match store {
-        Some(store) => Ok(freehold_store::backup(store, file)?.events),
+        Some(store) => Ok(freehold_store::backup(store, file)?.held()),
         None => Ok(SqliteStore::copy(&state_of(data)?, file)?),
     }
 }
@@ -32,7 +32,7 @@ pub fn restore(file: &Path, data: &Path, store: Option<&PostgresOptions>) -> Res
     }
     if let Some(store) = store {
         let (file, store) = (Place::Sqlite(file.to_owned()), Place::Postgres(Box::new(store.clone())));
-        return Ok(freehold_store::copy(&file, &store, |_, _| {})?.events);
+        return Ok(freehold_store::copy(&file, &store, |_, _| {})?.held());
     }
     let state = data.join("state.db");
     for there in [&state, &data.join("store.json")] {

@@ -112,7 +112,9 @@ impl CancelError {
                 .hint(format!("`freehold receipt {id}` has all of it")),
             CancelError::TooLate { hint, .. } => Problem::new(Code::Conflict, self.to_string()).hint(*hint),
             CancelError::Store(StoreError::Engine(_)) => Problem::new(Code::Unavailable, self.to_string()),
-            CancelError::Store(StoreError::Resource(_)) => Problem::new(Code::Internal, self.to_string()),
+            CancelError::Store(StoreError::Resource(_) | StoreError::Pruned { .. }) => {
+                Problem::new(Code::Internal, self.to_string())
+            }
         }
     }
 }

@@ -131,7 +131,9 @@ impl PlanError {
             }
             PlanError::Unresolved(_) => Problem::new(Code::Internal, self.to_string()),
             PlanError::Store(StoreError::Engine(_)) => Problem::new(Code::Unavailable, self.to_string()),
-            PlanError::Store(StoreError::Resource(_)) => Problem::new(Code::Internal, self.to_string()),
+            PlanError::Store(StoreError::Resource(_) | StoreError::Pruned { .. }) => {
+                Problem::new(Code::Internal, self.to_string())
+            }
         }
     }
 }

@@ -101,21 +101,30 @@ enum Known {
     Nothing,
 }
 
-/// Of what is gone, the first event tells.
+/// Of what is gone, the first event tells, or what was kept when that was pruned. Where neither does and the log
+/// has lost its beginning, it may have been anywhere: then it is nowhere, and shown to nobody but root.
 fn parent(view: &dyn View, id: AnyId) -> Result<Known, StoreError> {
+    let under = |parent: Option<AnyId>| parent.map_or(Known::Top, Known::Under);
     if let Some(resource) = view.get(id)? {
-        return Ok(resource.parent.map_or(Known::Top, Known::Under));
+        return Ok(under(resource.parent));
     }
-    let Some(first) = view.events(0, 1, Some(id))?.into_iter().next() else { return Ok(Known::Nothing) };
-    let parent = first.data.get("parent").and_then(|parent| parent.as_str());
-    Ok(parent.and_then(|parent| parent.parse().ok()).map_or(Known::Top, Known::Under))
+    let first = view.events(0, 1, Some(id))?.into_iter().next();
+    if let Some(parent) = first.as_ref().and_then(|first| first.data.get("parent")) {
+        return Ok(under(parent.as_str().and_then(|parent| parent.parse().ok())));
+    }
+    if let Some(stone) = view.tombstone(id)? {
+        return Ok(under(stone.parent));
+    }
+    let forgotten = Kind::LEAVES.contains(&id.kind) && view.beginning()? > 0;
+    Ok(if first.is_none() || forgotten { Known::Nothing } else { Known::Top })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::House;
-    use freehold_model::{App, AppId, AppSpec};
+    use freehold_model::{App, AppId, AppSpec, Env, EnvId, EnvSpec, Prune, ReceiptId, Write};
+    use serde_json::json;
 
     #[test]
     fn what_is_gone_is_where_it_was() {
@@ -133,6 +142,49 @@ mod tests {
         let never = AnyId { kind: Kind::App, ulid: ulid::Ulid(78) };
         assert_eq!(Place::of(&*house.view(), never).unwrap(), None);
         assert_eq!(Place::of(&*house.view(), house.org.into()).unwrap(), Some(Place::Org(house.org)));
+    }
+
+    /// Whatever was pruned of what happened to it, never is anything shown in another place than its own.
+    #[test]
+    fn what_is_gone_is_where_it_was_when_its_events_are_too() {
+        let house = House::new();
+        let env =
+            Env::new(EnvId(ulid::Ulid(7)), "main", Some(house.project.into()), EnvSpec::default(), house.now);
+        let of = |n, name: &str| {
+            let id = ReceiptId(ulid::Ulid(n)).into();
+            freehold_model::AnyResource {
+                id,
+                kind: Kind::Receipt,
+                name: name.into(),
+                parent: Some(env.id.into()),
+                ..env.to_any()
+            }
+        };
+        let (ended, kept) = (of(8, "ended"), of(9, "kept"));
+        house.commit(|txn| {
+            txn.put(&env);
+            txn.writes.extend([Write::Put(ended.clone()), Write::Put(kept.clone())]);
+        });
+        house.commit(|txn| {
+            txn.event(ended.id, "receipt.seen", json!({}));
+        });
+        house.commit(|txn| {
+            txn.delete(ended.id).delete(env.id).event(ended.id, "receipt.missed", json!({}));
+        });
+        let place = Some(Place::Project { org: house.org, project: house.project });
+        let of = |id: AnyId| Place::of(&*house.view(), id).unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for last in 1..=house.view().version().unwrap() {
+            house.commit(|txn| {
+                let subject = house.org.into();
+                txn.prune = Some(Prune { last, subject, policy: "test".into() });
+            });
+            assert_eq!((of(env.id.into()), of(kept.id)), (place, place), "up to {last}");
+            let ended = of(ended.id);
+            assert!(ended == place || ended.is_none(), "up to {last}: {ended:?}");
+            seen.insert(ended.is_some());
+        }
+        assert_eq!(seen.len(), 2, "it was where it was until its end went too");
     }
 
     #[test]

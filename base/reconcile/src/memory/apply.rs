@@ -1,7 +1,7 @@
 //! Applies one transaction to a state: the whole new state, or the reason why not. Pure.
 
-use super::State;
-use freehold_model::{AnyId, AnyResource, CommitError, Event, NewEvent, Seq, Txn, Write};
+use super::{State, log::Log};
+use freehold_model::{AnyId, AnyResource, CommitError, Event, Link, NewEvent, Seq, Txn, Write};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc};
@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc};
 /// The state after `txn`, and the events to append to `log`.
 pub(super) fn apply(
     state: &State,
-    log: &[Event],
+    log: &Log,
     txn: &Txn,
     now: Timestamp,
 ) -> Result<(State, Vec<Event>), CommitError> {
@@ -33,7 +33,11 @@ pub(super) fn apply(
     for claim in &txn.claims {
         draft.claim(&claim.scope, &claim.key, claim.owner)?;
     }
-    Ok(draft.seal(log, txn))
+    let mut said = txn.events.clone();
+    if let Some(prune) = &txn.prune {
+        said.extend(prune.plan(log.begin(), log.hash(prune.last))?);
+    }
+    Ok(draft.seal(log, txn, said))
 }
 
 struct Draft<'a> {
@@ -179,18 +183,18 @@ impl Draft<'_> {
     }
 
     /// Gives everything written the version of the last event, and chains the events to the log.
-    fn seal(mut self, log: &[Event], txn: &Txn) -> (State, Vec<Event>) {
-        let version = (log.len() + self.events.len() + txn.events.len()) as Seq;
+    fn seal(mut self, log: &Log, txn: &Txn, said: Vec<NewEvent>) -> (State, Vec<Event>) {
+        let Link { seq: end, hash: mut previous } = log.end();
+        let version = end + (self.events.len() + said.len()) as Seq;
         self.events.iter_mut().for_each(|caused| caused.data["version"] = version.into());
-        self.events.extend(txn.events.iter().cloned());
+        self.events.extend(said);
         for id in &self.touched {
             if let Some(resource) = self.state.resources.get_mut(id) {
                 Arc::make_mut(resource).version = version;
             }
         }
-        let mut previous = log.last().map_or(Event::GENESIS.to_owned(), |last| last.hash.clone());
         let mut sealed = Vec::with_capacity(self.events.len());
-        for (seq, new) in (log.len() as Seq + 1..).zip(self.events) {
+        for (seq, new) in (end + 1..).zip(self.events) {
             let NewEvent { subject, what, data } = new;
             let (actor, request) = (txn.actor.clone(), txn.request.clone());
             let mut event =

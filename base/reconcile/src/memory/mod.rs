@@ -6,15 +6,17 @@
 mod apply;
 mod journal;
 mod leases;
+mod log;
 mod view;
 
 pub use journal::Done;
 pub use view::MemoryView;
 
 use crate::ports::{Clock, Store, StoreError, View};
-use freehold_model::{AnyId, AnyResource, CommitError, Committed, Event, Lease, LeaseChange, Seq, Txn};
+use freehold_model::{AnyId, AnyResource, CommitError, Committed, Lease, LeaseChange, Seq, Txn};
 use jiff::Timestamp;
 use leases::Leases;
+use log::Log;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -31,7 +33,7 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct Inner {
     state: Arc<State>,
-    log: Arc<Vec<Event>>,
+    log: Arc<Log>,
     answers: BTreeMap<String, (Timestamp, serde_json::Value)>,
     cursors: HashMap<String, Seq>,
     leases: Leases,
@@ -66,7 +68,7 @@ impl MemoryStore {
     }
 
     fn decide(&self, inner: &mut Inner, txn: Txn, now: Timestamp) -> Result<Committed, CommitError> {
-        let version = inner.log.len() as Seq;
+        let version = inner.log.end().seq;
         inner.leases.check(txn.fence.as_ref())?;
         if let Some(answer) = txn.idempotency.as_ref().and_then(|wanted| inner.answers.get(&wanted.key)) {
             return Ok(Committed { version, replayed: Some(answer.1.clone()) });
@@ -78,7 +80,11 @@ impl MemoryStore {
         }
         let version = version + events.len() as Seq;
         if !events.is_empty() {
-            Arc::make_mut(&mut inner.log).extend(events);
+            let log = Arc::make_mut(&mut inner.log);
+            log.events.extend(events);
+            if let Some(prune) = txn.prune.filter(|prune| prune.last > log.begin()) {
+                log.cut(&prune, now);
+            }
             self.head.send_replace(version);
         }
         Ok(Committed { version, replayed: None })

@@ -1,8 +1,8 @@
 //! Reads of one snapshot of the store in memory.
 
-use super::State;
-use crate::ports::{StoreError, View};
-use freehold_model::{AnyId, AnyResource, Claim, Event, Page, Query, Seq};
+use super::{State, log::Log};
+use crate::ports::{StoreError, View, ViewExt as _};
+use freehold_model::{Anchor, AnyId, AnyResource, Claim, Event, Page, Query, Seq, Tombstone};
 use std::{ops::Bound, sync::Arc};
 use ulid::Ulid;
 
@@ -10,7 +10,7 @@ use ulid::Ulid;
 #[derive(Clone)]
 pub struct MemoryView {
     pub(super) state: Arc<State>,
-    pub(super) log: Arc<Vec<Event>>,
+    pub(super) log: Arc<Log>,
 }
 
 impl MemoryView {
@@ -65,18 +65,26 @@ impl View for MemoryView {
     }
 
     fn events(&self, after: Seq, limit: usize, subject: Option<AnyId>) -> Result<Vec<Event>, StoreError> {
-        let start = usize::try_from(after).unwrap_or(usize::MAX).min(self.log.len());
         let about = |event: &&Event| subject.is_none_or(|subject| event.subject == subject);
-        Ok(self.log[start..].iter().filter(about).take(limit).cloned().collect())
+        let read = self.log.after(after).iter().filter(about).take(limit).cloned().collect();
+        if subject.is_some() { Ok(read) } else { self.unbroken(after, read) }
     }
 
     fn last_events(&self, limit: usize, subject: Option<AnyId>) -> Result<Vec<Event>, StoreError> {
         let about = |event: &&Event| subject.is_none_or(|subject| event.subject == subject);
-        Ok(self.log.iter().rev().filter(about).take(limit).cloned().collect())
+        Ok(self.log.events.iter().rev().filter(about).take(limit).cloned().collect())
     }
 
     fn version(&self) -> Result<Seq, StoreError> {
-        Ok(self.log.len() as Seq)
+        Ok(self.log.end().seq)
+    }
+
+    fn anchor(&self) -> Result<Option<Anchor>, StoreError> {
+        Ok(self.log.anchor.clone())
+    }
+
+    fn tombstone(&self, id: AnyId) -> Result<Option<Tombstone>, StoreError> {
+        Ok(self.log.tombstones.get(&id).copied())
     }
 }
 

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The semantics are those of `freehold_model::txn`; in particular:
-//! - A transaction is judged in this order: fence, idempotency key, expected versions, writes, releases, claims.
+//! - A transaction is judged in this order: fence, idempotency key, expected versions, writes, releases, claims, events,
+//!   pruning.
 //! - Versions and generations that writes name are those from before the transaction.
 //! - Everything that one transaction writes gets one version: the sequence number of its last event.
 //! - A write that changes nothing causes no event; a transaction that causes no event answers the head.
@@ -22,6 +23,7 @@ pub mod leases;
 pub mod lists;
 pub mod log;
 pub mod names;
+pub mod prune;
 pub mod transactions;
 pub mod writes;
 
@@ -71,6 +73,13 @@ macro_rules! conformance_tests {
             concurrency::a_view_sees_one_moment,
             concurrency::a_commit_is_seen_once_it_is_answered,
             cursors::a_cursor_never_goes_back,
+            prune::a_pruned_log_begins_behind_its_anchor,
+            prune::who_reads_from_before_the_cut_is_told,
+            prune::only_what_is_there_goes_and_only_once,
+            prune::one_transaction_takes_a_bounded_number,
+            prune::a_refused_transaction_prunes_nothing,
+            prune::writes_and_pruning_go_together,
+            prune::what_is_gone_stays_where_it_was,
             leases::a_lease_is_taken_only_as_it_was_seen,
             leases::leases_are_renewed_and_released_by_their_holder,
             leases::a_stale_fence_refuses_everything,

@@ -7,7 +7,7 @@
 mod table;
 
 use crate::{BackupError, ChainError, OpenError, PostgresError, PostgresOptions, postgres, sqlite};
-use freehold_model::{Broken, Link, Seq};
+use freehold_model::{Anchor, Broken, Link, Seq};
 use freehold_reconcile::StoreError;
 use serde::Serialize;
 use std::{
@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 pub(crate) use table::{Cell, Row, TABLES, Table, Type};
-use table::{Digest, decode_event};
+use table::{Digest, decode_anchor, decode_event};
 
 /// Rows that go over in one transaction.
 const BATCH: usize = 1000;
@@ -45,8 +45,17 @@ pub struct Copied {
     pub rows: Vec<(&'static str, u64)>,
     /// The SHA-256 over all rows, in hex: the same for equal stores in whatever engine.
     pub hash: String,
-    /// The end of the event log, walked from its beginning in the copy.
+    /// The first event of the log, behind the anchor if it was pruned.
+    pub first: Seq,
+    /// The end of the event log, walked from there in the copy.
     pub events: Seq,
+}
+
+impl Copied {
+    /// How many events the log holds.
+    pub fn held(&self) -> u64 {
+        (self.events + 1).saturating_sub(self.first)
+    }
 }
 
 /// A copy that did not come to its end.
@@ -242,11 +251,21 @@ fn carry(
 /// Reads both sides through, compares them and walks the log.
 fn prove(source: &mut dyn Side, target: &mut dyn Target, to: &Place) -> Result<Copied, CopyError> {
     let (mut whole, mut rows, mut end) = (Digest::default(), vec![], Link::genesis());
+    let (mut first, mut unsaid) = (1, None);
     for table in TABLES {
         let (sent, _) = digest(table, source, &mut |_| Ok(()))?;
         let (arrived, count) = digest(table, target, &mut |row| {
-            if table.name == "events" {
-                end = end.follow(&decode_event(row)?)?;
+            match table.name {
+                "anchor" => {
+                    let anchor = decode_anchor(row)?;
+                    (first, end, unsaid) = (anchor.seq + 1, anchor.link(), Some(anchor));
+                }
+                "events" => {
+                    let event = decode_event(row)?;
+                    end = end.follow(&event)?;
+                    unsaid = unsaid.take().filter(|anchor: &Anchor| !anchor.is_said_by(&event));
+                }
+                _ => {}
             }
             Ok(())
         })?;
@@ -257,7 +276,8 @@ fn prove(source: &mut dyn Side, target: &mut dyn Target, to: &Place) -> Result<C
         whole.add(&[Cell::Text(table.name.to_owned()), Cell::Text(arrived)]);
         rows.push((table.name, count));
     }
-    Ok(Copied { rows, hash: whole.hex(), events: end.seq })
+    unsaid.map_or(Ok(()), |anchor| Err(anchor.unsaid()))?;
+    Ok(Copied { rows, hash: whole.hex(), first, events: end.seq })
 }
 
 /// The hash of a table, and how many rows it has.

@@ -1,7 +1,7 @@
 //! The tables that every engine has, and rows of them that belong to none.
 
-use crate::log::Parts;
-use freehold_model::Event;
+use crate::{log::Parts, prune::AnchorParts};
+use freehold_model::{Anchor, Event};
 use freehold_reconcile::StoreError;
 use sha2::{Digest as _, Sha256};
 
@@ -68,6 +68,19 @@ pub(crate) const TABLES: &[Table] = &[
     Table { name: "claims", columns: &[text("scope"), text("key"), text("owner")], key: 2 },
     Table { name: "idempotency", columns: &[text("key"), text("time"), text("answer")], key: 1 },
     Table { name: "cursors", columns: &[text("name"), number("seq")], key: 1 },
+    // Before the events, which are walked from there.
+    Table {
+        name: "anchor",
+        columns: &[
+            number("seq"),
+            Column { name: "hash", of: Type::Bytes },
+            number("said"),
+            text("time"),
+            text("policy"),
+        ],
+        key: 1,
+    },
+    Table { name: "tombstones", columns: &[text("id"), text("parent")], key: 1 },
     // As `crate::log::COLUMNS` has them.
     Table {
         name: "events",
@@ -128,6 +141,16 @@ impl Digest {
     pub(super) fn hex(self) -> String {
         hex::encode(self.0.finalize())
     }
+}
+
+/// The anchor in a row of the table `anchor`.
+pub(super) fn decode_anchor(row: &Row) -> Result<Anchor, StoreError> {
+    let [Cell::Number(seq), Cell::Bytes(hash), Cell::Number(said), Cell::Text(time), Cell::Text(policy)] =
+        row.as_slice()
+    else {
+        return Err(StoreError::Engine("a row of the anchor is not one".into()));
+    };
+    AnchorParts { seq: *seq, hash, said: *said, time, policy }.decode()
 }
 
 /// The event in a row of the table `events`.

@@ -4,11 +4,12 @@
 //! under way, which is kept or thrown away as a whole. [`super::load`] fills the first, [`super::work`]
 //! writes the third, [`super::save`] stores the second.
 
+use super::prune::Beginning;
 use crate::{
     job::{Prepared, Step},
     row::{Row, parent_text},
 };
-use freehold_model::{AnyId, Event};
+use freehold_model::{Anchor, AnyId, Event, Seq};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -38,6 +39,8 @@ pub(super) struct Layer {
     pub gone: BTreeSet<AnyId>,
     /// Versions of leases; locked against change until the group is committed.
     pub leases: BTreeMap<String, u64>,
+    /// Behind which the log begins; asked for by those who prune it.
+    pub anchor: Option<Anchor>,
 }
 
 /// The layers, and the events so far.
@@ -47,6 +50,8 @@ pub(super) struct Desk {
     pub changed: Layer,
     draft: Layer,
     pub events: Vec<Event>,
+    /// Of the log, for those who prune it.
+    pub beginning: Beginning,
 }
 
 /// What a group asks for before it can be decided.
@@ -57,6 +62,8 @@ pub(super) struct Need {
     pub claims: BTreeSet<Key>,
     pub answers: BTreeSet<String>,
     pub leases: BTreeSet<String>,
+    /// Up to which events the log is pruned.
+    pub cuts: BTreeSet<Seq>,
 }
 
 impl Need {
@@ -78,6 +85,7 @@ impl Need {
         }
         self.claims.extend(txn.claims.iter().map(|claim| (claim.scope.clone(), claim.key.clone())));
         self.claims.extend(txn.releases.iter().cloned());
+        self.cuts.extend(txn.prune.iter().map(|prune| prune.last));
         self.leases.extend(txn.fence.iter().map(|fence| fence.lease.clone()));
         self.answers.extend(txn.idempotency.iter().map(|asked| asked.key.clone()));
     }
@@ -90,8 +98,8 @@ pub(super) fn name_of(row: &Row) -> Name {
 
 impl Desk {
     /// Everything that [`Need`] asked for, and nothing changed yet.
-    pub(super) fn new(loaded: Layer) -> Desk {
-        Desk { loaded, ..Desk::default() }
+    pub(super) fn new(loaded: Layer, beginning: Beginning) -> Desk {
+        Desk { loaded, beginning, ..Desk::default() }
     }
 
     fn layers(&self) -> [&Layer; 3] {
@@ -116,6 +124,16 @@ impl Desk {
     /// The version of a lease; 0 if there is none.
     pub(super) fn lease(&self, name: &str) -> u64 {
         self.loaded.leases.get(name).copied().unwrap_or(0)
+    }
+
+    /// Behind which the log begins.
+    pub(super) fn anchor(&self) -> Option<&Anchor> {
+        self.layers().into_iter().find_map(|layer| layer.anchor.as_ref())
+    }
+
+    /// Lets the log begin behind another, in the draft.
+    pub(super) fn prune(&mut self, anchor: Anchor) {
+        self.draft.anchor = Some(anchor);
     }
 
     /// The stored answer of a key.
@@ -180,15 +198,17 @@ impl Desk {
         self.changed.claims.extend(draft.claims);
         self.changed.answers.extend(draft.answers);
         self.changed.gone.extend(draft.gone);
+        self.changed.anchor = draft.anchor.or(self.changed.anchor.take());
     }
 
     /// Whether there is nothing to store.
     pub(super) fn is_unchanged(&self) -> bool {
-        let Layer { rows, names: _, claims, answers, gone, leases: _ } = &self.changed;
+        let Layer { rows, names: _, claims, answers, gone, leases: _, anchor } = &self.changed;
         rows.is_empty()
             && claims.is_empty()
             && answers.is_empty()
             && gone.is_empty()
+            && anchor.is_none()
             && self.events.is_empty()
     }
 

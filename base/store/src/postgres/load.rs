@@ -3,6 +3,7 @@
 use super::{
     connect::Session,
     desk::{Key, Layer, Name, Need, Stored},
+    prune::{self, Beginning},
 };
 use crate::row::{Parts, Row, parse, parse_parent};
 use freehold_model::{AnyId, Link};
@@ -17,6 +18,7 @@ pub(super) struct Found {
     /// The last group of this writer that is committed.
     pub groups: i64,
     pub layer: Layer,
+    pub beginning: Beginning,
 }
 
 /// A group that could not be begun.
@@ -97,7 +99,12 @@ pub(super) async fn load(session: &Session, writer: &str, need: &Need) -> Result
     for row in &answered {
         layer.answers.insert(row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?));
     }
-    Ok(Found { head, groups, layer })
+    let mut beginning = Beginning::default();
+    if !need.cuts.is_empty() {
+        let cuts: Vec<i64> = need.cuts.iter().map(|cut| i64::try_from(*cut).unwrap_or(i64::MAX)).collect();
+        (layer.anchor, beginning) = prune::load(session, &cuts).await?;
+    }
+    Ok(Found { head, groups, layer, beginning })
 }
 
 /// Runs a prepared statement, unless nothing is wanted of it.

@@ -19,6 +19,7 @@ mod leases;
 mod listen;
 mod load;
 mod pool;
+mod prune;
 mod save;
 mod schema;
 mod store;

@@ -1,6 +1,6 @@
 //! Ends a group: writes what became of it and commits, in one round trip.
 
-use super::{connect::Session, desk::Desk};
+use super::{connect::Session, desk::Desk, prune};
 use crate::row::parent_text;
 use freehold_model::{Link, Seq};
 use futures::try_join;
@@ -59,6 +59,7 @@ pub(super) async fn save(session: &Session, outcome: &Outcome<'_>) -> Result<(),
     let seq = outcome.head.seq as i64;
     let hash = hex::decode(&outcome.head.hash).expect("a chain hash is hex");
     let told = outcome.head.seq.to_string();
+    prune::save(session, outcome.desk).await?;
     let run = |wanted: bool, sql: &'static str, with: Vec<_>| run(session, wanted, sql, with);
     try_join!(
         run(!rows.deleted.is_empty(), DELETE, vec![&rows.deleted]),
@@ -194,7 +195,9 @@ struct Events<'a> {
 impl<'a> Events<'a> {
     fn of(desk: &'a Desk) -> Events<'a> {
         let mut events = Events::default();
-        for event in &desk.events {
+        // What one of the group prunes already is not written.
+        let begin = desk.changed.anchor.as_ref().map_or(0, |anchor| anchor.seq);
+        for event in desk.events.iter().filter(|event| event.seq > begin) {
             events.seq.push(event.seq as i64);
             events.time.push(event.time.to_string());
             events.actor.push(event.actor.to_string());

@@ -12,6 +12,7 @@ use tokio_postgres::Error;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0001_initial.sql"),
     include_str!("../../migrations/postgres/0002_leases.sql"),
+    include_str!("../../migrations/postgres/0003_prune.sql"),
 ];
 
 /// The advisory lock of a migration: "frhd" and 1.

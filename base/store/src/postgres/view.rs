@@ -2,10 +2,10 @@
 //!
 //! Reads block the calling thread, as the port has it; the connection is driven by the store's own runtime.
 
-use super::{engine, load::parts, pool::Reader};
+use super::{engine, load::parts, pool::Reader, prune};
 use crate::row::{COLUMNS, parent_text, parse};
-use freehold_model::{AnyId, AnyResource, Claim, Event, Page, Query, Seq};
-use freehold_reconcile::{StoreError, View};
+use freehold_model::{Anchor, AnyId, AnyResource, Claim, Event, Page, Query, Seq, Tombstone};
+use freehold_reconcile::{StoreError, View, ViewExt as _};
 use futures::executor::block_on;
 use tokio_postgres::{Error, Row, types::ToSql};
 
@@ -75,7 +75,8 @@ impl View for PostgresView {
     }
 
     fn events(&self, after: Seq, limit: usize, subject: Option<AnyId>) -> Result<Vec<Event>, StoreError> {
-        self.read_events(after, limit, subject, "ASC")
+        let read = self.read_events(after, limit, subject, "ASC")?;
+        if subject.is_some() { Ok(read) } else { self.unbroken(after, read) }
     }
 
     fn last_events(&self, limit: usize, subject: Option<AnyId>) -> Result<Vec<Event>, StoreError> {
@@ -84,6 +85,16 @@ impl View for PostgresView {
 
     fn version(&self) -> Result<Seq, StoreError> {
         Ok(self.version)
+    }
+
+    fn anchor(&self) -> Result<Option<Anchor>, StoreError> {
+        prune::decode(&self.query(&prune::asked(), &[])?)
+    }
+
+    fn tombstone(&self, id: AnyId) -> Result<Option<Tombstone>, StoreError> {
+        let rows = self.query("SELECT parent FROM freehold.tombstones WHERE id = $1", &[&id.to_string()])?;
+        let parent = rows.first().map(|row| row.try_get::<_, String>(0)).transpose().map_err(broken)?;
+        parent.map(|parent| crate::prune::tombstone(&parent)).transpose()
     }
 }
 
@@ -172,7 +183,7 @@ fn decode(row: &Row) -> Result<AnyResource, StoreError> {
 }
 
 /// The event in a row of [`crate::log::COLUMNS`].
-fn decode_event(row: &Row) -> Result<Event, StoreError> {
+pub(super) fn decode_event(row: &Row) -> Result<Event, StoreError> {
     let text = |index| row.try_get::<usize, &str>(index).map_err(broken);
     let parts = crate::log::Parts {
         seq: row.try_get(0).map_err(broken)?,

@@ -1,6 +1,6 @@
 //! Decides one transaction on a [`Desk`]: the same order, checks and events as in SQLite. Pure.
 //!
-//! The order is: fence, idempotency key, expected versions, writes, releases, claims, events. Versions and
+//! The order is: fence, idempotency key, expected versions, writes, releases, claims, events, pruning. Versions and
 //! generations that writes name are compared with what was stored *before* the transaction.
 
 use super::desk::{Desk, Stored, name_of};
@@ -10,7 +10,7 @@ use crate::{
     log::Stamp,
     row::{Row, same_json},
 };
-use freehold_model::{AnyId, CommitError, Committed, Fence, Link, Seq};
+use freehold_model::{Anchor, AnyId, CommitError, Committed, Fence, Link, NewEvent, Seq};
 use jiff::Timestamp;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -52,19 +52,36 @@ fn decide(
         }
         desk.record(asked.key.clone(), now.to_string(), asked.answer.to_string());
     }
-    let guess = head.seq + (txn.writes.len() + txn.events.len()) as u64;
+    let cut = cut(desk, txn)?;
+    let said: Vec<NewEvent> = txn.events.iter().cloned().chain(cut.iter().map(|cut| cut.1.clone())).collect();
+    let guess = head.seq + (txn.writes.len() + said.len()) as u64;
     let mut work = Work { desk, guess, now, before: BTreeMap::new(), caused: vec![] };
     work.all(txn)?;
-    let version = head.seq + (work.caused.len() + txn.events.len()) as u64;
+    let version = head.seq + (work.caused.len() + said.len()) as u64;
     let caused = work.caused;
     desk.settle(version);
     let stamp = Stamp { time: now, actor: &txn.actor, request: &txn.request };
     let caused = caused.into_iter().map(|caused| caused.event(version, &txn.reason));
-    for event in caused.chain(txn.events.iter().cloned()) {
+    for event in caused.chain(said) {
         let event = stamp.append(head, event);
         desk.events.push(event);
     }
+    if let Some((anchor, _)) = cut {
+        desk.prune(Anchor { said: head.seq, time: now, ..anchor });
+    }
     Ok(Committed { version: head.seq, replayed: None })
+}
+
+/// Behind which the log begins once it is pruned as `txn` says, and the event about it.
+fn cut(desk: &Desk, txn: &Prepared) -> Result<Option<(Anchor, NewEvent)>, CommitError> {
+    let Some(prune) = &txn.prune else { return Ok(None) };
+    let here = desk.events.iter().find(|event| event.seq == prune.last).map(|event| &event.hash);
+    let hash = desk.beginning.hashes.get(&prune.last).or(here);
+    let event = prune.plan(desk.anchor().map_or(0, |anchor| anchor.seq), hash.map(String::as_str))?;
+    Ok(event.zip(hash).map(|(event, hash)| {
+        let (hash, policy) = (hash.clone(), prune.policy.clone());
+        (Anchor { seq: prune.last, hash, said: 0, time: Timestamp::UNIX_EPOCH, policy }, event)
+    }))
 }
 
 /// Why the engine cannot hold what `txn` says, if so. Asked before the group is loaded, which would fail
@@ -81,6 +98,7 @@ pub(super) fn unfit(txn: &Prepared) -> Option<CommitError> {
     keys.extend(txn.claims.iter().flat_map(|claim| [&*claim.scope, &*claim.key]));
     keys.extend(txn.releases.iter().flat_map(|(scope, key)| [&**scope, &**key]));
     keys.extend(txn.fence.iter().map(|fence| &*fence.lease));
+    texts.extend(txn.prune.iter().map(|prune| &*prune.policy));
     keys.extend(txn.idempotency.iter().map(|asked| &*asked.key));
     texts.extend(txn.events.iter().map(|event| &*event.what));
     let problem = if keys.iter().chain(&texts).any(|text| text.contains('\0')) {

@@ -195,7 +195,7 @@ impl Writer {
             self.leave().await;
             return Ok(decided);
         }
-        let (mut desk, mut head) = (Desk::new(found.layer), found.head.clone());
+        let (mut desk, mut head) = (Desk::new(found.layer, found.beginning), found.head.clone());
         let answers = txns.iter().map(|txn| apply(&mut desk, &mut head, txn, self.clock.now())).collect();
         let decided = Decided { answers, seq: head.seq };
         if desk.is_unchanged() && cursors.is_empty() {

@@ -1,12 +1,12 @@
 //! Applies one transaction inside a savepoint of the writer.
 //!
-//! The order is: fence, idempotency key, expected versions, writes, releases, claims, events. Versions and
+//! The order is: fence, idempotency key, expected versions, writes, releases, claims, events, pruning. Versions and
 //! generations that writes name are compared with what was stored *before* the transaction, so that one
 //! transaction may write the spec and the status of a resource it read once.
 
-use super::{claims, engine, failed, leases, log, work::Work};
+use super::{claims, engine, failed, leases, log, prune::Cut, work::Work};
 use crate::{job::Prepared, log::Stamp};
-use freehold_model::{CommitError, Committed, Link};
+use freehold_model::{CommitError, Committed, Link, NewEvent};
 use freehold_reconcile::StoreError;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
@@ -59,7 +59,10 @@ pub(super) fn apply(
     if let Some(answer) = replay(db, txn, now)? {
         return Ok(Committed { version: head.seq, replayed: Some(answer) });
     }
-    let guess = head.seq + (txn.writes.len() + txn.events.len()) as u64;
+    let cut = txn.prune.as_ref().map(|prune| Cut::plan(db, prune)).transpose()?.flatten();
+    let said: Vec<NewEvent> =
+        txn.events.iter().cloned().chain(cut.iter().map(|cut| cut.event.clone())).collect();
+    let guess = head.seq + (txn.writes.len() + said.len()) as u64;
     let mut work = Work::new(db, guess, now);
     for (id, version) in &txn.expect {
         work.expect(*id, *version)?;
@@ -73,12 +76,15 @@ pub(super) fn apply(
     for claim in &txn.claims {
         claims::take(db, claim)?;
     }
-    let version = head.seq + (work.caused() + txn.events.len()) as u64;
+    let version = head.seq + (work.caused() + said.len()) as u64;
     let caused = work.finish(version, &txn.reason)?;
     let mut end = head.clone();
     let stamp = Stamp { time: now, actor: &txn.actor, request: &txn.request };
-    for event in caused.into_iter().chain(txn.events.iter().cloned()) {
+    for event in caused.into_iter().chain(said) {
         log::insert(db, &stamp.append(&mut end, event))?;
+    }
+    if let Some(cut) = cut {
+        cut.make(db, end.seq, now)?;
     }
     *head = end;
     Ok(Committed { version: head.seq, replayed: None })

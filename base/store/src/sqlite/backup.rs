@@ -4,6 +4,7 @@
 use super::{SqliteStore, pool::Pool, schema, view::SqliteView};
 use crate::{BackupError, chain};
 use freehold_model::Seq;
+use freehold_reconcile::ViewExt as _;
 use std::{
     fs::{self, File, OpenOptions},
     io,
@@ -82,5 +83,6 @@ fn prove(path: &Path, from: &Path) -> Result<Seq, BackupError> {
     let view = SqliteView::begin(reader).map_err(failed)?;
     let damaged = |problem: String| BackupError::Damaged { path: from.to_owned(), problem };
     let reached = view.greatest_version().map_err(|error| damaged(error.to_string()))?;
-    chain::verify(&view, reached).map_err(|error| damaged(error.to_string()))
+    let end = chain::verify(&view, reached).map_err(|error| damaged(error.to_string()))?;
+    Ok(end - view.beginning().map_err(|error| damaged(error.to_string()))?)
 }

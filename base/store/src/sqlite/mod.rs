@@ -12,6 +12,7 @@ mod leases;
 mod lock;
 mod log;
 mod pool;
+mod prune;
 mod row;
 mod schema;
 mod store;

@@ -16,6 +16,7 @@ use std::{
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_leases.sql"),
+    include_str!("../../migrations/sqlite/0003_prune.sql"),
 ];
 
 /// The schema that this program writes.

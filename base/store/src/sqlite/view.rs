@@ -3,11 +3,12 @@
 use super::{
     log,
     pool::Reader,
+    prune,
     row::{self, broken},
 };
 use crate::row::{COLUMNS, parent_text, parse};
-use freehold_model::{AnyId, AnyResource, Claim, Event, Page, Query, Seq};
-use freehold_reconcile::{StoreError, View};
+use freehold_model::{Anchor, AnyId, AnyResource, Claim, Event, Page, Query, Seq, Tombstone};
+use freehold_reconcile::{StoreError, View, ViewExt as _};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 /// Everything committed before it was made, and nothing after. Dropping it frees its connection.
@@ -85,7 +86,8 @@ impl View for SqliteView {
             "SELECT {} FROM events WHERE {about} seq > ?1 ORDER BY seq LIMIT ?2",
             crate::log::COLUMNS
         );
-        self.read_events(&sql, after, limit, subject)
+        let read = self.read_events(&sql, after, limit, subject)?;
+        if subject.is_some() { Ok(read) } else { self.unbroken(after, read) }
     }
 
     fn last_events(&self, limit: usize, subject: Option<AnyId>) -> Result<Vec<Event>, StoreError> {
@@ -99,6 +101,14 @@ impl View for SqliteView {
 
     fn version(&self) -> Result<Seq, StoreError> {
         Ok(self.version)
+    }
+
+    fn anchor(&self) -> Result<Option<Anchor>, StoreError> {
+        prune::anchor(self.db())
+    }
+
+    fn tombstone(&self, id: AnyId) -> Result<Option<Tombstone>, StoreError> {
+        prune::buried(self.db(), id)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A copy between engines is whole and equal, or it is not there.
 
 use crate::support::{self, TempStore};
-use freehold_model::{Claim, Write, txn::Idempotency};
+use freehold_model::{Claim, Prune, Write, txn::Idempotency};
 use freehold_reconcile::Store;
 use freehold_store::{
     Copied, CopyError, Place, PostgresError,
@@ -42,6 +42,9 @@ async fn interrupted(from: &Place, to: &Place, batches: u64) {
     assert!(killed.await.unwrap(), "it ended before");
 }
 
+/// What of the log of [`filled`] was pruned.
+const PRUNED: u64 = 90;
+
 /// Something in every table, in more than one batch; closed.
 async fn filled() -> tempfile::TempDir {
     let subject = TempStore::new();
@@ -57,6 +60,9 @@ async fn filled() -> tempfile::TempDir {
         Some(Idempotency { key: "once".into(), answer: serde_json::json!({ "é": [1, null] }) });
     subject.commit(txn).await.unwrap();
     subject.commit(writes([Write::Deleting { id: owner }])).await.unwrap();
+    let mut txn = writes([]);
+    txn.prune = Some(Prune { last: PRUNED, subject: owner, policy: "400d".into() });
+    subject.commit(txn).await.unwrap();
     subject.advance("mail", 7).await.unwrap();
     subject.close().await
 }
@@ -69,20 +75,28 @@ async fn there_and_back_is_the_same_to_the_last_byte() {
     let there = copy(&sqlite(&first), &postgres(&database)).await.unwrap();
     let back = copy(&postgres(&database), &sqlite(&last)).await.unwrap();
     assert_eq!(there, back);
-    let rows = [("resources", 1400), ("claims", 1100), ("idempotency", 1), ("cursors", 1), ("events", 1401)];
-    assert_eq!((there.rows.as_slice(), there.events), (rows.as_slice(), 1401));
+    let rows = [
+        ("resources", 1400),
+        ("claims", 1100),
+        ("idempotency", 1),
+        ("cursors", 1),
+        ("anchor", 1),
+        ("tombstones", PRUNED),
+        ("events", 1402 - PRUNED),
+    ];
+    assert_eq!((there.rows.as_slice(), there.first, there.events), (rows.as_slice(), PRUNED + 1, 1402));
 
     // Both go on from there.
     let more = || writes([Write::Put(app("after", None))]);
     let store = database.open().await.unwrap();
-    assert_eq!(store.commit(more()).await.unwrap().version, 1402);
-    assert_eq!(store.verify_chain().await.unwrap(), 1402);
+    assert_eq!(store.commit(more()).await.unwrap().version, 1403);
+    assert_eq!(store.verify_chain().await.unwrap(), 1403);
     assert_eq!(store.cursor("mail").await.unwrap(), 7);
     store.close().await;
     std::fs::rename(&last, dir.path().join("state.db")).unwrap();
     let store = support::open(dir.path()).unwrap();
-    assert_eq!(store.commit(more()).await.unwrap().version, 1402);
-    assert_eq!(store.verify_chain().await.unwrap(), 1402);
+    assert_eq!(store.commit(more()).await.unwrap().version, 1403);
+    assert_eq!(store.verify_chain().await.unwrap(), 1403);
 }
 
 #[tokio::test]
@@ -173,13 +187,28 @@ async fn what_is_in_use_or_there_or_not_there_is_refused() {
 async fn a_log_that_does_not_hold_together_becomes_no_store() {
     let dir = filled().await;
     let path = dir.path().join("state.db");
-    let edit = "UPDATE events SET actor = 'user:eve' WHERE seq = 7";
+    let edit = "UPDATE events SET actor = 'user:eve' WHERE seq = 97";
     rusqlite::Connection::open(&path).unwrap().execute_batch(edit).unwrap();
     let database = Database::new();
     let error = copy(&sqlite(&path), &postgres(&database)).await.unwrap_err();
-    assert!(error.to_string().contains("event 7"), "{error}");
+    assert!(error.to_string().contains("event 97"), "{error}");
     assert!(matches!(database.open().await, Err(PostgresError::Copying { .. })));
     let file = dir.path().join("copy.db");
     copy(&sqlite(&path), &sqlite(&file)).await.unwrap_err();
     assert!(!file.exists());
+}
+
+/// The anchor is as good as the event that names it.
+#[tokio::test]
+async fn a_log_that_was_cut_further_than_it_says_becomes_no_store() {
+    let dir = filled().await;
+    let path = dir.path().join("state.db");
+    let edit = "UPDATE anchor SET seq = 95, hash = (SELECT hash FROM events WHERE seq = 95);
+                DELETE FROM events WHERE seq <= 95";
+    rusqlite::Connection::open(&path).unwrap().execute_batch(edit).unwrap();
+    let error = copy(&sqlite(&path), &postgres(&Database::new())).await.unwrap_err();
+    assert!(
+        error.to_string().contains("event 1402 does not say that the log was pruned up to event 95"),
+        "{error}"
+    );
 }

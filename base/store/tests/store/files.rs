@@ -1,7 +1,7 @@
 //! The files: their modes, who may open them, and which schemas are known.
 
 use crate::support::{TempStore, open};
-use freehold_model::{Actor, Kind, Query, Write};
+use freehold_model::{Actor, Kind, Prune, Query, Txn, Write};
 use freehold_reconcile::{Store, SystemClock};
 use freehold_store::{
     OpenError, SqliteStore,
@@ -111,11 +111,20 @@ async fn a_newer_schema_and_a_foreign_database_are_refused() {
     assert!(error.to_string().contains("absent"), "{error}");
 }
 
-/// `fixtures/v1.sql` is a dump of what schema 1 wrote. It never changes.
+/// `fixtures/v1.sql` is a dump of what schema 1 wrote; `v2.sql` is what schema 2 added. They never change.
 #[tokio::test]
-async fn a_database_of_schema_1_opens() {
+async fn databases_of_older_schemas_open() {
+    for dump in [
+        include_str!("../fixtures/v1.sql").to_owned(),
+        include_str!("../fixtures/v1.sql").to_owned() + include_str!("../fixtures/v2.sql"),
+    ] {
+        opens(&dump).await;
+    }
+}
+
+async fn opens(dump: &str) {
     let dir = tempfile::tempdir().unwrap();
-    edit(&dir.path().join("state.db"), include_str!("../fixtures/v1.sql"));
+    edit(&dir.path().join("state.db"), dump);
     let store = open(dir.path()).unwrap();
     assert_eq!(store.verify_chain().await.unwrap(), 4);
     assert_eq!(store.cursor("edge").await.unwrap(), 2);
@@ -132,6 +141,10 @@ async fn a_database_of_schema_1_opens() {
     let next = store.commit(writes([Write::Delete { id: app.id }])).await.unwrap();
     assert_eq!(next.version, 5);
     assert_eq!(store.verify_chain().await.unwrap(), 5);
+    assert_eq!(store.view().await.unwrap().anchor().unwrap(), None);
+    let prune = Some(Prune { last: 4, subject: org.id, policy: "400d".into() });
+    store.commit(Txn { prune, ..writes([]) }).await.unwrap();
+    assert_eq!(store.verify_chain().await.unwrap(), 6);
 }
 
 /// Between fork and exec a child holds a copy of every file, the lock among them.

@@ -2,8 +2,10 @@
 //! memory, down to the hashes of the events: one by one, and many in one group.
 
 use crate::{postgres, support};
-use freehold_model::{AnyId, AnyResource, CommitError, Committed, Kind, Query, Txn, Write, txn::Idempotency};
-use freehold_reconcile::{Clock, MemoryStore, Store, View};
+use freehold_model::{
+    AnyId, AnyResource, CommitError, Committed, Kind, Prune, Query, Txn, Write, txn::Idempotency,
+};
+use freehold_reconcile::{Clock, MemoryStore, Store, View, ViewExt as _};
 use freehold_store::{
     SqliteStore,
     conformance::fixture::{resource, spec, status, txn},
@@ -30,9 +32,23 @@ enum Seen {
 
 #[derive(Debug, Clone)]
 enum Act {
-    Put { id: usize, name: usize, parent: Option<usize>, value: u8, seen: Seen },
-    Spec { id: usize, value: u8, seen: Option<Seen> },
-    Status { id: usize, value: u8, seen: Option<Seen> },
+    Put {
+        id: usize,
+        name: usize,
+        parent: Option<usize>,
+        value: u8,
+        seen: Seen,
+    },
+    Spec {
+        id: usize,
+        value: u8,
+        seen: Option<Seen>,
+    },
+    Status {
+        id: usize,
+        value: u8,
+        seen: Option<Seen>,
+    },
     Deleting(usize),
     Delete(usize),
     Expect(usize, Seen),
@@ -40,6 +56,8 @@ enum Act {
     Release(u8),
     Event(usize),
     Key(u8),
+    /// Up to so many events before the end.
+    Prune(u64),
 }
 
 fn seen() -> impl Strategy<Value = Seen> {
@@ -61,6 +79,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..3u8).prop_map(Act::Release),
         1 => id().prop_map(Act::Event),
         1 => (0..20u8).prop_map(Act::Key),
+        1 => (0..9u64).prop_map(Act::Prune),
     ]
 }
 
@@ -122,6 +141,10 @@ fn transaction(acts: &[Act], view: &dyn View) -> Txn {
             Act::Key(key) => {
                 txn.idempotency = Some(Idempotency { key: key.to_string(), answer: json!({ "key": key }) });
             }
+            Act::Prune(back) => {
+                let last = view.version().expect("a read").saturating_sub(back);
+                txn.prune = Some(Prune { last, subject: all[0].id, policy: "random".into() });
+            }
         }
     }
     txn
@@ -141,9 +164,11 @@ fn everything(view: &dyn View) -> (Vec<AnyResource>, String, u64) {
     let resources = Kind::ALL.iter().flat_map(list).collect();
     let about = |id: AnyId| view.last_events(3, Some(id)).expect("a read");
     let about: Vec<_> = universe().iter().map(|resource| about(resource.id)).collect();
-    let events = view.events(0, usize::MAX, None).expect("a read");
+    let events = view.events(view.beginning().expect("a read"), usize::MAX, None).expect("a read");
     let claims = view.claims("port").expect("a read");
-    (resources, format!("{claims:?} {events:?} {about:?}"), view.version().expect("a read"))
+    let stone = |resource: &AnyResource| view.tombstone(resource.id).expect("a read");
+    let pruned = (view.anchor().expect("a read"), universe().iter().map(stone).collect::<Vec<_>>());
+    (resources, format!("{claims:?} {events:?} {about:?} {pruned:?}"), view.version().expect("a read"))
 }
 
 /// Moves on by a nanosecond between transactions, equally for both stores.

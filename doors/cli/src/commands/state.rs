@@ -179,9 +179,10 @@ fn on_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> Outcome<T> {
 fn told(copied: &Copied, paint: Paint) -> String {
     let rows: Vec<String> = copied.rows.iter().map(|(table, rows)| format!("{rows} {table}")).collect();
     format!(
-        "{} {}: equal on both sides, the log walked from event 1 to {}.\nsha256 {}\n{}",
+        "{} {}: equal on both sides, the log walked from event {} to {}.\nsha256 {}\n{}",
         paint.good("✓"),
         rows.join(", "),
+        copied.first,
         copied.events,
         copied.hash,
         paint.dim(

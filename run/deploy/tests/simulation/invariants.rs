@@ -3,8 +3,8 @@
 use crate::user::Asked;
 use freehold_model::{
     Actor, AnyId, AppSpec, Code, Desired, Digest, EndpointSpec, Env, EnvSpec, Event, Instance, InstanceId,
-    InstanceSpec, Kind, Name, NodeSpec, Phase, ReceiptId, ReceiptSpec, ReceiptStatus, Release, ReleaseId,
-    ReleaseSpec, RolloutPhase, RolloutSpec, Seq, Verdict, Volume, VolumeId, VolumeSpec,
+    InstanceSpec, Kind, Link, Name, NodeSpec, Phase, ReceiptId, ReceiptSpec, ReceiptStatus, Release,
+    ReleaseId, ReleaseSpec, RolloutPhase, RolloutSpec, Seq, Verdict, Volume, VolumeId, VolumeSpec,
 };
 use freehold_reconcile::{
     View, ViewExt,
@@ -382,12 +382,9 @@ fn goes_on(view: &MemoryView, env: AnyId, process: &Name) -> bool {
 }
 
 fn history_is_whole(view: &MemoryView) -> Check {
-    let mut previous = Event::GENESIS.to_owned();
-    for (place, event) in view.events(0, usize::MAX, None).unwrap().into_iter().enumerate() {
-        if event.seq != place as Seq + 1 || event.hash != event.chain(&previous) {
-            return Err(format!("event {} does not follow the one before", event.seq));
-        }
-        previous = event.hash;
+    let mut last = view.anchor().unwrap().map_or_else(Link::genesis, |anchor| anchor.link());
+    for event in view.events(last.seq, usize::MAX, None).unwrap() {
+        last = last.follow(&event).map_err(|broken| broken.to_string())?;
     }
     Ok(())
 }

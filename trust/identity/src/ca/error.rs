@@ -70,7 +70,9 @@ impl AuthorityError {
             AuthorityError::Missing
             | AuthorityError::Certificate(_)
             | AuthorityError::Tls(_)
-            | AuthorityError::Store(StoreError::Resource(_)) => say(Code::Internal),
+            | AuthorityError::Store(StoreError::Resource(_) | StoreError::Pruned { .. }) => {
+                say(Code::Internal)
+            }
             AuthorityError::Store(StoreError::Engine(_)) | AuthorityError::Commit(_) => {
                 say(Code::Unavailable)
             }

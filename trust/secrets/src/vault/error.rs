@@ -156,7 +156,9 @@ impl VaultError {
                 say(Code::Conflict).hint("Restore keys/secrets.key from a backup.")
             }
             VaultError::Busy => say(Code::Conflict).hint("Nothing was changed. Try again in a moment."),
-            VaultError::Keys(_) | VaultError::Store(StoreError::Resource(_)) => say(Code::Internal),
+            VaultError::Keys(_) | VaultError::Store(StoreError::Resource(_) | StoreError::Pruned { .. }) => {
+                say(Code::Internal)
+            }
             VaultError::Store(StoreError::Engine(_)) | VaultError::Commit(_) => say(Code::Unavailable),
         }
     }

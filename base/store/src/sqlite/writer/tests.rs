@@ -3,9 +3,9 @@
 use super::*;
 use crate::{
     conformance::fixture::{app, writes},
-    sqlite::schema,
+    sqlite::{prune, schema},
 };
-use freehold_model::{AnyResource, Write};
+use freehold_model::{AnyResource, Prune, Write};
 use freehold_reconcile::SystemClock;
 
 type Answered = oneshot::Receiver<Result<Committed, CommitError>>;
@@ -97,7 +97,12 @@ fn a_failure_at_any_step_loses_and_halves_nothing() {
             vec!["taken".into()],
             vec![format!("d{k}")],
         ];
-        let (jobs, happened) = (names.iter().map(|names| claiming(names)).collect(), fail_at(&mut writer, k));
+        // The last of them prunes a little of what the log held before the group.
+        let begin = prune::anchor(&writer.db).unwrap().map_or(0, |anchor| anchor.seq);
+        let last = writer.end.seq.min(begin + 10);
+        let cut = |name: &str| name.starts_with('d').then_some(last);
+        let jobs = names.iter().map(|names| claiming(names, cut(&names[0]))).collect();
+        let happened = fail_at(&mut writer, k);
         let answers = run(&mut writer, jobs);
         writer.db.progress_handler(0, None::<fn() -> bool>).unwrap();
         for (names, answer) in names.iter().zip(&answers) {
@@ -112,6 +117,8 @@ fn a_failure_at_any_step_loses_and_halves_nothing() {
                 Err(_) => assert_eq!((apps, claims), (0, 0), "k = {k}: {answer:?}"),
             }
         }
+        let anchored = prune::anchor(&writer.db).unwrap().map_or(0, |anchor| anchor.seq);
+        assert_eq!(anchored, if answers[3].is_ok() { last } else { begin }, "k = {k}");
         let stored = log::head(&writer.db).unwrap();
         assert_eq!((stored.seq, &stored), (*writer.head().borrow(), &writer.end), "k = {k}");
         if !happened.load(std::sync::atomic::Ordering::Relaxed) {
@@ -126,9 +133,11 @@ fn a_failure_at_any_step_loses_and_halves_nothing() {
     runtime.block_on(store.verify_chain()).unwrap();
 }
 
-/// One transaction: an app of each name, and a claim of the same key for each.
-fn claiming(names: &[String]) -> (Job, Answered) {
+/// One transaction: an app of each name, and a claim of the same key for each; pruned up to `cut`.
+fn claiming(names: &[String], cut: Option<Seq>) -> (Job, Answered) {
     let mut txn = writes([]);
+    let subject = app("log", None).id;
+    txn.prune = cut.map(|last| Prune { last, subject, policy: "400d".into() });
     for name in names {
         let new = app(name, None);
         txn.claim("key", name, new.id).writes.push(Write::Put(new));
