@@ -4,7 +4,7 @@
 //! recognised by its number.
 
 use crate::{Client, ClientError, sse::Parser};
-use freehold_model::{AnyId, Event, Seq};
+use freehold_model::{AnyId, Code, Event, Problem, Seq};
 use reqwest::{Method, Response, header};
 use std::{collections::VecDeque, time::Duration};
 
@@ -42,7 +42,8 @@ impl Watch {
     ///
     /// # Errors
     /// When the first connection fails, or the server refuses. A connection that breaks later is made
-    /// again, for ever.
+    /// again, for ever. When events were pruned before they could be read ([`Code::Gone`]): the caller lists
+    /// afresh what it follows, and the next call goes on with the first event that is kept.
     pub async fn next(&mut self) -> Result<Event, ClientError> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -56,7 +57,15 @@ impl Watch {
                         self.begun = true;
                     }
                     Err(error) if self.begun && error.is_transient() => tokio::time::sleep(PAUSE).await,
-                    Err(error) => return Err(error),
+                    Err(error) => {
+                        if let ClientError::Problem(Problem {
+                            code: Code::Gone, first: Some(first), ..
+                        }) = error
+                        {
+                            self.last = first.saturating_sub(1).max(self.last);
+                        }
+                        return Err(error);
+                    }
                 }
             }
             self.read().await?;

@@ -152,6 +152,26 @@ async fn a_watch_goes_on_where_it_was_cut_and_repeats_nothing() {
     assert_eq!((seen, watch.last()), (vec![1, 2, 3, 4], 4));
 }
 
+/// Away for longer than the log reaches back: it is said once, and what follows is all that is there.
+#[tokio::test]
+async fn a_watch_from_before_the_beginning_says_so_and_goes_on() {
+    let answer = |Query(query): Query<HashMap<String, u64>>| async move {
+        let from = query["from"];
+        if from < 7 {
+            let gone = Problem { first: Some(8), ..Problem::new(Code::Gone, "gone") };
+            return (StatusCode::GONE, Json(gone)).into_response();
+        }
+        let seq = from + 1;
+        let frame = format!("id: {seq}\ndata: {}\n\n", serde_json::to_string(&event(seq)).unwrap());
+        ([(header::CONTENT_TYPE, "text/event-stream")], frame).into_response()
+    };
+    let client = serve(Router::new().route("/v1/watch", get(answer))).await;
+    let mut watch = client.watch(3, None);
+    let gone = watch.next().await.unwrap_err();
+    assert_eq!((gone.code(), gone.exit_code(), watch.last()), (Code::Gone, 4, 7));
+    assert_eq!((watch.next().await.unwrap().seq, watch.next().await.unwrap().seq), (8, 9));
+}
+
 #[tokio::test]
 async fn a_watch_that_is_refused_says_so() {
     let client = serve(Router::new().route("/v1/watch", get(async || problem(Code::NotSignedIn)))).await;

@@ -120,6 +120,9 @@ pub struct Problem {
     pub status: u16,
     /// Whether the same request may succeed later.
     pub retry: bool,
+    /// Of `gone`, where events were asked for: the first that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<u64>,
 }
 
 impl Problem {
@@ -132,6 +135,7 @@ impl Problem {
             hint: None,
             status: code.http_status(),
             retry: code.retry_helps(),
+            first: None,
         }
     }
 

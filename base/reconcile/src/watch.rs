@@ -34,7 +34,8 @@ impl EventWatch {
     /// The next event, waited for as long as it takes; `None` once the store is closed. Cancel-safe.
     ///
     /// # Errors
-    /// When reading fails. Nothing is skipped: the next call tries again.
+    /// When reading fails: the next call tries again. When events were pruned that were not read yet: then the
+    /// next call goes on where the log begins, and the caller looks at everything in between.
     pub async fn next(&mut self) -> Result<Option<Event>, StoreError> {
         while self.read.is_empty() {
             // Marked as seen before the log is read: a commit in between is signalled again.
@@ -52,7 +53,7 @@ impl EventWatch {
     /// The events that are there now, at most a page of them; empty when none are.
     ///
     /// # Errors
-    /// When reading fails; the next call tries again.
+    /// As [`EventWatch::next`].
     pub async fn ready(&mut self) -> Result<Vec<Event>, StoreError> {
         if !self.read.is_empty() {
             return Ok(self.read.drain(..).collect());
@@ -70,10 +71,12 @@ impl EventWatch {
 
     async fn page(&mut self) -> Result<Vec<Event>, StoreError> {
         let view = self.store.view().await?;
-        let events = view.events(self.cursor, PAGE, None)?;
-        if let Some(last) = events.last() {
-            self.cursor = last.seq;
+        let read = view.events(self.cursor, PAGE, None);
+        match &read {
+            Ok(events) => self.cursor = events.last().map_or(self.cursor, |last| last.seq),
+            Err(StoreError::Pruned { first }) => self.cursor = first - 1,
+            Err(_) => {}
         }
-        Ok(events)
+        read
     }
 }

@@ -1,7 +1,8 @@
 //! The loop and the event watch, in real time against the store in memory.
 
 use freehold_model::{
-    Actor, AnyId, App, AppId, AppSpec, CommitError, Committed, Event, Kind, Org, OrgId, OrgSpec, Seq, Txn,
+    Actor, AnyId, App, AppId, AppSpec, CommitError, Committed, Event, Kind, Org, OrgId, OrgSpec, Prune, Seq,
+    Txn,
 };
 use freehold_reconcile::{
     Clock, Decision, Ids, Keeper, MemoryStore, Reconciler, Store, StoreError, SystemClock, SystemIds, View,
@@ -155,4 +156,28 @@ async fn a_watch_gives_every_event_once_and_in_order() {
         assert_eq!(watch.next().await.unwrap().unwrap().seq, expected);
     }
     writer.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_watch_that_missed_events_says_so_once_and_goes_on() {
+    let store = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
+    for n in 0..600 {
+        store.commit_now(org(&format!("before-{n}")).1).unwrap();
+    }
+    let mut watch = watch_from(store.clone(), 10);
+    assert_eq!(watch.next().await.unwrap().unwrap().seq, 11);
+    let (subject, mut txn) = org("last");
+    txn.prune = Some(Prune { last: 500, subject: subject.into(), policy: "test".into() });
+    store.commit_now(txn).unwrap();
+    // A page that was read before is given out still.
+    let told = loop {
+        match watch.next().await {
+            Ok(event) => assert!(event.unwrap().seq <= 11 + 256),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(told, StoreError::Pruned { first: 501 }), "{told}");
+    for expected in 501..=602 {
+        assert_eq!(watch.next().await.unwrap().unwrap().seq, expected);
+    }
 }

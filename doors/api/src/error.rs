@@ -43,12 +43,13 @@ impl From<StoreError> for Failure {
 
 /// What to say to somebody who reads on from a place before the beginning of the log.
 pub(crate) fn pruned(first: Seq) -> Problem {
-    let before = first - 1;
-    Problem::new(Code::Gone, format!("What came before event {first} is kept no longer."))
-        .detail(format!("first: {first}"))
-        .hint(format!(
-            "List afresh what you follow, then go on after event {before} or later: events may have been missed."
-        ))
+    let hint = format!(
+        "Some were missed: list afresh what you follow, then go on after event {} or later.",
+        first - 1
+    );
+    let problem =
+        Problem::new(Code::Gone, format!("The log begins with event {first}: what came before is gone."));
+    Problem { first: Some(first), ..problem.hint(hint) }
 }
 
 impl From<CommitError> for Failure {

@@ -1,8 +1,8 @@
 //! The end of the event log, for all who watch it: each event is read once and written out once, however
 //! many follow. The route `/v1/watch` follows it.
 //!
-//! Invariant: a follower gets every event after its place, in order and without gaps. Whoever is behind what
-//! is kept here reads the log itself until it has caught up.
+//! Invariant: a follower gets every event after its place, in order and without gaps, or is told that some went
+//! ([`StoreError::Pruned`]). Whoever is behind what is kept here reads the log itself until it has caught up.
 
 use axum::body::Bytes;
 use freehold_model::{Event, Seq};
@@ -101,6 +101,13 @@ async fn read(store: Arc<dyn Store>, kept: Arc<RwLock<Kept>>, mut end: Seq, said
                     kept.write().unwrap_or_else(PoisonError::into_inner).keep(events);
                     said.send_replace(end);
                 }
+                Err(StoreError::Pruned { first }) => {
+                    // Whoever needs what went reads the log itself, and is told.
+                    end = first - 1;
+                    *kept.write().unwrap_or_else(PoisonError::into_inner) =
+                        Kept { begin: end, events: VecDeque::new() };
+                    said.send_replace(end);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the log cannot be read for those who watch it");
                     sleep(RETRY).await;
@@ -146,7 +153,7 @@ impl Follower {
     /// The next event, waited for as long as it takes; `None` once the store is closed. Cancel-safe.
     ///
     /// # Errors
-    /// When reading fails. Nothing is skipped: the next call tries again.
+    /// When reading fails, or what comes next was pruned. Nothing is skipped: the next call tries again.
     pub(crate) async fn next(&mut self) -> Result<Option<Arc<Logged>>, StoreError> {
         loop {
             if let Some(next) = self.page.pop_front() {
@@ -170,7 +177,7 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use freehold_model::{Actor, OrgSpec, Resource, Txn};
+    use freehold_model::{Actor, OrgSpec, Prune, Resource, Txn};
     use freehold_reconcile::{Clock as _, MemoryStore, SystemClock, SystemIds, ports::Ids as _};
 
     /// Commits orgs until the log has `seq` events.
@@ -208,6 +215,40 @@ mod tests {
         grow(&store, much + 1);
         assert_eq!(next(&mut quick, 1).await, [much + 1]);
         assert_eq!(next(&mut slow, 1).await, [much + 1]);
+    }
+
+    /// Takes the beginning off the log, up to `last`, and says how far it goes then.
+    fn prune(store: &MemoryStore, last: Seq) -> Seq {
+        let mut txn = Txn::new(Actor::System, "test", "req_test");
+        let subject = "org_00000000000000000000000000".parse().unwrap();
+        txn.prune = Some(Prune { last, subject, policy: "test".into() });
+        store.commit_now(txn).unwrap().version
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_is_behind_the_cut_is_told_and_nobody_else_notices() {
+        let store = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
+        let tail = Tail::of(store.clone());
+        grow(&store, 10);
+        let (mut slow, mut quick) = (tail.follow(0), tail.follow(10));
+        assert_eq!(next(&mut slow, 3).await, [1, 2, 3]);
+        let much = 2 * KEPT as u64;
+        grow(&store, much);
+        assert_eq!(next(&mut quick, much - 10).await, (11..=much).collect::<Vec<_>>());
+        for last in [900, 1800] {
+            prune(&store, last);
+        }
+        assert_eq!(next(&mut quick, 2).await, [much + 1, much + 2]);
+        // What it holds in hand it still gives out: nothing is missed by that.
+        let told = loop {
+            match tokio::time::timeout(Duration::from_secs(10), slow.next()).await.expect("in time") {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(told, StoreError::Pruned { first: 1801 }), "{told}");
+        let mut late = tail.follow(1800);
+        assert_eq!(next(&mut late, much - 1798).await, (1801..=much + 2).collect::<Vec<_>>());
     }
 
     #[tokio::test]

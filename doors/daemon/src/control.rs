@@ -7,7 +7,7 @@ use freehold_model::{
     Actor, CommitError, Committed, Instance, InstanceId, InstanceSpec, InstanceStatus, NodeId, Txn, Volume,
     VolumeId, VolumeSpec, VolumeStatus,
 };
-use freehold_reconcile::{Store, ViewExt};
+use freehold_reconcile::{Store, StoreError, ViewExt};
 use freehold_secrets::{Delivered, Recipient, Vault};
 use serde_json::json;
 use std::sync::Arc;
@@ -61,6 +61,12 @@ async fn follow(store: Arc<dyn Store>, signal: watch::Sender<u64>) {
         loop {
             let events = match store.view().await.and_then(|view| view.events(seen, 256, None)) {
                 Ok(events) => events,
+                Err(StoreError::Pruned { first }) => {
+                    // What was missed may have been anything.
+                    seen = first - 1;
+                    signal.send_replace(seen);
+                    continue;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot read events for the agent");
                     break;

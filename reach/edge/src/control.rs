@@ -227,7 +227,10 @@ impl Control {
     fn is_concerned(&mut self, view: &dyn View) -> Result<bool, StoreError> {
         let version = view.version()?;
         let Some(seen) = self.seen.replace(version) else { return Ok(true) };
-        let events = view.events(seen, EVENTS, None)?;
+        let events = match view.events(seen, EVENTS, None) {
+            Err(StoreError::Pruned { .. }) => return Ok(true),
+            read => read?,
+        };
         let ours = |kind| matches!(kind, Kind::Endpoint | Kind::Instance | Kind::Rollout);
         Ok(events.len() == EVENTS || events.iter().any(|event| ours(event.subject.kind)))
     }

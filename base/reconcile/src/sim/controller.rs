@@ -8,7 +8,11 @@ use super::{
     term::Term,
     world::{Context, Part},
 };
-use crate::{agenda::Agenda, ports::View, reconciler::Reconciler};
+use crate::{
+    agenda::Agenda,
+    ports::{View, ViewExt as _},
+    reconciler::Reconciler,
+};
 use freehold_model::{AnyId, CommitError, Fence, Seq, Txn};
 use jiff::Timestamp;
 
@@ -96,7 +100,13 @@ impl SimController {
             decided: None,
         };
         let memory = self.memory.get_or_insert_with(fresh);
-        for event in view.events(memory.cursor, usize::MAX, None).expect("memory does not fail") {
+        let events = view.events(memory.cursor, usize::MAX, None).unwrap_or_else(|pruned| {
+            // Something was missed: everything is looked at.
+            memory.resync = now;
+            memory.cursor = view.beginning().expect("memory does not fail");
+            view.events(memory.cursor, usize::MAX, None).unwrap_or_else(|_| panic!("{pruned}"))
+        });
+        for event in events {
             memory.cursor = event.seq;
             for subject in self.reconciler.concerns(&event, &view).expect("events can be read") {
                 memory.agenda.add(subject, now);

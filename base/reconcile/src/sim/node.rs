@@ -43,9 +43,10 @@ struct Assigned {
 
 impl Assigned {
     fn refresh(&mut self, view: &MemoryView, node: NodeId) {
-        let news = view.events(self.version, usize::MAX, None).expect("memory does not fail");
+        let news = view.events(self.version, usize::MAX, None);
         self.version = view.version().expect("memory does not fail");
-        if news.iter().any(|event| event.subject.kind == Kind::Instance) {
+        // Who missed events reads everything.
+        if news.is_err() || news.iter().flatten().any(|event| event.subject.kind == Kind::Instance) {
             let all = view.all::<InstanceSpec>(None).expect("instances can be read");
             let mine = all.into_iter().filter(|instance| instance.spec.node == node);
             self.mine = mine.map(|instance| (instance.id, instance)).collect();

@@ -19,7 +19,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use freehold_model::{AnyId, Code, Event, Problem, Seq};
-use freehold_reconcile::{StoreError, View};
+use freehold_reconcile::{StoreError, View, ViewExt as _};
 use futures::{StreamExt as _, future, stream};
 use jiff::Timestamp;
 use std::{
@@ -40,7 +40,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageParams {
-    /// After this sequence number, oldest first; 0 when not given.
+    /// After this sequence number, oldest first; from the first that is kept when not given. From before that is
+    /// gone (410), with the first that is kept as `first`.
     after: Option<u64>,
     /// At most so many; 100 when not given.
     #[param(minimum = 1, maximum = 1000)]
@@ -85,12 +86,22 @@ pub(crate) async fn list(
     let read = move |view: &dyn View| {
         let PageParams { after, limit, subject, actor, what, since, last } = page;
         let mut sieve = Sieve { sight: who.sight(), subject, actor, what, since };
+        let begin = view.beginning()?;
         Ok(match last {
-            Some(last) => sieve.last(view, last as usize)?,
-            None => sieve.page(view, after.unwrap_or(0), limit.unwrap_or(PAGE) as usize)?,
+            Some(last) => sieve.last(view, begin, last as usize)?,
+            None => {
+                let after = after.unwrap_or(begin);
+                is_kept(begin, after)?;
+                sieve.page(view, after, limit.unwrap_or(PAGE) as usize)?
+            }
         })
     };
     api.read(read).await.map(Json)
+}
+
+/// Refuses to go on from a place in a log that begins behind `begin`.
+fn is_kept(begin: Seq, after: Seq) -> Result<(), StoreError> {
+    if after < begin { Err(StoreError::Pruned { first: begin + 1 }) } else { Ok(()) }
 }
 
 /// Lets through what is wanted and what the caller sees.
@@ -143,15 +154,15 @@ impl Sieve {
 
     /// The last `limit`, the newest first. The log is read from its end, a page at a time, each the page
     /// before the one that was looked through.
-    fn last(&mut self, view: &dyn View, limit: usize) -> Result<Vec<Event>, StoreError> {
+    fn last(&mut self, view: &dyn View, begin: Seq, limit: usize) -> Result<Vec<Event>, StoreError> {
         let newest = view.last_events(limit, self.subject)?;
         if self.is_open() {
             return Ok(newest);
         }
         let mut found = vec![];
         let mut end = newest.first().map_or(0, |event| event.seq);
-        while end > 0 && found.len() < limit {
-            let start = end.saturating_sub(READ as u64);
+        while end > begin && found.len() < limit {
+            let start = end.saturating_sub(READ as u64).max(begin);
             let mut read = view.events(start, READ, self.subject)?;
             read.retain(|event| event.seq <= end);
             for event in read.into_iter().rev() {
@@ -169,7 +180,8 @@ impl Sieve {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct WatchParams {
-    /// After this sequence number; only new ones when not given. The header `Last-Event-ID` counts more.
+    /// After this sequence number; only new ones when not given. The header `Last-Event-ID` counts more. From before
+    /// the first that is kept is gone (410).
     from: Option<u64>,
     /// About the resource of this id.
     #[param(value_type = Option<String>)]
@@ -204,6 +216,8 @@ pub(crate) async fn watch(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let from = last_event_id(&headers)?.or(watch.from).unwrap_or_else(|| *api.store.head().borrow());
+    let begin = api.read(|view| Ok(view.beginning()?)).await?;
+    is_kept(begin, from)?;
     let end = future::select(Box::pin(api.stopping()), Box::pin(who.dismissed(&api)));
     let sight = Arc::new(Mutex::new(who.sight()));
     let watcher = Watcher { log: api.tail.follow(from), sight, subject: watch.subject, api };

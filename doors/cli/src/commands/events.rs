@@ -5,8 +5,8 @@ use crate::{
     interrupt, output,
     session::Session,
 };
-use freehold_client::EventQuery;
-use freehold_model::AnyId;
+use freehold_client::{ClientError, EventQuery};
+use freehold_model::{AnyId, Code};
 
 /// Flags of `events`.
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,13 @@ async fn follow(session: &Session, last: u64, subject: Option<AnyId>) -> Outcome
     let paint = session.out.paint;
     let mut watch = session.client.watch(last, subject);
     loop {
-        let event = watch.next().await?;
+        let event = match watch.next().await {
+            Err(ClientError::Problem(gone)) if gone.code == Code::Gone && gone.first.is_some() => {
+                eprintln!("{}", gone.title);
+                continue;
+            }
+            next => next?,
+        };
         session.out.show_next(&event, |event| output::event::line(event, paint))?;
     }
 }

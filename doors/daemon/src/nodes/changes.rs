@@ -63,6 +63,15 @@ impl Shared {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells everybody, and whoever comes later, of everything up to `seq`.
+    fn tell_all(&self, seq: Seq) {
+        let mut notes = self.lock();
+        notes.began = seq;
+        for noted in notes.all.values() {
+            noted.send_replace(Changes { assignments: seq, routing: seq });
+        }
+    }
+
     fn note(&self, node: NodeId, change: impl FnOnce(&mut Changes)) -> watch::Sender<Changes> {
         let mut notes = self.lock();
         let began = notes.began;
@@ -100,6 +109,12 @@ async fn follow(store: Arc<dyn Store>, shared: Arc<Shared>, began: Seq) {
                 continue;
             }
             Ok(None) => {}
+            Err(StoreError::Pruned { first }) => {
+                // What was missed may concern anybody.
+                (places, seen) = (None, first - 1);
+                shared.tell_all(seen);
+                continue;
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot read events for nodes");
                 sleep(RETRY).await;

@@ -5,7 +5,7 @@
 
 use super::judge::Written;
 use freehold_model::{Kind, Node, NodeId, NodeSpec, NodeStatus, Seq};
-use freehold_reconcile::{Store, StoreError, ViewExt as _};
+use freehold_reconcile::{Store, StoreError, View, ViewExt as _};
 use jiff::Timestamp;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -44,18 +44,23 @@ pub(super) fn written(status: &NodeStatus) -> Written {
 }
 
 impl Book {
+    /// Reads everything.
+    fn read(&mut self, view: &dyn View) -> Result<(), StoreError> {
+        let all = view.all::<NodeSpec>(None)?;
+        self.nodes = all.iter().filter_map(|node| Some((node.id, Known::of(node)?))).collect();
+        self.seen = Some(view.version()?);
+        Ok(())
+    }
+
     /// Reads what changed since the last time, everything at first.
     pub(super) async fn refresh(&mut self, store: &Arc<dyn Store>) -> Result<(), StoreError> {
-        let Some(mut seen) = self.seen else {
-            let view = store.view().await?;
-            let all = view.all::<NodeSpec>(None)?;
-            self.nodes = all.iter().filter_map(|node| Some((node.id, Known::of(node)?))).collect();
-            self.seen = Some(view.version()?);
-            return Ok(());
-        };
+        let Some(mut seen) = self.seen else { return self.read(&*store.view().await?) };
         while *store.head().borrow() > seen {
             let view = store.view().await?;
-            let events = view.events(seen, PAGE, None)?;
+            let events = match view.events(seen, PAGE, None) {
+                Err(StoreError::Pruned { .. }) => return self.read(&*view),
+                read => read?,
+            };
             let Some(last) = events.last() else { return Ok(()) };
             for event in events.iter().filter(|event| event.subject.kind == Kind::Node) {
                 let Ok(id) = NodeId::try_from(event.subject) else { continue };

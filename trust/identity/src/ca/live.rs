@@ -92,6 +92,10 @@ impl Authority {
             loop {
                 let events = match self.store.view().await.and_then(|view| view.events(*seen, 256, None)) {
                     Ok(events) => events,
+                    Err(freehold_reconcile::StoreError::Pruned { first }) => {
+                        *seen = first - 1;
+                        return;
+                    }
                     // Not knowing what happened is reason enough to look.
                     Err(_) => return,
                 };
