@@ -11,14 +11,14 @@ mod cut;
 use crate::serve::{self, Limits};
 use anyhow::{Context as _, Result};
 use axum::{
-    Extension, Json, Router,
-    extract::Request,
-    http::{HeaderValue, StatusCode, header},
+    Json, Router,
+    extract::{Request, State},
+    http::{Extensions, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
 };
 use cut::Cut;
-use freehold_identity::{Authority, ControlPeer, Live, Presented};
+use freehold_identity::{Authority, ControlPeer, Live, NotANode, Peer, Presented};
 use freehold_model::{Code, Problem};
 use jiff::Timestamp;
 use std::{
@@ -87,6 +87,10 @@ pub(crate) async fn serve(
 ) {
     let strangers = Arc::new(Semaphore::new(STRANGERS));
     let machines = Arc::new(Semaphore::new(MACHINES));
+    let router = Router::new()
+        .fallback_service(router)
+        .layer(middleware::from_fn_with_state(authority.live(), admitted));
+    let router = serve::strictly(router);
     let door = Arc::new(Door { router, authority, shutdown: shutdown.clone(), machines });
     let mut open = JoinSet::new();
     loop {
@@ -112,49 +116,53 @@ impl Door {
     /// One connection, from its handshake on. `place` is given back once it is known to be a machine's.
     async fn meet(&self, stream: TcpStream, place: Option<tokio::sync::OwnedSemaphorePermit>) {
         serve::tune_or_say(&stream);
-        let known = self.authority.live();
-        let Some(live) = known.borrow().clone() else { return };
+        // Apart from what follows, which may last for days: a handshake takes room of its own.
+        let Some((stream, shown)) = Box::pin(self.greet(stream)).await else { return };
+        if matches!(shown, Shown::Nothing) {
+            return self.converse(stream, |_| {}).await;
+        }
+        let Ok(_machine) = self.machines.clone().try_acquire_owned() else {
+            return tracing::warn!("too many connections of machines");
+        };
+        drop(place);
+        match shown {
+            Shown::Machine(presented) => self.welcome(stream, *presented).await,
+            _ => {
+                let known = |extensions: &mut Extensions| {
+                    extensions.insert(ControlPeer);
+                };
+                self.converse(stream, known).await;
+            }
+        }
+    }
+
+    /// The handshake: the stream within TLS, and what the other end showed.
+    async fn greet(&self, stream: TcpStream) -> Option<(Box<TlsStream<TcpStream>>, Shown)> {
+        let live = self.authority.live().borrow().clone()?;
         let shaking = tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(live.tls.clone()).accept(stream));
         let stream = match shaking.await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
-            Err(_) => return tracing::debug!("a TLS handshake took too long"),
-        };
-        if is_control(&live.house, &stream) {
-            let Ok(_machine) = self.machines.clone().try_acquire_owned() else {
-                return tracing::warn!("too many connections of machines");
-            };
-            drop(place);
-            return self.converse(stream, self.router.clone().layer(Extension(ControlPeer))).await;
-        }
-        match presented(&live.house, &stream) {
-            None => self.converse(stream, self.router.clone()).await,
-            Some(Ok(presented)) => {
-                let Ok(_machine) = self.machines.clone().try_acquire_owned() else {
-                    return tracing::warn!("too many connections of machines");
-                };
-                drop(place);
-                self.welcome(stream, presented, known).await;
+            Ok(Ok(stream)) => Box::new(stream),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a TLS handshake failed");
+                return None;
             }
-            Some(Err(error)) => tracing::warn!(%error, "a connection was cut"),
+            Err(_) => {
+                tracing::debug!("a TLS handshake took too long");
+                return None;
+            }
+        };
+        match Shown::by(&live.house, &stream) {
+            Ok(shown) => Some((stream, shown)),
+            Err(error) => {
+                tracing::warn!(%error, "a connection was cut");
+                None
+            }
         }
     }
 
     /// A connection of a machine, for as long as it is let in.
-    async fn welcome(
-        &self,
-        stream: TlsStream<TcpStream>,
-        presented: Presented,
-        known: watch::Receiver<Option<Arc<Live>>>,
-    ) {
-        let peer = presented.peer;
-        // Around the whole: a layer on the router itself is put around each of its routes, for each connection.
-        let router = Router::new().fallback_service(self.router.clone()).layer(Extension(peer)).layer(
-            middleware::from_fn({
-                let known = known.clone();
-                move |request, next| admitted(known.clone(), peer, request, next)
-            }),
-        );
+    async fn welcome(&self, stream: Box<TlsStream<TcpStream>>, presented: Presented) {
+        let (peer, known) = (presented.peer, self.authority.live());
         let (stream, cut) = Cut::new(stream);
         let admitted = is_admitted(&known, peer)
             || self.authority.admits_now(&peer).await.unwrap_or_else(|error| {
@@ -162,40 +170,50 @@ impl Door {
                 false
             });
         if admitted {
-            tokio::spawn(watch_over(cut, known, presented.clone()));
             if let Err(error) = self.authority.seen(&presented).await {
                 tracing::warn!(%error, machine = %peer.machine, "cannot note the certificate that a machine uses");
             }
+            tokio::spawn(watch_over(cut, known, presented));
         }
-        self.converse(stream, router).await;
+        let known = move |extensions: &mut Extensions| {
+            extensions.insert(peer);
+        };
+        self.converse(stream, known).await;
     }
 
     async fn converse(
         &self,
         stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-        router: Router,
+        known: impl Fn(&mut Extensions),
     ) {
-        serve::converse(stream, router, self.shutdown.clone(), Limits::default()).await;
+        let (router, shutdown) = (self.router.clone(), self.shutdown.clone());
+        serve::converse(stream, router, known, shutdown, Limits::default()).await;
     }
 }
 
-/// Whether another control plane of the house is at the other end.
-fn is_control(house: &str, stream: &TlsStream<TcpStream>) -> bool {
-    let (_, connection) = stream.get_ref();
-    let first = connection.peer_certificates().and_then(|all| all.first());
-    first.is_some_and(|own| ControlPeer::read(house, own).is_some())
+/// What the other end showed.
+enum Shown {
+    /// No certificate: it may be about to join.
+    Nothing,
+    /// That of another control plane of the house.
+    Control,
+    Machine(Box<Presented>),
 }
 
-/// What the other end showed; `None` if it has no certificate.
-fn presented(
-    house: &str,
-    stream: &TlsStream<TcpStream>,
-) -> Option<Result<Presented, freehold_identity::NotANode>> {
-    let (_, connection) = stream.get_ref();
-    connection.peer_certificates()?.first().map(|own| Presented::read(house, own))
+impl Shown {
+    fn by(house: &str, stream: &TlsStream<TcpStream>) -> Result<Shown, NotANode> {
+        let (_, connection) = stream.get_ref();
+        let Some(own) = connection.peer_certificates().and_then(|all| all.first()) else {
+            return Ok(Shown::Nothing);
+        };
+        if ControlPeer::read(house, own).is_some() {
+            return Ok(Shown::Control);
+        }
+        Ok(Shown::Machine(Box::new(Presented::read(house, own)?)))
+    }
 }
 
-fn is_admitted(known: &watch::Receiver<Option<Arc<Live>>>, peer: freehold_identity::Peer) -> bool {
+fn is_admitted(known: &watch::Receiver<Option<Arc<Live>>>, peer: Peer) -> bool {
     known.borrow().as_ref().is_some_and(|live| live.admits(&peer))
 }
 
@@ -215,12 +233,12 @@ async fn watch_over(cut: cut::Cutter, mut known: watch::Receiver<Option<Arc<Live
 
 /// Asked at each request: a connection may be older than the revocation.
 async fn admitted(
-    known: watch::Receiver<Option<Arc<Live>>>,
-    peer: freehold_identity::Peer,
+    State(known): State<watch::Receiver<Option<Arc<Live>>>>,
     request: Request,
     next: Next,
 ) -> Response {
-    if is_admitted(&known, peer) {
+    let peer = request.extensions().get::<Peer>();
+    if peer.is_none_or(|peer| is_admitted(&known, *peer)) {
         return next.run(request).await;
     }
     let problem = Problem::new(Code::NotAllowed, "The identity of this node was revoked.")

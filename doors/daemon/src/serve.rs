@@ -6,13 +6,14 @@
 //! never so many that the process runs out of files.
 
 use crate::strict::strict;
-use axum::{Extension, Router};
-use freehold_api::{ClientAddress, Stranger};
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
+use axum::{
+    Router,
+    http::{Extensions, Request},
+    middleware,
 };
+use freehold_api::{ClientAddress, Stranger};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt;
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
@@ -22,6 +23,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
+use tower::Service as _;
 
 /// A peer that has vanished without a word is noticed after so long: by then nine probes went unanswered.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -52,6 +54,7 @@ pub(crate) async fn serve(
     shutdown: CancellationToken,
     limits: Limits,
 ) {
+    let router = strictly(router);
     let places = Arc::new(Semaphore::new(limits.connections));
     let strangers = Arc::new(Semaphore::new(limits.strangers));
     let mut open = JoinSet::new();
@@ -70,11 +73,14 @@ pub(crate) async fn serve(
                     let _place = place;
                     tune_or_say(&stream);
                     let address = ClientAddress(stream.peer_addr().ok().map(|peer| peer.ip()));
-                    let mut router = Router::new().fallback_service(router).layer(Extension(address));
-                    if let Ok(stranger) = stranger {
-                        router = router.layer(Extension(Stranger::with(stranger)));
-                    }
-                    converse(stream, router, shutdown, limits).await;
+                    let stranger = stranger.ok().map(Stranger::with);
+                    let known = move |extensions: &mut Extensions| {
+                        extensions.insert(address);
+                        if let Some(stranger) = &stranger {
+                            extensions.insert(stranger.clone());
+                        }
+                    };
+                    converse(stream, router, known, shutdown, limits).await;
                 });
             }
         }
@@ -98,15 +104,28 @@ pub(crate) async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-/// One connection from its first request to its last. What breaks it concerns the caller alone.
+/// `router` behind what refuses requests that could be read in two ways.
+///
+/// Put around the whole, and once: a layer on the router itself is put around each of its routes, and one that
+/// is made for a connection is kept as long as that.
+pub(crate) fn strictly(router: Router) -> Router {
+    Router::new().fallback_service(router).layer(middleware::from_fn(strict))
+}
+
+/// One connection from its first request to its last; each request is told what is `known` of the connection.
+/// What breaks it concerns the caller alone.
 pub(crate) async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
+    known: impl Fn(&mut Extensions),
     shutdown: CancellationToken,
     limits: Limits,
 ) {
-    let router = Router::new().fallback_service(router).layer(axum::middleware::from_fn(strict));
-    let service = TowerToHyperService::new(router);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        known(request.extensions_mut());
+        // A router is always ready.
+        router.clone().call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.headers)
@@ -143,7 +162,7 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::routing::get;
+    use axum::{Extension, routing::get};
     use std::net::SocketAddr;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},

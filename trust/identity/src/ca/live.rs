@@ -118,6 +118,12 @@ impl Authority {
     /// # Errors
     /// When they cannot be read; then what was known stays.
     pub async fn refresh(&self) -> Result<(), AuthorityError> {
+        let _turn = self.reading.lock().await;
+        self.read_live().await
+    }
+
+    /// As [`Authority::refresh`], by who holds `reading`.
+    async fn read_live(&self) -> Result<(), AuthorityError> {
         self.ensure().await?;
         let view = self.store.view().await?;
         let read = move || Ok::<_, AuthorityError>((find(&*view)?, machines(&*view)?));
@@ -180,8 +186,13 @@ impl Authority {
         if !valid {
             return Ok(false);
         }
-        self.refresh().await?;
-        Ok(self.live.borrow().as_ref().is_some_and(|live| live.admits(peer)))
+        let admits = || self.live.borrow().as_ref().is_some_and(|live| live.admits(peer));
+        let _turn = self.reading.lock().await;
+        // Many join at once: who waited may find it read.
+        if !admits() {
+            self.read_live().await?;
+        }
+        Ok(admits())
     }
 
     /// Notes that a machine uses a certificate, so that what it does not need any more can go. Called once

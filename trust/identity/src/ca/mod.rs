@@ -42,6 +42,8 @@ pub struct Authority {
     /// What issued last, so that its key need not be opened each time.
     issuing: Mutex<Option<Arc<Issuing>>>,
     pub(crate) live: watch::Sender<Option<Arc<Live>>>,
+    /// Held by who reads what is live: what was read later is never replaced by what was read before.
+    pub(crate) reading: tokio::sync::Mutex<()>,
 }
 
 /// An intermediate that signs.
@@ -59,7 +61,15 @@ pub(crate) struct Issuing {
 impl Authority {
     /// The authority that is kept in `store`, its keys sealed by `vault`. Reads nothing yet.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, vault: Arc<Vault>) -> Authority {
-        Authority { store, clock, vault, issuing: Mutex::default(), live: watch::Sender::new(None) }
+        let live = watch::Sender::new(None);
+        Authority {
+            store,
+            clock,
+            vault,
+            issuing: Mutex::default(),
+            live,
+            reading: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Makes root and intermediate, if there are none yet. Of several callers at once one makes them.
