@@ -35,12 +35,15 @@ pub struct CallDesk(Mutex<State>);
 #[derive(Default)]
 struct State {
     /// Of each node, the newest last: one that has several addresses for us holds several.
-    lines: BTreeMap<NodeId, Vec<(u64, mpsc::Sender<Call>)>>,
+    lines: BTreeMap<NodeId, Vec<(u64, Calls)>>,
     left: BTreeMap<NodeId, Timestamp>,
     waiting: BTreeMap<String, (NodeId, oneshot::Sender<WebSocket>)>,
     serial: u64,
     near: Option<Near>,
 }
+
+/// What goes out on a line. Boxed: a queue has room for 32 of them at once, and is mostly empty.
+type Calls = mpsc::Sender<Box<Call>>;
 
 /// The node that runs in this process, and who answers for it.
 type Near = (NodeId, Arc<dyn Answerer>);
@@ -50,7 +53,7 @@ pub(super) struct Line {
     desk: Arc<CallDesk>,
     node: NodeId,
     serial: u64,
-    pub(super) calls: mpsc::Receiver<Call>,
+    pub(super) calls: mpsc::Receiver<Box<Call>>,
 }
 
 impl CallDesk {
@@ -84,7 +87,7 @@ impl CallDesk {
             Problem::new(Code::Unavailable, format!("Node {name} does not answer."))
                 .hint("It waits for calls, but does not dial back: see its log and its network.")
         };
-        line.try_send(Call { id, want }).map_err(|_| silent())?;
+        line.try_send(Box::new(Call { id, want })).map_err(|_| silent())?;
         let dialled = timeout(PATIENCE, answered).await.map_err(|_| silent())?.map_err(|_| silent())?;
         Ok(CallLine::Dialled(Box::new(dialled)))
     }

@@ -1,10 +1,17 @@
 //! The node door and its client against each other, over loopback; the peer is put in by the test.
 
 use super::*;
-use axum::{Extension, Router};
+use async_trait::async_trait;
+use axum::{
+    Extension, Router,
+    extract::Request,
+    http::StatusCode,
+    middleware::{self, Next},
+    response::IntoResponse as _,
+};
 use freehold_agent::{
     ControlError,
-    remote::{Link, LinkConfig, RemoteControl, protocol},
+    remote::{Answerer, CallSocket, Link, LinkConfig, RemoteControl, answer_calls, protocol},
 };
 use freehold_api::{CallDesk, NodeDoor, agent_router};
 use freehold_identity::{KeyFingerprint, Peer};
@@ -56,8 +63,13 @@ impl House {
 
     /// A listener behind which everybody is `node`.
     pub(super) async fn door(&self, node: NodeId) -> reqwest::Url {
+        self.door_behind(node, |router| router).await
+    }
+
+    /// The same, behind something else.
+    async fn door_behind(&self, node: NodeId, wrap: impl FnOnce(Router) -> Router) -> reqwest::Url {
         let key = KeyFingerprint::of(b"a key");
-        serve(self.router().layer(Extension(Peer { machine: node.into(), key }))).await
+        serve(wrap(self.router().layer(Extension(Peer { machine: node.into(), key })))).await
     }
 
     pub(super) async fn link(&self, node: NodeId) -> Arc<Link> {
@@ -194,6 +206,53 @@ async fn a_node_hears_of_what_concerns_it_and_of_nothing_else() {
     house.store.commit_now(txn).unwrap();
     let mut noticed = house.nodes.changes(far.id);
     soon("the end", noticed.wait_for(|now| now.assignments > known.assignments)).await.unwrap();
+}
+
+/// Answers no calls.
+struct Silent;
+
+#[async_trait]
+impl Answerer for Silent {
+    async fn answer(&self, _: protocol::Want, _: CallSocket) {}
+}
+
+#[tokio::test]
+async fn a_line_for_calls_brings_the_news_and_a_poll_where_none_does() {
+    let house = House::new();
+    let far = house.node("far");
+    let without = |path: &'static str| {
+        let refuse = move |request: Request, next: Next| async move {
+            match request.uri().path() == path {
+                true => StatusCode::NOT_FOUND.into_response(),
+                false => next.run(request).await,
+            }
+        };
+        house.door_behind(far.id, move |router| router.layer(middleware::from_fn(refuse)))
+    };
+    // A later door without the poll, and an earlier one that takes no line.
+    for url in [without("/v1/node/changes").await, without("/v1/node/calls").await] {
+        let link = Link::new(LinkConfig { urls: vec![url], announced: vec![], tls: None }).unwrap();
+        let _line = answer_calls(&link, Arc::new(Silent));
+        let control = RemoteControl::new(link);
+        let mut changed = control.changed();
+        soon("the first answer", changed.changed()).await.unwrap();
+        let own = house.instance(&far, "b");
+        soon("the news", async {
+            while !control.assigned().await.unwrap().iter().any(|it| it.id == own.id) {
+                changed.changed().await.unwrap();
+            }
+        })
+        .await;
+        let mut txn = Txn::new(Actor::System, "test", "req_test");
+        txn.delete(own.id);
+        house.store.commit_now(txn).unwrap();
+        soon("the end", async {
+            while !control.assigned().await.unwrap().is_empty() {
+                changed.changed().await.unwrap();
+            }
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

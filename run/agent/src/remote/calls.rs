@@ -1,12 +1,14 @@
 //! Calls: what a control plane wants of the node now, as logs and exec. The node holds a request open to
-//! each control plane, on which calls come as lines, and answers each by a WebSocket that it dials itself.
+//! each control plane, on which calls come as lines, and answers each by a WebSocket that it dials itself. The
+//! same lines tell that something of the node has changed.
 //!
 //! Invariant: nothing listens on the node; a call that cannot be answered ends, and others go on.
 
 use super::{
     dial::{CallSocket, dial},
     link::{Link, LinkError},
-    protocol::{Call, Want},
+    news::Teller,
+    protocol::{Call, Line as Said, Want},
     urls,
 };
 use async_trait::async_trait;
@@ -75,13 +77,13 @@ impl Line {
 
     /// Until the control plane goes away.
     async fn listen(&self) -> Result<(), LinkError> {
-        let mut pieces = self.link.stream_from(&self.url, "v1/node/calls").await?.bytes_stream();
-        let mut line = vec![];
+        let mut pieces = self.link.stream_from(&self.url, "v1/node/calls?changes=true").await?.bytes_stream();
+        let (mut line, mut teller) = (vec![], None);
         // Those under way end with the process, not with this request: its end says nothing of theirs.
         while let Ok(Some(Ok(piece))) = timeout(SILENCE, pieces.next()).await {
             for byte in piece {
                 match byte {
-                    b'\n' => self.take(&std::mem::take(&mut line)).await,
+                    b'\n' => self.take(&std::mem::take(&mut line), &mut teller).await,
                     byte if line.len() < LONGEST => line.push(byte),
                     _ => return Err(LinkError::Away("a call is longer than 1 MiB".into())),
                 }
@@ -90,14 +92,21 @@ impl Line {
         Ok(())
     }
 
-    async fn take(&self, line: &[u8]) {
+    async fn take(&self, line: &[u8], teller: &mut Option<Teller>) {
         if line.is_empty() {
             return;
         }
-        let call: Call = match serde_json::from_slice(line) {
-            Ok(call) => call,
-            Err(error) => return tracing::warn!(%error, "a call cannot be read"),
-        };
+        match serde_json::from_slice(line) {
+            Ok(Said::Changes { changes }) => match teller {
+                Some(teller) => teller.say(changes),
+                None => *teller = Some(self.link.news().open(changes)),
+            },
+            Ok(Said::Call(call)) => self.answer(*call).await,
+            Err(error) => tracing::warn!(%error, "a call cannot be read"),
+        }
+    }
+
+    async fn answer(&self, call: Call) {
         let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
         let line = self.clone();
         tokio::spawn(async move {

@@ -1,7 +1,9 @@
-//! The agent's port to a control plane that is far: each call is a request, and a long poll says when to ask.
+//! The agent's port to a control plane that is far: each call is a request. When to ask is told by the lines
+//! for calls; where none tells, by a long poll.
 
 use super::{
-    link::Link,
+    link::{Link, LinkError},
+    news::{Follower, Told},
     protocol::{
         Assignments, Changes, EndpointReport, RoutingView, Secrets, SecretsWanted, VolumeReport, Volumes,
         resources,
@@ -27,7 +29,7 @@ pub struct RemoteControl {
     link: Arc<Link>,
     assignments: watch::Receiver<u64>,
     routing: watch::Receiver<u64>,
-    _polling: AbortOnDropHandle<()>,
+    _following: AbortOnDropHandle<()>,
 }
 
 impl RemoteControl {
@@ -35,8 +37,8 @@ impl RemoteControl {
     pub fn new(link: Arc<Link>) -> RemoteControl {
         let (said, assignments) = watch::channel(0);
         let (routes, routing) = watch::channel(0);
-        let polling = AbortOnDropHandle::new(tokio::spawn(poll(Arc::clone(&link), said, routes)));
-        RemoteControl { link, assignments, routing, _polling: polling }
+        let following = AbortOnDropHandle::new(tokio::spawn(follow(Arc::clone(&link), said, routes)));
+        RemoteControl { link, assignments, routing, _following: following }
     }
 
     /// Changes whenever what the edge routes by may have changed.
@@ -61,30 +63,13 @@ impl RemoteControl {
     }
 }
 
-/// Asks for changes until nobody listens. After each failure everything may have changed.
-async fn poll(link: Arc<Link>, assignments: watch::Sender<u64>, routing: watch::Sender<u64>) {
-    let mut known: Option<Changes> = None;
+/// Follows changes until nobody listens. After each failure everything may have changed.
+async fn follow(link: Arc<Link>, assignments: watch::Sender<u64>, routing: watch::Sender<u64>) {
+    let mut news = link.news().follow();
+    let mut known: Option<Told> = None;
     while !assignments.is_closed() || !routing.is_closed() {
-        link.may_try().await;
-        let Changes { assignments: a, routing: r } = known.unwrap_or_default();
-        let asked = match known {
-            Some(_) => format!("v1/node/changes?assignments={a}&routing={r}"),
-            None => "v1/node/changes".into(),
-        };
-        match link.get::<Changes>(&asked, POLL).await {
-            Ok(now) => {
-                let fresh = known.is_none();
-                if fresh || now.assignments != a {
-                    assignments.send_modify(|n| *n += 1);
-                }
-                if fresh || now.routing != r {
-                    routing.send_modify(|n| *n += 1);
-                }
-                if fresh {
-                    tracing::info!("the control plane answers");
-                }
-                known = Some(now);
-            }
+        let now = match next(&link, &mut news, known).await {
+            Ok(now) => now,
             Err(error) => {
                 if known.take().is_some() {
                     tracing::warn!(%error, "the control plane is away; what runs here goes on");
@@ -92,9 +77,53 @@ async fn poll(link: Arc<Link>, assignments: watch::Sender<u64>, routing: watch::
                 // What is refused would be refused at once again.
                 let pause = Duration::from_secs(1).mul_f64(rand::random_range(0.5..1.5));
                 tokio::time::sleep(pause).await;
+                continue;
+            }
+        };
+        let before = known.replace(now);
+        if before.is_none() {
+            tracing::info!("the control plane answers");
+        }
+        let same = before.filter(|before| before.began == now.began).map(|before| before.changes);
+        if same.is_none_or(|before| before.assignments != now.changes.assignments) {
+            assignments.send_modify(|n| *n += 1);
+        }
+        if same.is_none_or(|before| before.routing != now.changes.routing) {
+            routing.send_modify(|n| *n += 1);
+        }
+    }
+}
+
+/// What is so once it differs from what is known: as a line tells it, or else as the control plane answers.
+async fn next(link: &Link, news: &mut Follower, known: Option<Told>) -> Result<Told, LinkError> {
+    loop {
+        match news.now() {
+            Some(told) if Some(told) != known => return Ok(told),
+            Some(_) => news.changed().await,
+            None => {
+                let polled = async {
+                    link.may_try().await;
+                    poll(link, known).await
+                };
+                tokio::select! {
+                    polled = polled => return polled,
+                    () = news.changed() => {}
+                }
             }
         }
     }
+}
+
+/// Asks for changes; the answer takes a while where there are none.
+async fn poll(link: &Link, known: Option<Told>) -> Result<Told, LinkError> {
+    let asked = match known {
+        Some(Told { changes: Changes { assignments, routing }, .. }) => {
+            format!("v1/node/changes?assignments={assignments}&routing={routing}")
+        }
+        None => "v1/node/changes".into(),
+    };
+    let changes = link.get::<Changes>(&asked, POLL).await?;
+    Ok(Told { began: known.map_or(0, |known| known.began), changes })
 }
 
 #[async_trait]

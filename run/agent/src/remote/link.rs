@@ -7,6 +7,7 @@
 //! many ask: a thousand nodes whose control plane starts again do not all come at once.
 
 use super::{
+    news::News,
     protocol::{HEADER, MAX_MESSAGE, VERSION},
     urls::Urls,
 };
@@ -44,6 +45,7 @@ pub struct Link {
     tls: Option<rustls::ClientConfig>,
     client: Client,
     urls: Urls,
+    news: Arc<News>,
     gate: Mutex<Gate>,
 }
 
@@ -106,13 +108,18 @@ impl Link {
         };
         let client = builder.build().map_err(|error| LinkError::Away(causes(&error)))?;
         let gate = Gate { until: Instant::now(), wait: SOONEST, why: String::new() };
-        let urls = Urls::new(config.urls, config.announced);
-        Ok(Arc::new(Link { tls: config.tls, client, urls, gate: Mutex::new(gate) }))
+        let (urls, news) = (Urls::new(config.urls, config.announced), News::new());
+        Ok(Arc::new(Link { tls: config.tls, client, urls, news, gate: Mutex::new(gate) }))
     }
 
     /// Every URL, as is known now.
     pub fn urls(&self) -> &Urls {
         &self.urls
+    }
+
+    /// What lines for calls tell.
+    pub(super) fn news(&self) -> &Arc<News> {
+        &self.news
     }
 
     pub(crate) fn tls(&self) -> Option<&rustls::ClientConfig> {

@@ -9,6 +9,7 @@ mod control;
 mod dial;
 mod images;
 mod link;
+mod news;
 pub mod protocol;
 mod pulse;
 mod urls;

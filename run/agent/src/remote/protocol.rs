@@ -210,8 +210,21 @@ pub struct EndpointReport {
     pub endpoints: BTreeMap<EndpointId, EndpointStatus>,
 }
 
-/// A line of the answer to `GET /v1/node/calls`, which never ends: the control plane wants something of
-/// the node. An empty line says that it is still there.
+/// A line of the answer to `GET /v1/node/calls?changes=true`, which never ends. An empty line says that the
+/// control plane is still there. One that does not know the parameter sends calls alone: such a one is polled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Line {
+    /// So it is now: the first line, and one whenever a number changes.
+    Changes {
+        /// As of `GET /v1/node/changes`.
+        changes: Changes,
+    },
+    /// It wants something of the node.
+    Call(Box<Call>),
+}
+
+/// The control plane wants something of the node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Call {
     /// Names the call; the node answers by a WebSocket at `/v1/node/calls/{id}`.

@@ -80,6 +80,8 @@ fn instance() -> Resource<InstanceSpec> {
 #[test]
 fn every_message_of_version_1_is_as_it_was() {
     check("changes", &Changes { assignments: 7, routing: 8 });
+    let changes = Changes { assignments: 7, routing: 8 };
+    check("line-changes", &Line::Changes { changes });
     check("assignments", &Assignments { instances: vec![instance().into()] });
     check("instance-report", &instance().status);
     let [app, env, volume] = ["web", "prod", "kept"].map(|it| it.parse().unwrap());
@@ -136,6 +138,7 @@ fn every_call_of_version_1_and_its_answers_are_as_they_were() {
         after: [(id("ins", 1), LogPlace { file: 1, offset: 2 })].into(),
     };
     check("call-logs", &call(Want::Logs(logs)));
+    check("call-exec", &Line::Call(Box::new(call(Want::Exec { instance: id("ins", 1) }))));
     check("call-exec", &call(Want::Exec { instance: id("ins", 1) }));
     let ports = vec![(8000, "the node's endpoint".to_owned())];
     check("call-drill", &call(Want::Drill { instances: vec![id("ins", 1)], ports }));
