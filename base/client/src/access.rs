@@ -2,8 +2,11 @@
 
 use crate::{Client, ClientError};
 use freehold_model::{
-    AnyResource, SessionId, TokenId, UserId,
-    access::{CreateOrg, CreateProject, CreateToken, CreatedToken, Explanation, TokenSummary, Whoami},
+    AnyId, AnyResource, SessionId, TokenId, UserId,
+    access::{
+        CreateOrg, CreateProject, CreateToken, CreatedToken, Explanation, RequireSecondFactor,
+        SecondFactorPolicy, TokenSummary, Whoami,
+    },
     device_sign_in::{DeviceAsked, DevicePoll, DevicePolled},
     people::{
         AcceptInvite, CreateUser, Invited, PasskeySummary, SessionSummary, SetRole, SignIn, SignedIn,
@@ -209,6 +212,19 @@ impl Client {
     /// As above.
     pub async fn create_org(&self, wanted: &CreateOrg) -> Result<AnyResource, ClientError> {
         self.post("/v1/orgs", wanted).await
+    }
+
+    /// Says whether an org's people need a second factor or a passkey.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn require_second_factor(
+        &self,
+        org: AnyId,
+        wanted: &RequireSecondFactor,
+    ) -> Result<SecondFactorPolicy, ClientError> {
+        let request = self.request(Method::PUT, &format!("/v1/orgs/{org}/second-factor")).json(wanted);
+        self.read(self.send(request).await?).await
     }
 
     /// Makes a project.

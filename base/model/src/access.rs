@@ -83,6 +83,23 @@ pub struct CreateOrg {
     pub name: Name,
 }
 
+/// What an org is to ask of its people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RequireSecondFactor {
+    /// Whether they need a second factor or a passkey.
+    pub required: bool,
+}
+
+/// What an org asks of its people, and whom that keeps out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SecondFactorPolicy {
+    /// Whether they need a second factor or a passkey.
+    pub required: bool,
+    /// The names of those of its people who have neither.
+    pub without: Vec<String>,
+}
+
 /// A project to be made. Its name is unique among all orgs of the house, so that a manifest and a command
 /// need no org.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -100,6 +100,7 @@ const TABLE: &[(Method, &str, Action, Where)] = &[
     (Method::GET, "/v1/whoami", Action::Account, Where::Anywhere),
     (Method::GET, "/v1/access", Action::Account, Where::Named),
     (Method::POST, "/v1/orgs", Action::ManageOrgs, Where::House),
+    (Method::PUT, "/v1/orgs/{id}/second-factor", Action::RequireSecondFactor, Where::Id),
     (Method::GET, "/v1/quotas", Action::Read, Where::Named),
     (Method::PUT, "/v1/quotas/{id}", Action::SetQuota, Where::Id),
     (Method::POST, "/v1/projects", Action::ManageProjects, Where::Named),

@@ -18,6 +18,7 @@ use crate::{
     state::Api,
     stranger::Stranger,
     who::{Who, not_allowed, reading},
+    withheld,
 };
 use axum::{
     Json,
@@ -52,7 +53,11 @@ pub(crate) async fn guard(State(api): State<Api>, request: Request, next: Next) 
         return refuse(problem, registry);
     }
     match admit(&api, action, site, request).await {
-        Ok(request) => next.run(request).await,
+        Ok(request) => {
+            let who = request.extensions().get::<Who>();
+            let withheld = who.map(|who| who.withheld.clone()).unwrap_or_default();
+            withheld::answer(next.run(request).await, &withheld)
+        }
         Err(Refused::Problem(Failure(problem))) => refuse(problem, registry),
         Err(Refused::Throttled(throttled)) => throttled.answer(|problem| refuse(problem, registry)),
     }
@@ -114,16 +119,14 @@ async fn admit(api: &Api, action: Action, site: Site, request: Request) -> Resul
     if action.needs() != Needs::Nothing {
         is_meant(&who, &parts.method, &parts.headers)?;
     }
-    if who.principal.is_root() {
-        granted(&who, action, Place::House)?;
-    } else {
-        match site {
-            Site::Registry => registry(api, action, &who, &mut parts).await?,
-            Site::Route(Where::House) => granted(&who, action, Place::House)?,
-            Site::Route(Where::Anywhere | Where::Named) => granted(&who, action, Place::Anywhere)?,
-            Site::Route(Where::Id) => by_id(api, action, &who, &mut parts).await?,
-        }
-    }
+    let let_in = match site {
+        _ if who.principal.is_root() => granted(&who, action, Place::House),
+        Site::Registry => registry(api, action, &who, &mut parts).await,
+        Site::Route(Where::House) => granted(&who, action, Place::House),
+        Site::Route(Where::Anywhere | Where::Named) => granted(&who, action, Place::Anywhere),
+        Site::Route(Where::Id) => by_id(api, action, &who, &mut parts).await,
+    };
+    let_in.map_err(|Failure(problem)| withheld::explained(problem, &who.withheld))?;
     parts.extensions.insert(who);
     Ok(Request::from_parts(parts, body))
 }
@@ -171,7 +174,8 @@ fn known(api: &Api, headers: &HeaderMap) -> Option<Who> {
     let (text, by_cookie) = credentials(headers)?;
     let shown = TokenHash::of(&text);
     if let Some(principal) = api.tokens.authenticate(&text).filter(|_| !by_cookie) {
-        return Some(Who { principal: principal.clone(), shown, by_cookie, rate: Rate::OF_CALLERS });
+        let (principal, withheld) = (principal.clone(), vec![]);
+        return Some(Who { principal, shown, by_cookie, rate: Rate::OF_CALLERS, withheld });
     }
     let found = api.known.find(&shown, *api.store.head().borrow(), api.clock.now())?;
     admitted(found, shown, by_cookie)
@@ -180,8 +184,8 @@ fn known(api: &Api, headers: &HeaderMap) -> Option<Who> {
 fn admitted(found: Admitted, shown: TokenHash, by_cookie: bool) -> Option<Who> {
     // A cookie is a session's, and nothing else.
     let is_session = matches!(found.principal.identity, Identity::User { .. });
-    let Admitted { principal, rate, .. } = found;
-    (!by_cookie || is_session).then_some(Who { principal, shown, by_cookie, rate })
+    let Admitted { principal, rate, withheld, .. } = found;
+    (!by_cookie || is_session).then_some(Who { principal, shown, by_cookie, rate, withheld })
 }
 
 /// Refuses what a foreign page could have a browser send: a cookie comes along by itself, the csrf token does

@@ -62,7 +62,8 @@ mod tests {
         let (known, shown) = (Known::default(), TokenHash::of("fh_1"));
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let until = now + jiff::SignedDuration::from_secs(10);
-        let admitted = Admitted { principal: Principal::root(), until, rate: Rate::OF_CALLERS };
+        let admitted =
+            Admitted { principal: Principal::root(), until, rate: Rate::OF_CALLERS, withheld: vec![] };
         known.note(&shown, 7, &admitted);
         assert_eq!(known.find(&shown, 7, now), Some(admitted.clone()));
         assert_eq!(known.find(&TokenHash::of("fh_2"), 7, now), None);

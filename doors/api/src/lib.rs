@@ -32,6 +32,7 @@ mod state;
 mod stranger;
 mod tail;
 mod who;
+mod withheld;
 
 pub use client_address::ClientAddress;
 pub use controls::Controls;
@@ -127,6 +128,7 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::whoami::whoami))
         .routes(routes!(routes::whoami::explain))
         .routes(routes!(routes::tenancy::create_org))
+        .routes(routes!(routes::tenancy::require_second_factor))
         .routes(routes!(routes::tenancy::create_project))
         .routes(routes!(routes::quotas::list))
         .routes(routes!(routes::quotas::set))

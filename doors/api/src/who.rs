@@ -33,6 +33,8 @@ pub(crate) struct Who {
     pub(crate) by_cookie: bool,
     /// How many requests they may make.
     pub(crate) rate: Rate,
+    /// The orgs, by name, that withhold their roles until they have a second factor or a passkey.
+    pub(crate) withheld: Vec<String>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Who {

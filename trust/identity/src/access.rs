@@ -99,6 +99,8 @@ actions! {
     ManageProjects "manage-projects" "make projects" Needs::Role(Role::Admin);
     /// To give a project or an org another quota: asked of whoever it is a part of.
     SetQuota "set-quota" "set quotas" Needs::Role(Role::Admin);
+    /// To say whether an org's people need a second factor or a passkey.
+    RequireSecondFactor "require-second-factor" "say whether people need a second factor" Needs::Role(Role::Owner);
     /// To make orgs.
     ManageOrgs "manage-orgs" "make orgs" Needs::Role(Role::Owner);
     /// To cordon, drain, label, taint and remove nodes.
@@ -223,6 +225,7 @@ mod tests {
         (Action::ManageRoles, [false, false, true, true]),
         (Action::ManageProjects, [false, false, true, true]),
         (Action::SetQuota, [false, false, true, true]),
+        (Action::RequireSecondFactor, [false, false, false, true]),
         (Action::ManageOrgs, [false, false, false, true]),
         (Action::ManageNode, [false, false, true, true]),
         (Action::EnrolMachine, [false, false, true, true]),

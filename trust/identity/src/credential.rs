@@ -6,6 +6,7 @@
 use crate::{
     Identity, Principal, TokenHash,
     maker::{Worth, worth},
+    people::requirement::counting,
     place::HOUSE,
 };
 use freehold_model::{
@@ -26,6 +27,8 @@ pub struct Admitted {
     pub until: Timestamp,
     /// How many requests they may make.
     pub rate: Rate,
+    /// The orgs, by name, whose roles of theirs do not count before they have a second factor or a passkey.
+    pub withheld: Vec<String>,
 }
 
 /// Who presented what has this hash; `None` if it lets nobody in.
@@ -64,8 +67,9 @@ fn session(view: &dyn View, id: SessionId, now: Timestamp) -> Result<Option<Admi
     let Some(user) = view.find::<UserSpec>(user)?.filter(|user| !user.spec.disabled) else { return Ok(None) };
     let identity = Identity::User { user: user.id, session: id };
     let (house, usual) = house_of(view)?;
-    let principal = Principal { name: user.name, identity, bindings: user.spec.bindings, house };
-    Ok(Some(Admitted { principal, until: session.spec.expires, rate: usual }))
+    let (bindings, withheld) = counting(view, &user)?;
+    let principal = Principal { name: user.name, identity, bindings, house };
+    Ok(Some(Admitted { principal, until: session.spec.expires, rate: usual, withheld }))
 }
 
 fn token(view: &dyn View, id: TokenId, now: Timestamp) -> Result<Option<Admitted>, StoreError> {
@@ -73,7 +77,7 @@ fn token(view: &dyn View, id: TokenId, now: Timestamp) -> Result<Option<Admitted
     let Worth::Good { bindings, until } = worth(view, &token, now)? else { return Ok(None) };
     let (house, usual) = house_of(view)?;
     let principal = Principal { name: token.name, identity: Identity::Token(id), bindings, house };
-    Ok(Some(Admitted { principal, until, rate: token.spec.rate.unwrap_or(usual) }))
+    Ok(Some(Admitted { principal, until, rate: token.spec.rate.unwrap_or(usual), withheld: vec![] }))
 }
 
 /// The house's org, and what it gives callers.

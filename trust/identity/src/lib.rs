@@ -61,6 +61,7 @@ pub use people::{
         passkey_summaries, remove_own_passkey, remove_passkey, sign_in_with_passkey,
     },
     password::{hash_password, verified, verify_password},
+    requirement::{counting, require_second_factor},
     second_factor::{
         Proof, SECRET_BYTES, begin_second_factor, confirm_second_factor, remove_second_factor,
         reset_second_factor, secret_text, secret_uri, sign_in_with_code,

@@ -17,6 +17,9 @@ pub struct OrgSpec {
     /// What its apps may use together.
     #[serde(skip_serializing_if = "Quota::is_empty")]
     pub quota: Quota,
+    /// Whether its people need a second factor or a passkey before anything of it is there for them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require_second_factor: bool,
 }
 
 impl OrgSpec {

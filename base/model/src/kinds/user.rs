@@ -50,6 +50,11 @@ impl UserSpec {
     pub fn has_second_factor(&self) -> bool {
         self.second_factor.as_ref().is_some_and(|factor| factor.since.is_some())
     }
+
+    /// Whether they have more to prove who they are than a password: what an org can ask for.
+    pub fn proves_twice(&self) -> bool {
+        self.has_second_factor() || !self.passkeys.is_empty()
+    }
 }
 
 /// An authenticator (RFC 6238). The API says nothing of it but that it is there.

@@ -8,6 +8,7 @@ use crate::{
     routes::sessions::end,
     state::Api,
     who::{Caller, Who},
+    withheld,
 };
 use axum::{
     extract::State,
@@ -45,6 +46,7 @@ pub(crate) async fn show(
     let now = api.clock.now();
     let body = html! {
         h1 { "Your account" }
+        (withheld::notice(&who.withheld))
         section.card {
             h2 { (who.principal.name) }
             p.lead { "signed in to " strong { (frame.host) } }

@@ -131,7 +131,8 @@ fn everybody(view: &dyn View, now: Timestamp) -> Result<Vec<Principal>, StoreErr
     let mut people = vec![Principal::root()];
     for user in view.all::<UserSpec>(None)? {
         let identity = Identity::User { user: user.id, session: SessionId(Default::default()) };
-        people.push(Principal { name: user.name, identity, bindings: user.spec.bindings, house });
+        let (bindings, _) = freehold_identity::counting(view, &user)?;
+        people.push(Principal { name: user.name, identity, bindings, house });
     }
     for token in view.all::<TokenSpec>(None)? {
         if let Worth::Good { bindings, .. } = worth(view, &token, now)? {

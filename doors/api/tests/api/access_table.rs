@@ -63,6 +63,7 @@ fn site(world: &World, org: &str, project: &'static str, app: &'static str) -> S
     let ids = [
         ("resources", of_app.id.to_string()),
         ("quotas", in_org.id.to_string()),
+        ("orgs", org.id.to_string()),
         ("instances", world.put("i", Some(env.any_id()), instance).id.to_string()),
         ("endpoints", world.put("tcp/8000", Some(env.any_id()), endpoint).id.to_string()),
         ("receipts", world.put("r", Some(env.any_id()), receipt).id.to_string()),
@@ -267,6 +268,10 @@ fn request(method: &str, path: &str, site: &Site) -> Option<Asked> {
             body = Some(json!({ "instances": 7 }));
             "".into()
         }
+        ("PUT", "/v1/orgs/{id}/second-factor") => {
+            body = Some(json!({ "required": false }));
+            "".into()
+        }
         ("POST", "/v1/orgs") => {
             body = Some(json!({ "name": "home" }));
             "".into()
@@ -328,7 +333,10 @@ async fn every_route_role_and_place() {
                 let case = format!("{method} {path} as {:?}, house {}", bearer.role, bearer.house);
                 let (status, text) = house.send(bearer.token.as_deref(), &own).await;
                 // Orgs are the house's to make; projects and their quotas, an org's.
-                let wide = place == "house" || path == "/v1/projects" || path == "/v1/quotas/{id}";
+                let wide = place == "house"
+                    || path == "/v1/projects"
+                    || path == "/v1/quotas/{id}"
+                    || path == "/v1/orgs/{id}/second-factor";
                 let may = match (needs, bearer.role) {
                     ("nothing", _) => true,
                     (_, None) => {

@@ -18,6 +18,7 @@ mod passkeys;
 mod people;
 mod quotas;
 mod receipts;
+mod requirement;
 mod resources;
 mod second_factor;
 mod secrets;

@@ -164,6 +164,24 @@ async fn agree(browser: &mut Browser<'_>, path: &str) -> String {
 }
 
 #[tokio::test]
+async fn who_lacks_a_second_factor_that_the_org_asks_for_is_led_to_their_account_and_not_to_the_app() {
+    let world = provider().await;
+    let mut browser = world.signed_in("ada", Some("developer")).await;
+    let code = agree(&mut browser, &authorize(&[])).await;
+    let (_, tokens) = world.by_code(&code).await;
+    crate::requirement::require(&world, true).await;
+    let page = browser.get(&authorize(&[])).await;
+    assert_eq!(page.status, 403, "{}", page.location());
+    assert!(page.text.contains("`home` asks for a second factor") && page.text.contains("href=\"/account\""));
+    let silent = browser.get(&authorize(&[("prompt", "none")])).await;
+    assert!(!brought(&silent, "error").is_empty());
+    let token = tokens["access_token"].as_str().unwrap();
+    assert_eq!(world.userinfo(token).await.0, 401, "an app goes on");
+    crate::requirement::require(&world, false).await;
+    assert_eq!(world.userinfo(token).await.0, 200);
+}
+
+#[tokio::test]
 async fn a_person_signs_in_to_an_app_and_out_again() {
     let world = provider().await;
     let mut browser = world.signed_in("ada", Some("developer")).await;

@@ -86,6 +86,7 @@ async fn routes_take_exactly_the_documented_parameters() {
                 ("users", "usr"),
                 ("sessions", "ses"),
                 ("nodes", "nod"),
+                ("orgs", "org"),
             ];
             let prefix =
                 prefixes.iter().find(|(noun, _)| path.contains(noun)).map_or("ins", |(_, prefix)| prefix);

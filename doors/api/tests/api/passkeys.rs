@@ -18,7 +18,7 @@ async fn ask(browser: &mut Browser<'_>, page: &str, path: &str, more: &[(&str, &
     (serde_json::from_str(&answer.text).unwrap_or_else(|_| panic!("{}", answer.text)), csrf)
 }
 
-async fn add(browser: &mut Browser<'_>, device: &mut Authenticator, name: &str) {
+pub(crate) async fn add(browser: &mut Browser<'_>, device: &mut Authenticator, name: &str) {
     let (asked, csrf) =
         ask(browser, "/account", "/account/passkeys/options", &[("password", PASSWORD)]).await;
     let answer = device.create(&asked).to_string();

@@ -30,13 +30,19 @@ fn a_person_adds_a_passkey_and_signs_in_with_it_and_a_copy_of_it_lets_nobody_in(
     let Some(mut world) = World::new() else { return };
     world.up(&["--public-url", URL]);
     let invited = world.json(&["user", "create", "ada", "--role", "developer"]);
+    // Ada is kept out until she has one, and told so.
+    world
+        .freehold(&["org", "second-factor", "home", "--require"])
+        .ok()
+        .says("Kept out until they add one on the page /account: ada");
     let mut browser = Browser::start(&world);
     let device = device(&mut browser);
     browser.open(invited["link"].as_str().unwrap());
     browser.fill("password", PASSWORD);
     browser.fill("again", PASSWORD);
     browser.click("Choose this password");
-    browser.wait_for_page("/account", "Add a passkey");
+    browser.wait_for_page("/account", "`home` asks for a second factor or a passkey");
+    browser.picture("account-kept-out");
     browser.fill("name", "my phone");
     browser.fill_in("#passkey-password", "wrong wrong wrong");
     browser.click("Add a passkey");
@@ -45,6 +51,10 @@ fn a_person_adds_a_passkey_and_signs_in_with_it_and_a_copy_of_it_lets_nobody_in(
     browser.fill_in("#passkey-password", PASSWORD);
     browser.click("Add a passkey");
     browser.wait_for_page("/account", "not used yet");
+    browser.wait("!document.body.innerText.includes('asks for a second factor')");
+    world.freehold(&["org", "second-factor", "home", "--require"]).ok().says("all have one");
+    world.freehold(&["org", "second-factor", "home"]).exits(2);
+    world.freehold(&["org", "second-factor", "home", "--optional"]).ok().says("need no second factor");
     browser.picture("account-passkey");
     let listed = world.json(&["user", "passkeys", "ada"]);
     assert_eq!((listed[0]["name"].as_str(), listed[0]["last_used"].as_str()), (Some("my phone"), None));

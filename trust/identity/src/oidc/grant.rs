@@ -3,7 +3,7 @@
 //! Invariant: a grant counts only while its session lasts, its user may sign in and has a role at the app's project.
 
 use super::client::Client;
-use crate::{Identity, Principal, TokenHash, house};
+use crate::{Identity, Principal, TokenHash, counting, house};
 use freehold_model::{
     Grant, GrantId, GrantSpec, Role, Session, SessionId, SessionSpec, Shown, User, UserSpec, secrets::Hidden,
 };
@@ -65,7 +65,7 @@ pub(super) fn person(
     let principal = Principal {
         name: user.name.clone(),
         identity: Identity::User { user: user.id, session: session.id },
-        bindings: user.spec.bindings.clone(),
+        bindings: counting(view, &user)?.0,
         house: house(view)?,
     };
     let roles = roles(&principal, client);

@@ -6,6 +6,7 @@ pub(crate) mod attempts;
 pub(crate) mod device;
 pub(crate) mod passkey;
 pub(crate) mod password;
+pub(crate) mod requirement;
 pub(crate) mod second_factor;
 pub(crate) mod session;
 pub(crate) mod user;

@@ -10,6 +10,7 @@ use crate::{
     routes::oidc::issuer,
     state::Api,
     who::{Caller, Who},
+    withheld,
 };
 use axum::{
     extract::{RawQuery, State},
@@ -49,6 +50,11 @@ pub(crate) async fn show(
         Outcome::Wrong(why) => wrong(&frame, why),
         Outcome::Leave(address) => go(&address),
         Outcome::Next(way, request) => match (way, &frame.who) {
+            (Way::Refused(_), Some(who))
+                if !who.withheld.is_empty() && params.get("prompt") != Some("none") =>
+            {
+                withheld::page(&frame, &who.withheld)
+            }
             (Way::Refused(why), _) => go(&deny(&request, &at, &why)),
             (Way::SignIn, Some(who)) => again(&frame, who, &request, &query),
             (Way::SignIn, None) | (_, None) => go(&back_here(&query).after_sign_in()),
