@@ -3,7 +3,10 @@
 //!
 //! Invariant: it says no more than they know: that they are something in that org.
 
-use crate::{error::Failure, pages::layout::Frame};
+use crate::{
+    error::Failure,
+    pages::layout::{Frame, with_code},
+};
 use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
@@ -33,7 +36,7 @@ pub(crate) fn notice(withheld: &[String]) -> Markup {
     html! {
         @if !withheld.is_empty() {
             div.alert role="alert" {
-                strong { (why(withheld)) }
+                strong { (with_code(&why(withheld))) }
                 p { "Add one below: from then on everything is there for you as before." }
             }
         }
@@ -43,7 +46,7 @@ pub(crate) fn notice(withheld: &[String]) -> Markup {
 /// Instead of an app of such an org.
 pub(crate) fn page(frame: &Frame, withheld: &[String]) -> Response {
     let body = html! {
-        p.lead { (why(withheld)) }
+        p.lead { (with_code(&why(withheld))) }
         p.actions { a.button href="/account" { "Add one" } }
         p.note { "Then go back to the app and sign in once more." }
     };

@@ -34,13 +34,13 @@ pub(crate) async fn show(
     _: Params<NoParams>,
 ) -> Answer<Response> {
     let Identity::User { user, session } = who.principal.identity else { return Err(no_account()) };
-    let principal = who.principal.clone();
     let (sessions, bindings, spec) = api
         .read(move |view| {
             let sessions = identity::session_summaries(view, Some(user), Some(session))?;
-            let named = principal.bindings.iter().map(|binding| identity::named(view, binding));
             let spec = view.find::<UserSpec>(user)?.ok_or_else(no_account)?.spec;
-            Ok((sessions, named.collect::<Result<Vec<_>, _>>()?, spec))
+            let named = spec.bindings.iter().map(|binding| identity::named(view, binding));
+            let named = named.collect::<Result<Vec<_>, _>>()?;
+            Ok((sessions, named, spec))
         })
         .await?;
     let now = api.clock.now();

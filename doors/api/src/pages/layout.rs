@@ -132,7 +132,7 @@ pub(crate) fn alert(problem: &Problem) -> Markup {
 }
 
 /// A text in which commands stand between backticks.
-pub(super) fn with_code(text: &str) -> Markup {
+pub(crate) fn with_code(text: &str) -> Markup {
     html! {
         @for (number, part) in text.split('`').enumerate() {
             @if number % 2 == 1 { code { (part) } } @else { (part) }

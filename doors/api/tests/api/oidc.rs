@@ -172,7 +172,10 @@ async fn who_lacks_a_second_factor_that_the_org_asks_for_is_led_to_their_account
     crate::requirement::require(&world, true).await;
     let page = browser.get(&authorize(&[])).await;
     assert_eq!(page.status, 403, "{}", page.location());
-    assert!(page.text.contains("`home` asks for a second factor") && page.text.contains("href=\"/account\""));
+    assert!(
+        page.text.contains("<code>home</code> asks for a second factor")
+            && page.text.contains("href=\"/account\"")
+    );
     let silent = browser.get(&authorize(&[("prompt", "none")])).await;
     assert!(!brought(&silent, "error").is_empty());
     let token = tokens["access_token"].as_str().unwrap();

@@ -109,6 +109,26 @@ async fn an_admin_takes_one_away_with_the_sessions_and_others_may_not() {
 }
 
 #[tokio::test]
+async fn another_control_plane_takes_the_answer_and_the_first_does_not_take_it_again() {
+    let world = house().await;
+    let mut ada = Browser::new(&world);
+    ada.sign_in("ada", PASSWORD, "").await;
+    let mut phone = Authenticator::new(ORIGIN, "home.example");
+    add(&mut ada, &mut phone, "phone").await;
+    let beside = world.beside();
+    let mut here = Browser::new(&world);
+    let (asked, csrf) = ask(&mut here, "/signin", "/signin/passkey/options", &[]).await;
+    let (answer, ticket) = (phone.get(&asked).to_string(), asked["ticket"].as_str().unwrap());
+    let fields = [("csrf", csrf.as_str()), ("ticket", ticket), ("credential", &answer)];
+    let mut there = Browser::new(&beside);
+    there.cookies = here.cookies.clone();
+    assert_eq!(there.post("/signin/passkey", &fields).await.location(), "/account");
+    let again = here.post("/signin/passkey", &fields).await;
+    assert_eq!(again.status, StatusCode::UNAUTHORIZED);
+    assert!(again.text.contains("done already") && here.session().is_none(), "{}", again.text);
+}
+
+#[tokio::test]
 async fn strangers_who_ask_fill_nothing_and_those_who_fail_wait() {
     let world = house().await;
     let before = world.head();

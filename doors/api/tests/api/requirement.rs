@@ -46,7 +46,12 @@ async fn who_has_neither_is_kept_out_told_why_and_let_in_again_with_a_passkey() 
     }
     assert_eq!(read("/v1/whoami").await.0, StatusCode::OK);
     let account = ada.get("/account").await;
-    assert!(account.text.contains("`home` asks for a second factor"), "{}", account.text);
+    assert!(
+        account.text.contains("<code>home</code> asks for a second factor")
+            && account.text.contains("developer"),
+        "{}",
+        account.text
+    );
     let mut phone = Authenticator::new("https://home.example", "home.example");
     add(&mut ada, &mut phone, "phone").await;
     assert_eq!(read("/v1/summaries?project=default").await.0, StatusCode::OK, "a passkey is not enough");

@@ -120,13 +120,22 @@ impl NodePort for FakeNode {
 impl World {
     pub(crate) fn new() -> World {
         let folder = tempfile::tempdir().unwrap();
+        let keys = folder.path().join("keys/secrets.key");
+        World::of(Arc::new(MemoryStore::new(Arc::new(SystemClock))), folder, &keys)
+    }
+
+    /// Another control plane of the same house: its store and its root key.
+    pub(crate) fn beside(&self) -> World {
+        let keys = self.folder.path().join("keys/secrets.key");
+        World::of(self.store.clone(), tempfile::tempdir().unwrap(), &keys)
+    }
+
+    fn of(store: Arc<MemoryStore>, folder: tempfile::TempDir, keys: &std::path::Path) -> World {
         let (ready, is_ready) = watch::channel(true);
-        let store = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
         let node = Arc::new(FakeNode::default());
         let edge = Arc::new(FakeEdge::default());
         let token = Token::generate();
-        let keys = folder.path().join("keys/secrets.key");
-        let vault = Arc::new(Vault::open(&keys, store.clone(), Arc::new(SystemClock)).unwrap());
+        let vault = Arc::new(Vault::open(keys, store.clone(), Arc::new(SystemClock)).unwrap());
         let clock = Arc::new(SystemClock);
         let authority = Arc::new(Authority::new(store.clone(), clock.clone(), vault.clone()));
         let signer = Arc::new(Signer::new(store.clone(), clock, vault.clone()));

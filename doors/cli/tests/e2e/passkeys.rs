@@ -41,7 +41,7 @@ fn a_person_adds_a_passkey_and_signs_in_with_it_and_a_copy_of_it_lets_nobody_in(
     browser.fill("password", PASSWORD);
     browser.fill("again", PASSWORD);
     browser.click("Choose this password");
-    browser.wait_for_page("/account", "`home` asks for a second factor or a passkey");
+    browser.wait_for_page("/account", "The org home asks for a second factor or a passkey");
     browser.picture("account-kept-out");
     browser.fill("name", "my phone");
     browser.fill_in("#passkey-password", "wrong wrong wrong");

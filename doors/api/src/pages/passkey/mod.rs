@@ -29,7 +29,7 @@ fn tools(api: &Api) -> Answer<(RelyingParty, Voucher)> {
 /// Why there are none here, and what to do.
 fn unfit(why: &Unfit) -> Problem {
     let title = "Passkeys need a host name, and this server has none that browsers trust.";
-    Problem::new(Code::Conflict, title).detail(format!("What it has: {why}.")).hint(
+    Problem::new(Code::Conflict, title).detail(why.to_string()).hint(
         "Start it with `--public-url https://home.example` (or `FREEHOLD_PUBLIC_URL`), the address by which browsers \
          reach it over TLS. On the machine itself `http://localhost:7117` will do too.",
     )

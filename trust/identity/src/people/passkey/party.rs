@@ -13,13 +13,13 @@ pub struct RelyingParty(pub(super) Webauthn);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// Nobody said how browsers reach the server.
-    #[error("this server was not told by which address browsers reach it")]
+    #[error("It was not told by which address browsers reach it.")]
     Unknown,
     /// They reach it by a bare address.
-    #[error("this server is known as {0}, a bare address")]
+    #[error("It is known as {0}, a bare address.")]
     Address(PublicUrl),
     /// They reach it without TLS.
-    #[error("this server is known as {0}, without TLS")]
+    #[error("It is known as {0}, without TLS.")]
     Open(PublicUrl),
 }
 
