@@ -21,7 +21,7 @@ use freehold_api::{ApiState, CallDesk, Controls, EdgePort, NodeDoor, Tail, agent
 use freehold_deploy::{DrainReconciler, RolloutReconciler, TeardownReconciler};
 use freehold_identity::{Authority, Tokens, oidc::Signer};
 use freehold_image::ImageStore;
-use freehold_model::{NodeId, PublicUrl, controls::Presence};
+use freehold_model::{Network, NodeId, PublicUrl, controls::Presence};
 use freehold_reconcile::{Clock, Keeper, Reconciler, Store};
 use freehold_runtime::doctor;
 use freehold_secrets::Vault;
@@ -52,6 +52,8 @@ pub(crate) struct Parts {
     pub answerer: Option<(NodeId, Arc<dyn Answerer>)>,
     /// The address by which browsers and apps reach this house.
     pub public_url: Option<PublicUrl>,
+    /// Who says whose connections theirs are.
+    pub trusted_proxies: Vec<Network>,
     /// What endpoints carry.
     pub edge: Arc<dyn EdgePort>,
 }
@@ -63,7 +65,7 @@ pub(crate) async fn start(
     shutdown: &CancellationToken,
 ) -> Result<watch::Sender<bool>> {
     let Parts { data, listeners: (listener, door), address, node_url, store, .. } = parts;
-    let Parts { clock, images, vault, tokens, near, answerer, edge, public_url, .. } = parts;
+    let Parts { clock, images, vault, tokens, near, answerer, edge, public_url, trusted_proxies, .. } = parts;
     let own = name::own(&data)?;
     let presence = Presence {
         url: format!("http://{}", reachable(address)),
@@ -131,7 +133,8 @@ pub(crate) async fn start(
         tasks.spawn(async move { authority.run(shutdown).await });
     }
     let router = freehold_api::router(state);
-    tasks.spawn(serve::serve(listener, router, shutdown.clone(), serve::Limits::default()));
+    let limits = serve::Limits::default();
+    tasks.spawn(serve::serve(listener, router, shutdown.clone(), limits, trusted_proxies));
     ready.send_replace(true);
     Ok(ready)
 }

@@ -12,6 +12,8 @@ use axum::{
     middleware,
 };
 use freehold_api::{ClientAddress, Stranger};
+use freehold_edge::{Unproxied, client_of_proxy};
+use freehold_model::Network;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt;
@@ -47,14 +49,17 @@ impl Default for Limits {
     }
 }
 
-/// Serves until `shutdown`; then lets every request that is under way end.
+/// Serves until `shutdown`; then lets every request that is under way end. Connections from `proxies` begin with
+/// a PROXY header, which says who the client is; nobody else is believed about that.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     shutdown: CancellationToken,
     limits: Limits,
+    proxies: Vec<Network>,
 ) {
     let router = strictly(router);
+    let proxies: Arc<[Network]> = proxies.into();
     let places = Arc::new(Semaphore::new(limits.connections));
     let strangers = Arc::new(Semaphore::new(limits.strangers));
     let mut open = JoinSet::new();
@@ -68,11 +73,11 @@ pub(crate) async fn serve(
             () = shutdown.cancelled() => break,
             Some(_) = open.join_next() => {}
             (stream, (place, stranger)) = next => {
-                let (router, shutdown) = (router.clone(), shutdown.clone());
+                let (router, shutdown, proxies) = (router.clone(), shutdown.clone(), Arc::clone(&proxies));
                 open.spawn(async move {
                     let _place = place;
                     tune_or_say(&stream);
-                    let address = ClientAddress(stream.peer_addr().ok().map(|peer| peer.ip()));
+                    let Some(address) = client(&stream, &proxies).await else { return };
                     let stranger = stranger.ok().map(Stranger::with);
                     let known = move |extensions: &mut Extensions| {
                         extensions.insert(address);
@@ -87,6 +92,23 @@ pub(crate) async fn serve(
     }
     drop(listener);
     while open.join_next().await.is_some() {}
+}
+
+/// Whose connection it is: the peer's, or whose a trusted proxy says it is. `None`: that one says nothing that can
+/// be read, and its connection is worth nothing.
+async fn client(stream: &TcpStream, proxies: &[Network]) -> Option<ClientAddress> {
+    let peer = stream.peer_addr().ok().map(|peer| peer.ip().to_canonical());
+    let Some(proxy) = peer.filter(|peer| proxies.iter().any(|network| network.contains(*peer))) else {
+        return Some(ClientAddress(peer));
+    };
+    match client_of_proxy(stream).await {
+        Ok(told) => Some(ClientAddress(Some(told.map_or(proxy, |client| client.ip())))),
+        Err(Unproxied::Gone) => None,
+        Err(Unproxied::Bad(why)) => {
+            tracing::info!(%proxy, why, "a trusted proxy's connection was closed");
+            None
+        }
+    }
 }
 
 /// The next connection, however long that takes.
@@ -172,6 +194,13 @@ mod tests {
     const WHOLE: &[u8] = b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
 
     async fn start(limits: Limits) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
+        start_behind(limits, vec![]).await
+    }
+
+    async fn start_behind(
+        limits: Limits,
+        proxies: Vec<Network>,
+    ) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let slow = get(async || {
@@ -179,10 +208,13 @@ mod tests {
             "slow"
         });
         let known = get(async |Extension(stranger): Extension<Stranger>| stranger.is_known());
-        let router =
-            Router::new().route("/", get(async || "hello")).route("/slow", slow).route("/known", known);
+        let whose = get(async |Extension(client): Extension<ClientAddress>| {
+            client.0.map(|it| it.to_string()).unwrap_or_default()
+        });
+        let router = Router::new().route("/", get(async || "hello")).route("/slow", slow);
+        let router = router.route("/known", known).route("/whose", whose);
         let stop = CancellationToken::new();
-        (address, stop.clone(), tokio::spawn(serve(listener, router, stop, limits)))
+        (address, stop.clone(), tokio::spawn(serve(listener, router, stop, limits, proxies)))
     }
 
     async fn say(address: SocketAddr, bytes: &[u8]) -> TcpStream {
@@ -226,6 +258,36 @@ mod tests {
         known.read_u8().await.unwrap();
         // Its connection stays open, as a watch does.
         assert!(answer(say(address, WHOLE).await).await.ends_with("hello"));
+    }
+
+    const WHOSE: &str =
+        "GET /whose HTTP/1.1\r\nhost: h\r\nx-forwarded-for: 6.6.6.6\r\nconnection: close\r\n\r\n";
+    const LINE: &str = "PROXY TCP4 192.0.2.7 192.0.2.1 5000 443\r\n";
+
+    /// What was answered before the connection ended, be it by a reset.
+    async fn said(address: SocketAddr, bytes: &[u8]) -> String {
+        let (mut stream, mut found) = (say(address, bytes).await, vec![]);
+        let read = timeout(Duration::from_secs(10), stream.read_to_end(&mut found)).await;
+        drop(read.expect("it is held open"));
+        String::from_utf8(found).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_trusted_proxy_says_who_the_client_is_and_nobody_else_does() {
+        let trusted = vec!["127.0.0.1".parse().unwrap()];
+        let (address, ..) = start_behind(Limits::default(), trusted).await;
+        let asked = async |head: &str| said(address, format!("{head}{WHOSE}").as_bytes()).await;
+        assert!(asked(LINE).await.ends_with("\r\n\r\n192.0.2.7"));
+        assert!(asked("PROXY UNKNOWN\r\n").await.ends_with("\r\n\r\n127.0.0.1"));
+        // No header, a wrong one, and one too many.
+        assert_eq!(asked("").await, "");
+        assert_eq!(asked("PROXY TCP4 192.0.2.7 192.0.2.1 5000 99999\r\n").await, "");
+        assert!(asked(&LINE.repeat(2)).await.starts_with("HTTP/1.1 400"));
+        // Where nobody is trusted, a header is a bad request.
+        let (address, ..) = start(Limits::default()).await;
+        let asked = async |head: &str| said(address, format!("{head}{WHOSE}").as_bytes()).await;
+        assert!(asked(LINE).await.starts_with("HTTP/1.1 400"));
+        assert!(asked("").await.ends_with("\r\n\r\n127.0.0.1"));
     }
 
     #[tokio::test]

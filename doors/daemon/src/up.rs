@@ -12,7 +12,7 @@ use crate::{
 use anyhow::{Context, Result};
 use freehold_identity::{TokenFile, Tokens};
 use freehold_image::ImageStore;
-use freehold_model::PublicUrl;
+use freehold_model::{Network, PublicUrl};
 use freehold_reconcile::{Clock, SystemClock};
 use freehold_runtime::rootless;
 use freehold_secrets::forbid_core_dumps;
@@ -61,6 +61,8 @@ pub struct Options {
     pub node_url: Option<String>,
     /// The address by which browsers and apps reach this house.
     pub public_url: Option<PublicUrl>,
+    /// The proxies that say, by the PROXY protocol, whose connections they bring to the API.
+    pub trusted_proxies: Vec<Network>,
     /// The addresses on which endpoints listen; all of the machine's if empty.
     pub endpoints_on: Vec<IpAddr>,
     /// Who is asked for names outside; those of `/etc/resolv.conf` if empty.
@@ -230,6 +232,7 @@ impl House {
             answerer,
             edge,
             public_url,
+            trusted_proxies: options.trusted_proxies.clone(),
         };
         let ready = plane::start(parts, &mut tasks, &shutdown).await?;
         Ok(House { address, ready, shutdown, tasks, node })

@@ -30,6 +30,7 @@ mod workers;
 
 pub use control::{Edge, EdgeConfig};
 pub use door::Settings;
+pub use header::{Unproxied, client_of_proxy};
 pub use observer::Observer;
 pub use reach::Reach;
 pub use scenery::{Scene, Scenery};

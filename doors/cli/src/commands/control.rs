@@ -12,8 +12,8 @@ use crate::{
     session::Session,
 };
 use freehold_daemon::{Options, Role};
-use freehold_model::PublicUrl;
 use freehold_model::controls::{ControlPlane, ControlPlanes, ControlState};
+use freehold_model::{Network, PublicUrl};
 use jiff::Timestamp;
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -66,6 +66,10 @@ struct Run {
     /// The address by which browsers and apps reach this house: the same for all control planes.
     #[arg(long, value_name = "URL", env = "FREEHOLD_PUBLIC_URL")]
     public_url: Option<PublicUrl>,
+    /// The proxies in front of --listen that speak the PROXY protocol, by address or network: they say who the
+    /// client is, and connections from them must begin with that.
+    #[arg(long, value_name = "NETWORK", num_args = 1..)]
+    trusted_proxy: Vec<Network>,
 }
 
 impl Args {
@@ -85,6 +89,7 @@ pub(crate) fn run_here(args: Args, globals: &Globals) -> Outcome {
         node_listen: args.run.node_listen,
         node_url: args.run.node_url,
         public_url: args.run.public_url,
+        trusted_proxies: up::trusted_proxies(args.run.trusted_proxy, args.run.listen)?,
         endpoints_on: vec![],
         name_servers: vec![],
         stop_apps: false,

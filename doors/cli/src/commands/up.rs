@@ -10,12 +10,12 @@ use crate::{
     output::{Out, Paint},
 };
 use freehold_daemon::{Ended, Options, PostgresOptions, Ready, Role};
-use freehold_model::PublicUrl;
+use freehold_model::{Network, PublicUrl};
 use freehold_runtime::rootless;
 use std::{
     env,
     io::IsTerminal,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 use tracing_subscriber::EnvFilter;
@@ -52,6 +52,10 @@ pub(crate) struct Args {
     /// The address by which browsers and apps reach this house, for signing in: https://home.example.
     #[arg(long, value_name = "URL", env = "FREEHOLD_PUBLIC_URL")]
     public_url: Option<PublicUrl>,
+    /// The proxies in front of --listen that speak the PROXY protocol, by address or network: they say who the
+    /// client is, and connections from them must begin with that.
+    #[arg(long, value_name = "NETWORK", num_args = 1..)]
+    trusted_proxy: Vec<Network>,
     /// The addresses on which endpoints listen [default: all of this machine's].
     #[arg(long, value_name = "IP", num_args = 1..)]
     endpoints_on: Vec<IpAddr>,
@@ -112,11 +116,28 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
         node_listen: args.node_listen,
         node_url: args.node_url,
         public_url: args.public_url,
+        trusted_proxies: trusted_proxies(args.trusted_proxy, args.listen)?,
         endpoints_on: args.endpoints_on,
         name_servers: args.dns,
         stop_apps: args.stop_apps,
     };
     serve(options, globals)
+}
+
+/// Refuses to trust the addresses from which this machine's own commands come: they send no header, and would be
+/// turned away.
+pub(crate) fn trusted_proxies(proxies: Vec<Network>, listen: SocketAddr) -> Outcome<Vec<Network>> {
+    let own = [listen.ip(), Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    match proxies.iter().find(|network| own.iter().any(|address| network.contains(*address))) {
+        None => Ok(proxies),
+        Some(network) => Err(Failure::usage(
+            format!(
+                "--trusted-proxy {network} is where this machine's own commands come from, without a PROXY header"
+            ),
+            "Have a proxy on this machine connect from another address of it, and trust that one: `source 127.0.0.2` \
+             in HAProxy, `proxy_bind 127.0.0.2` in nginx.",
+        )),
+    }
 }
 
 /// Runs until it is told to stop.

@@ -7,6 +7,7 @@ mod receive;
 
 pub(crate) use parse::{HeaderError, parse};
 pub(crate) use receive::{Received, receive};
+pub use receive::{Unproxied, client_of_proxy};
 
 use freehold_model::manifest::ProxyProtocol;
 use ppp::{v1, v2};

@@ -3,7 +3,7 @@
 //! Invariant: not a byte after the header is taken: those are the client's, and the relay carries them.
 
 use super::parse::{Header, HeaderError, MOST, Told, parse};
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 
 /// How long it may take: more than one lost packet costs (proxy-protocol.txt, 2: at least 3 s).
@@ -31,6 +31,31 @@ pub(crate) async fn receive(client: &TcpStream) -> Received {
         Ok(Ok(Err(error))) => Received::Bad(error),
         Ok(Err(_)) => Received::Bad(HeaderError::Ended),
         Err(_) => Received::Bad(HeaderError::Slow(PATIENCE.as_secs())),
+    }
+}
+
+/// Why a connection from a trusted proxy cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Unproxied {
+    /// The proxy left without a word: it only looked whether the port is open.
+    #[error("it ended without a byte")]
+    Gone,
+    /// There is no header that can be read.
+    #[error("{0}")]
+    Bad(String),
+}
+
+/// Takes the PROXY header off the start of a connection from a trusted proxy, for servers that are no endpoints:
+/// the client, or `None` where the connection is the proxy's own. Not a byte after the header is taken.
+///
+/// # Errors
+/// When there is none, it cannot be read, or it does not come whole within 5 s.
+pub async fn client_of_proxy(stream: &TcpStream) -> Result<Option<SocketAddr>, Unproxied> {
+    match receive(stream).await {
+        Received::Told(told) => Ok(Some(told.client)),
+        Received::Nothing => Ok(None),
+        Received::Gone => Err(Unproxied::Gone),
+        Received::Bad(error) => Err(Unproxied::Bad(error.to_string())),
     }
 }
 
