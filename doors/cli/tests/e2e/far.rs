@@ -130,7 +130,7 @@ impl Drop for Far {
     }
 }
 
-fn house() -> Option<(World, Far)> {
+pub(crate) fn house() -> Option<(World, Far)> {
     let mut world = World::new()?;
     let mut far = Far::joined(&world);
     world.up(&["--node-listen", DOOR]);
