@@ -18,6 +18,7 @@ mod operations;
 mod quotas;
 mod receipts;
 mod resources;
+mod retention;
 mod secrets;
 mod sse;
 mod volumes;

@@ -94,6 +94,7 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::resources::description))
         .routes(routes!(routes::events::list))
         .routes(routes!(routes::events::watch))
+        .routes(routes!(routes::retention::show, routes::retention::set, routes::retention::end))
         .routes(routes!(routes::operations::plan))
         .routes(routes!(routes::operations::apply))
         .routes(routes!(routes::receipt_list::list))

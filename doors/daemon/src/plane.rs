@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail};
 use freehold_agent::remote::Answerer;
 use freehold_api::{ApiState, CallDesk, Controls, EdgePort, NodeDoor, Tail, agent_router};
 use freehold_deploy::{DrainReconciler, RolloutReconciler, TeardownReconciler};
-use freehold_identity::{Authority, Tokens, oidc::Signer};
+use freehold_identity::{Authority, RetentionReconciler, Tokens, oidc::Signer};
 use freehold_image::ImageStore;
 use freehold_model::{Network, NodeId, PublicUrl, controls::Presence};
 use freehold_reconcile::{Clock, Keeper, Reconciler, Store};
@@ -76,8 +76,12 @@ pub(crate) async fn start(
     let mut keeper = Keeper::new(store.clone(), &own, &serde_json::to_string(&presence)?);
     // Nobody else contends for it: it says that this control plane lives.
     let seat = keeper.seat(&Presence::lease(&own));
-    let reconcilers: [Arc<dyn Reconciler>; 3] =
-        [Arc::new(RolloutReconciler), Arc::new(TeardownReconciler), Arc::new(DrainReconciler)];
+    let reconcilers: [Arc<dyn Reconciler>; 4] = [
+        Arc::new(RolloutReconciler),
+        Arc::new(TeardownReconciler),
+        Arc::new(DrainReconciler),
+        Arc::new(RetentionReconciler),
+    ];
     for reconciler in reconcilers {
         let (store, clock, seat) = (store.clone(), clock.clone(), keeper.seat(reconciler.name()));
         tasks.spawn(freehold_reconcile::run(reconciler, store, clock, seat, shutdown.clone()));

@@ -101,6 +101,8 @@ actions! {
     SetQuota "set-quota" "set quotas" Needs::Role(Role::Admin);
     /// To say whether an org's people need a second factor or a passkey.
     RequireSecondFactor "require-second-factor" "say whether people need a second factor" Needs::Role(Role::Owner);
+    /// To say how long the event log is kept.
+    SetRetention "set-retention" "set how long the log is kept" Needs::Role(Role::Owner);
     /// To make orgs.
     ManageOrgs "manage-orgs" "make orgs" Needs::Role(Role::Owner);
     /// To cordon, drain, label, taint and remove nodes.
@@ -226,6 +228,7 @@ mod tests {
         (Action::ManageProjects, [false, false, true, true]),
         (Action::SetQuota, [false, false, true, true]),
         (Action::RequireSecondFactor, [false, false, false, true]),
+        (Action::SetRetention, [false, false, false, true]),
         (Action::ManageOrgs, [false, false, false, true]),
         (Action::ManageNode, [false, false, true, true]),
         (Action::EnrolMachine, [false, false, true, true]),

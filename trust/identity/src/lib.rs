@@ -22,6 +22,7 @@ mod people;
 mod place;
 mod principal;
 mod rate;
+mod retention;
 mod tenancy;
 pub mod tls;
 mod token;
@@ -75,6 +76,7 @@ pub use people::{
 pub use place::{Place, house};
 pub use principal::{Identity, Principal};
 pub use rate::{RateOf, Rates, TooMany};
+pub use retention::{RetentionReconciler, report, set_retention};
 pub use tenancy::{create_org, create_project};
 pub use token::{Token, TokenError, TokenHash, Tokens};
 

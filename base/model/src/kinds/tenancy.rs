@@ -1,7 +1,7 @@
 //! Orgs and projects: who owns apps.
 
 use super::kind;
-use crate::{Quota, Resource};
+use crate::{LogRetention, Quota, Resource};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,9 @@ pub struct OrgSpec {
     /// Whether its people need a second factor or a passkey before anything of it is there for them.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub require_second_factor: bool,
+    /// How long the event log is kept; of the house's org alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<LogRetention>,
 }
 
 impl OrgSpec {

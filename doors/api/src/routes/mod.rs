@@ -22,6 +22,7 @@ pub(crate) mod quotas;
 pub(crate) mod receipt_list;
 pub(crate) mod receipts;
 pub(crate) mod resources;
+pub(crate) mod retention;
 pub(crate) mod secrets;
 pub(crate) mod sessions;
 pub(crate) mod summaries;

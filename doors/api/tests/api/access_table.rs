@@ -264,6 +264,11 @@ fn request(method: &str, path: &str, site: &Site) -> Option<Asked> {
             };
             return Some(Asked { method: method.into(), path: path.replace("{id}", id), body });
         }
+        ("GET" | "DELETE", "/v1/audit/retention") => "".into(),
+        ("PUT", "/v1/audit/retention") => {
+            body = Some(json!({ "keep": "400d" }));
+            "".into()
+        }
         ("PUT", "/v1/quotas/{id}") => {
             body = Some(json!({ "instances": 7 }));
             "".into()

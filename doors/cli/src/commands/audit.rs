@@ -1,6 +1,7 @@
 //! `freehold audit`: the event log as evidence. Every row carries the hash of the row before it; here that
 //! is computed again by the reader, who need not believe the server.
 
+use super::retention;
 use crate::{
     args::Globals,
     failure::{Failure, Outcome},
@@ -8,7 +9,7 @@ use crate::{
     session::Session,
 };
 use freehold_client::EventQuery;
-use freehold_model::{Broken, Code, Event, Link, Problem, Seq};
+use freehold_model::{Anchor, Broken, Code, Event, Link, Problem, Seq};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::{
@@ -31,18 +32,22 @@ const LONGEST: u64 = 4 << 20;
   freehold audit export --after 5000 >> audit.jsonl
   freehold audit verify                            the server's log, computed again here
   freehold audit verify audit.jsonl                an export, without any server
-  freehold audit verify --anchor 5000:3f…          and that it still is what it was at event 5000")]
+  freehold audit verify --anchor 5000:3f…          and that it still is what it was at event 5000
+  freehold audit retention show                    how long the log reaches back")]
 pub(crate) enum Command {
     /// Lists what was done, by whom, the newest at the bottom.
     List(ListArgs),
     /// Prints events with their hashes, the oldest first, one line of JSON each.
     Export {
-        /// Only what came after this event.
-        #[arg(long, value_name = "SEQ", default_value_t = 0)]
-        after: Seq,
+        /// Only what came after this event; from the first that is kept if nothing is said.
+        #[arg(long, value_name = "SEQ")]
+        after: Option<Seq>,
     },
     /// Checks that nothing was cut out of the log or changed in it.
     Verify(VerifyArgs),
+    /// How long the log reaches back.
+    #[command(subcommand)]
+    Retention(retention::Command),
 }
 
 /// Flags of `audit list`.
@@ -90,33 +95,61 @@ struct Verified {
     events: u64,
     /// The last of them: what proves this log later.
     anchor: String,
+    /// The end of what came before and was pruned, as the server kept it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    behind: Option<String>,
 }
 
 /// A walk along the log.
 struct Walk {
     anchor: Option<Link>,
+    /// Behind which a log that was pruned begins.
+    behind: Option<Anchor>,
+    /// Whether the event that says so is still to come.
+    unsaid: bool,
     first: Option<Seq>,
     last: Link,
 }
 
 impl Walk {
     fn new(anchor: Option<Link>) -> Walk {
-        Walk { anchor, first: None, last: Link::genesis() }
+        Walk { anchor, behind: None, unsaid: false, first: None, last: Link::genesis() }
+    }
+
+    /// Along what is left of a log that begins behind `behind`.
+    fn of_rest(anchor: Option<Link>, behind: Option<Anchor>) -> Outcome<Walk> {
+        let mut walk = Walk::new(anchor);
+        let Some(behind) = behind else { return Ok(walk) };
+        match &walk.anchor {
+            Some(Link { seq, .. }) if *seq < behind.seq => {
+                let title = format!(
+                    "What came before event {} is kept no longer, event {seq} among it.",
+                    behind.seq + 1
+                );
+                return Err(Failure::Problem(Problem::new(Code::Gone, title).hint(
+                    "An export from before it went is proved by that anchor: `audit verify FILE --anchor SEQ:HASH`.",
+                )));
+            }
+            Some(anchor) if anchor.seq == behind.seq && *anchor != behind.link() => {
+                return Err(other(anchor));
+            }
+            _ => {}
+        }
+        (walk.last, walk.unsaid, walk.behind) = (behind.link(), true, Some(behind));
+        Ok(walk)
     }
 
     fn step(&mut self, event: &Event) -> Result<(), Failure> {
         if self.first.is_none() {
             self.first = Some(event.seq);
-            if event.seq > 1 {
+            if event.seq > 1 && self.behind.is_none() {
                 self.last = self.start_before(event.seq)?;
             }
         }
         self.last = self.last.follow(event).map_err(|error| broken(&error))?;
+        self.unsaid &= self.behind.as_ref().is_some_and(|behind| !behind.is_said_by(event));
         match &self.anchor {
-            Some(anchor) if anchor.seq == self.last.seq && *anchor != self.last => {
-                let problem = "is not the one that the anchor was taken from".into();
-                Err(broken(&Broken { seq: anchor.seq, problem }))
-            }
+            Some(anchor) if anchor.seq == self.last.seq && *anchor != self.last => Err(other(anchor)),
             _ => Ok(()),
         }
     }
@@ -142,10 +175,20 @@ impl Walk {
             let problem = "is missing, though an anchor was taken from a longer log".into();
             return Err(broken(&Broken { seq: self.last.seq + 1, problem }));
         }
+        if let Some(behind) = self.behind.as_ref().filter(|_| self.unsaid) {
+            return Err(broken(&behind.unsaid()));
+        }
         let first = self.first.unwrap_or(1);
         let events = (self.last.seq + 1).saturating_sub(first);
-        Ok(Verified { first, events, anchor: self.last.to_string() })
+        let behind = self.behind.map(|behind| behind.link().to_string());
+        Ok(Verified { first, events, anchor: self.last.to_string(), behind })
     }
+}
+
+/// The failure of a log in which the event of `anchor` is another.
+fn other(anchor: &Link) -> Failure {
+    let problem = "is not the one that the anchor was taken from".into();
+    broken(&Broken { seq: anchor.seq, problem })
 }
 
 fn broken(error: &Broken) -> Failure {
@@ -159,11 +202,18 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
     match command {
         Command::List(args) => list(args, session).await,
         Command::Export { after } => export(after, session).await,
+        Command::Retention(command) => retention::run(command, session).await,
         Command::Verify(args) => {
-            let mut walk = Walk::new(args.anchor);
-            let mut after = 0;
+            let behind = match session.client.retention().await {
+                Ok(report) => report.anchor,
+                // Not theirs to see, or a server that knows of no such thing.
+                Err(error) if matches!(error.code(), Code::NotAllowed | Code::NotFound) => None,
+                Err(error) => return Err(error.into()),
+            };
+            let mut after = Some(behind.as_ref().map_or(0, |behind| behind.seq));
+            let mut walk = Walk::of_rest(args.anchor, behind)?;
             while let Some(last) = page(after, session, |event| walk.step(event)).await? {
-                after = last;
+                after = Some(last);
             }
             tell(&walk.end()?, session.out)
         }
@@ -196,25 +246,25 @@ pub(crate) fn run_here(command: Command, globals: &Globals) -> Outcome {
     tell(&walk.end()?, Out::new(globals.json))
 }
 
-async fn export(mut after: Seq, session: &Session) -> Outcome {
+async fn export(mut after: Option<Seq>, session: &Session) -> Outcome {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut write = |event: &Event| -> Outcome {
         serde_json::to_writer(&mut out, event).map_err(io::Error::from)?;
         Ok(out.write_all(b"\n")?)
     };
     while let Some(last) = page(after, session, &mut write).await? {
-        after = last;
+        after = Some(last);
     }
     Ok(out.flush()?)
 }
 
 /// Hands on the events after `after`; answers with the last one's place, or `None` if there was none.
 async fn page(
-    after: Seq,
+    after: Option<Seq>,
     session: &Session,
     mut each: impl FnMut(&Event) -> Outcome,
 ) -> Outcome<Option<Seq>> {
-    let query = EventQuery { after: Some(after), limit: Some(PAGE), ..EventQuery::default() };
+    let query = EventQuery { after, limit: Some(PAGE), ..EventQuery::default() };
     let events = session.client.events(&query).await?;
     events.iter().try_for_each(&mut each)?;
     Ok(events.last().map(|event| event.seq))
@@ -240,9 +290,13 @@ fn read(file: &Path, mut each: impl FnMut(&Event) -> Outcome) -> Outcome {
 
 fn tell(verified: &Verified, out: Out) -> Outcome {
     out.show(verified, |verified| {
-        let Verified { first, events, anchor } = verified;
+        let Verified { first, events, anchor, behind } = verified;
+        let behind = behind.as_deref().map_or_else(String::new, |behind| {
+            let (before, hash) = behind.split_once(':').unwrap_or((behind, ""));
+            format!("They follow event {before}, whose hash was kept when it was pruned: {hash}\n")
+        });
         format!(
-            "{} {events} events, from {first} on, hold together.\nanchor {anchor}\n{}",
+            "{} {events} events, from {first} on, hold together.\n{behind}anchor {anchor}\n{}",
             out.paint.good("✓"),
             out.paint.dim(
                 "Kept elsewhere, it proves later that nothing up to here was cut or changed: `--anchor SEQ:HASH`."
@@ -315,6 +369,44 @@ mod tests {
         let anchor = Link::of(&log(3)[2]).to_string();
         assert!(walked(&other, None).is_ok());
         assert!(walked(&other, Some(&anchor)).unwrap_err().contains("event 3 is not the one"));
+    }
+
+    #[test]
+    fn a_pruned_log_is_proved_from_what_was_kept_and_by_what_it_says_itself() {
+        let mut whole = log(4);
+        let behind = Anchor {
+            seq: 2,
+            hash: whole[1].hash.clone(),
+            said: 5,
+            time: jiff::Timestamp::UNIX_EPOCH,
+            policy: String::new(),
+        };
+        let link = behind.link().to_string();
+        let mut said = Event {
+            seq: 5,
+            what: freehold_model::Prune::DONE.into(),
+            data: serde_json::json!({ "anchor": link }),
+            ..whole[0].clone()
+        };
+        said.hash = said.chain(&whole[3].hash);
+        whole.push(said);
+        let walk = |events: &[Event], anchor: Option<&str>| {
+            let mut walk = Walk::of_rest(anchor.map(|text| text.parse().unwrap()), Some(behind.clone()))?;
+            events.iter().try_for_each(|event| walk.step(event))?;
+            walk.end()
+        };
+        let title = |failure: Failure| match failure {
+            Failure::Problem(problem) => problem.title,
+            other => panic!("{other:?}"),
+        };
+        let verified = walk(&whole[2..], Some(&link)).unwrap();
+        assert_eq!((verified.first, verified.events, verified.behind), (3, 3, Some(link.clone())));
+        assert!(title(walk(&whole[2..4], None).unwrap_err()).contains("event 5 does not say"));
+        assert!(title(walk(&whole[3..], None).unwrap_err()).contains("event 3 is missing"));
+        let forged = format!("2:{}", "0".repeat(64));
+        assert!(title(walk(&whole[2..], Some(&forged)).unwrap_err()).contains("event 2 is not the one"));
+        let early = Link::of(&whole[0]).to_string();
+        assert!(title(walk(&whole[2..], Some(&early)).unwrap_err()).contains("kept no longer"));
     }
 
     #[test]

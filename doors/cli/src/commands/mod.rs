@@ -29,6 +29,7 @@ pub(crate) mod plan;
 pub(crate) mod quota;
 pub(crate) mod receipt;
 mod releases;
+pub(crate) mod retention;
 pub(crate) mod rollback;
 pub(crate) mod secret;
 mod secret_input;

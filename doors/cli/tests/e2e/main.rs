@@ -40,6 +40,7 @@ mod proxied;
 mod queue;
 mod rates;
 mod removed;
+mod retention;
 mod rootless;
 mod runbooks;
 mod secrets;

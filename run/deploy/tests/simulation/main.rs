@@ -6,6 +6,7 @@ mod crowded;
 mod engines;
 mod invariants;
 mod operator;
+mod pruner;
 mod user;
 
 use freehold_deploy::{DrainReconciler, RolloutReconciler, TeardownReconciler};
@@ -20,6 +21,7 @@ use freehold_reconcile::{
 };
 use invariants::Invariants;
 use operator::Operator;
+use pruner::Pruner;
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 use user::{Asked, User};
 
@@ -39,6 +41,21 @@ fn invariants_hold_whatever_goes_wrong() {
 fn invariants_hold_among_several_control_planes() {
     check_seeds(200, |seed, verbose| {
         world(seed, verbose, true, 2 + (seed % 2) as usize, &mut |_| {}).map(drop)
+    });
+}
+
+/// Controllers and agents that lag behind lose what they have not read yet.
+#[test]
+fn invariants_hold_while_the_log_is_pruned() {
+    check_seeds(80, |seed, verbose| {
+        let mut world = World::new(seed, verbose);
+        let (mut invariants, asked) = populate(&mut world, true, 1 + (seed % 2) as usize, Room::Ample);
+        world.add(Pruner::default());
+        let outcome = play(&mut world, &mut invariants, &asked);
+        if outcome.is_err() {
+            world.lines().iter().for_each(|line| eprintln!("{line}"));
+        }
+        outcome
     });
 }
 
