@@ -121,6 +121,9 @@ pub struct Whoami {
     pub root: bool,
     /// What they are, and where.
     pub bindings: Vec<NamedBinding>,
+    /// The orgs that ask for a second factor or a passkey, of which they have neither: what they are there does not count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<String>,
 }
 
 /// Whether somebody may do something somewhere, and why.

@@ -25,7 +25,8 @@ pub(crate) async fn whoami(State(api): State<Api>, who: Who, _: Params<NoParams>
     let read = move |view: &dyn View| {
         let bindings: Result<Vec<_>, StoreError> =
             who.principal.bindings.iter().map(|binding| named(view, binding)).collect();
-        Ok(Whoami { actor: who.principal.actor(), root: who.principal.is_root(), bindings: bindings? })
+        let (actor, root) = (who.principal.actor(), who.principal.is_root());
+        Ok(Whoami { actor, root, bindings: bindings?, withheld: who.withheld })
     };
     api.read(read).await.map(Json)
 }

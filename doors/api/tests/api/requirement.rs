@@ -44,7 +44,8 @@ async fn who_has_neither_is_kept_out_told_why_and_let_in_again_with_a_passkey() 
         let hint = problem["hint"].as_str().unwrap();
         assert!(hint.contains("`home` asks for a second factor") && hint.contains("/account"), "{hint}");
     }
-    assert_eq!(read("/v1/whoami").await.0, StatusCode::OK);
+    let (status, who) = read("/v1/whoami").await;
+    assert_eq!((status, &who["withheld"]), (StatusCode::OK, &json!(["home"])));
     let account = ada.get("/account").await;
     assert!(
         account.text.contains("<code>home</code> asks for a second factor")

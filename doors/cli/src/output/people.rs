@@ -131,7 +131,13 @@ pub(crate) fn explanation(explanation: &Explanation, paint: Paint) -> String {
 pub(crate) fn whoami(who: &Whoami) -> String {
     match who.root {
         true => format!("{}: owner of the data directory, who may do everything", who.actor),
-        false => format!("{}: {}", who.actor, bindings(&who.bindings)),
+        false if who.withheld.is_empty() => format!("{}: {}", who.actor, bindings(&who.bindings)),
+        false => format!(
+            "{}: {}\nkept out of {} until there is a second factor or a passkey: add one on the page /account",
+            who.actor,
+            bindings(&who.bindings),
+            who.withheld.join(", ")
+        ),
     }
 }
 

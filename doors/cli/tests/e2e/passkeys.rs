@@ -54,6 +54,7 @@ fn a_person_adds_a_passkey_and_signs_in_with_it_and_a_copy_of_it_lets_nobody_in(
     browser.wait("!document.body.innerText.includes('asks for a second factor')");
     world.freehold(&["org", "second-factor", "home", "--require"]).ok().says("all have one");
     world.freehold(&["org", "second-factor", "home"]).exits(2);
+    world.freehold(&["org", "second-factor", "nowhere", "--require"]).exits(4);
     world.freehold(&["org", "second-factor", "home", "--optional"]).ok().says("need no second factor");
     browser.picture("account-passkey");
     let listed = world.json(&["user", "passkeys", "ada"]);
