@@ -21,6 +21,7 @@ mod resources;
 mod retention;
 mod secrets;
 mod sse;
+mod sso;
 mod volumes;
 mod watch;
 

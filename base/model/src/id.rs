@@ -178,6 +178,7 @@ registry! {
     Session SessionId "ses" "session" "a";
     Grant GrantId "grt" "grant" "a";
     Issuer IssuerId "iss" "issuer" "an";
+    IdentityProvider IdentityProviderId "idp" "identityprovider" "an";
 }
 
 impl fmt::Display for Kind {

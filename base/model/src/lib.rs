@@ -36,6 +36,7 @@ pub mod resource;
 pub mod retention;
 pub mod role;
 pub mod secrets;
+pub mod sso;
 pub mod traffic;
 pub mod txn;
 pub mod units;

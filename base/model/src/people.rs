@@ -172,6 +172,9 @@ pub struct SessionSummary {
     /// With which program, as it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
+    /// How they proved who they are: `password`, `code`, `passkey`, `device`, `provider NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// Whether it is that of who asks.
     pub current: bool,
 }

@@ -29,6 +29,7 @@ use utoipa::{
         (name = "machines", description = "Nodes that join, their certificates, and the authority that issues them"),
         (name = "people", description = "Tokens, orgs, projects, and who may do what where"),
         (name = "oidc", description = "Signing in to apps: this house is their OpenID provider"),
+        (name = "sso", description = "Signing in to this house with other OpenID providers"),
         (name = "server", description = "The server itself"),
     ),
     security(("bearer" = []), ("basic" = [])),
@@ -43,7 +44,7 @@ use utoipa::{
         kinds::SecretSpec, kinds::SecretStatus, kinds::NodeSpec, kinds::NodeStatus,
         kinds::AuthoritySpec, kinds::AuthorityStatus, kinds::IdentitySpec, kinds::IdentityStatus,
         kinds::JoinTokenSpec, kinds::JoinTokenStatus,
-        kinds::TokenSpec, kinds::TokenStatus, kinds::UserSpec, kinds::UserStatus, kinds::SessionSpec, kinds::SessionStatus, kinds::GrantSpec, kinds::GrantStatus, kinds::IssuerSpec, kinds::IssuerStatus, kinds::DeviceSpec, kinds::DeviceStatus, kinds::GatewaySpec, kinds::GatewayStatus, kinds::ImageSpec, kinds::ImageStatus,
+        kinds::TokenSpec, kinds::TokenStatus, kinds::UserSpec, kinds::UserStatus, kinds::SessionSpec, kinds::SessionStatus, kinds::GrantSpec, kinds::GrantStatus, kinds::IssuerSpec, kinds::IssuerStatus, kinds::IdentityProviderSpec, kinds::IdentityProviderStatus, kinds::DeviceSpec, kinds::DeviceStatus, kinds::GatewaySpec, kinds::GatewayStatus, kinds::ImageSpec, kinds::ImageStatus,
         kinds::Template, kinds::ImageRef,
     ))
 )]

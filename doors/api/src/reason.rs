@@ -33,7 +33,8 @@ pub(crate) fn reason(view: &dyn View, resource: &AnyResource) -> Result<Option<S
         | Kind::Release
         | Kind::Secret
         | Kind::Grant
-        | Kind::Issuer => None,
+        | Kind::Issuer
+        | Kind::IdentityProvider => None,
     };
     let removed = resource.deleting.map(|since| format!("It is being removed, since {since}."));
     Ok(removed.or(specific))

@@ -25,7 +25,7 @@ pub(crate) fn public(mut resource: AnyResource) -> AnyResource {
             }
         }
         Kind::User => {
-            for secret in ["password", "invite", "second_factor", "passkeys", "answered"] {
+            for secret in ["password", "invite", "second_factor", "passkeys", "answered", "linked"] {
                 resource.spec.as_object_mut().and_then(|spec| spec.remove(secret));
             }
         }
@@ -34,6 +34,9 @@ pub(crate) fn public(mut resource: AnyResource) -> AnyResource {
             keys.into_iter().flatten().filter_map(|it| it.as_object_mut()).for_each(|key| {
                 key.remove("sealed");
             });
+        }
+        Kind::IdentityProvider => {
+            resource.spec.as_object_mut().and_then(|spec| spec.remove("secret"));
         }
         Kind::Grant => {
             resource.spec.as_object_mut().and_then(|spec| spec.remove("code"));

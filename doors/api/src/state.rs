@@ -7,7 +7,7 @@ use crate::{
     port::{EdgePort, NodePort},
     tail::Tail,
 };
-use freehold_identity::{Attempts, Authority, Devices, Rates, Tokens, oidc::Signer};
+use freehold_identity::{Attempts, Authority, Devices, Rates, Tokens, oidc::Signer, sso::Relying};
 use freehold_image::ImageStore;
 use freehold_model::{PublicUrl, api::Doctor};
 use freehold_reconcile::{Clock, Store, View};
@@ -35,6 +35,8 @@ pub struct ApiState {
     pub public_url: Option<PublicUrl>,
     /// Signs what the house says of people to apps.
     pub signer: Arc<Signer>,
+    /// Asks the identity providers that people sign in with.
+    pub sso: Arc<Relying>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Whom to let in.

@@ -226,7 +226,7 @@ impl Sight {
 /// What it takes to read something of a kind.
 pub(crate) fn reading(kind: Kind) -> Action {
     match kind {
-        Kind::Token | Kind::User | Kind::Session | Kind::Grant => Action::ReadPeople,
+        Kind::Token | Kind::User | Kind::Session | Kind::Grant | Kind::IdentityProvider => Action::ReadPeople,
         Kind::JoinToken => Action::EnrolMachine,
         _ => Action::Read,
     }

@@ -4,7 +4,7 @@ use crate::{
     commands::{
         access, audit, ca, cancel, completions, control, deploy, describe, diff, doctor, drill, endpoint,
         events, exec, image, import, init, key, login, logs, machine, node, noun, oidc, plan, quota, receipt,
-        rollback, secret, state, status, tenancy, token, up, upgrade, user, volume,
+        rollback, secret, sso, state, status, tenancy, token, up, upgrade, user, volume,
     },
     failure::Outcome,
     output::Out,
@@ -135,6 +135,9 @@ pub(crate) enum Command {
     /// Signing in to apps through this house, their OpenID provider.
     #[command(subcommand)]
     Oidc(oidc::Command),
+    /// Signing in to this house with other OpenID providers.
+    #[command(subcommand)]
+    Sso(sso::Command),
     /// Orgs: owners of projects.
     #[command(subcommand)]
     Org(tenancy::OrgCommand),

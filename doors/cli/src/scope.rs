@@ -62,6 +62,7 @@ impl Session {
             | Kind::Authority
             | Kind::Identity
             | Kind::Issuer
+            | Kind::IdentityProvider
             | Kind::Grant
             | Kind::JoinToken => Ok(None),
             Kind::App => self.named_id(Kind::Project, &self.project(), None).await.map(Some),

@@ -19,7 +19,11 @@ use anyhow::{Context, Result, bail};
 use freehold_agent::remote::Answerer;
 use freehold_api::{ApiState, CallDesk, Controls, EdgePort, NodeDoor, Tail, agent_router};
 use freehold_deploy::{DrainReconciler, RolloutReconciler, TeardownReconciler};
-use freehold_identity::{Authority, RetentionReconciler, Tokens, oidc::Signer};
+use freehold_identity::{
+    Authority, RetentionReconciler, Tokens,
+    oidc::Signer,
+    sso::{Relying, Web},
+};
 use freehold_image::ImageStore;
 use freehold_model::{Network, NodeId, PublicUrl, controls::Presence};
 use freehold_reconcile::{Clock, Keeper, Reconciler, Store};
@@ -115,6 +119,7 @@ pub(crate) async fn start(
         authority: authority.clone(),
         public_url,
         signer,
+        sso: Arc::new(Relying::new(Arc::new(Web::default()))),
         agent: Arc::new(dispatch),
         edge,
         clock,

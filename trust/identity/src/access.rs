@@ -103,6 +103,8 @@ actions! {
     RequireSecondFactor "require-second-factor" "say whether people need a second factor" Needs::Role(Role::Owner);
     /// To say how long the event log is kept.
     SetRetention "set-retention" "set how long the log is kept" Needs::Role(Role::Owner);
+    /// To say with which other providers people sign in to the house.
+    ManageSignIn "manage-sign-in" "say how people sign in" Needs::Role(Role::Owner);
     /// To make orgs.
     ManageOrgs "manage-orgs" "make orgs" Needs::Role(Role::Owner);
     /// To cordon, drain, label, taint and remove nodes.
@@ -229,6 +231,7 @@ mod tests {
         (Action::SetQuota, [false, false, true, true]),
         (Action::RequireSecondFactor, [false, false, false, true]),
         (Action::SetRetention, [false, false, false, true]),
+        (Action::ManageSignIn, [false, false, false, true]),
         (Action::ManageOrgs, [false, false, false, true]),
         (Action::ManageNode, [false, false, true, true]),
         (Action::EnrolMachine, [false, false, true, true]),

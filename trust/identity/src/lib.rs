@@ -23,6 +23,7 @@ mod place;
 mod principal;
 mod rate;
 mod retention;
+pub mod sso;
 mod tenancy;
 pub mod tls;
 mod token;

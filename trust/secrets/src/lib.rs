@@ -17,4 +17,4 @@ pub use guard::forbid_core_dumps;
 pub use keyfile::{KeyFile, KeyFileError};
 pub use plaintext::Plaintext;
 pub use pledge::{Delivered, armored, from_armor};
-pub use vault::{Vault, VaultError, Voucher, signing};
+pub use vault::{Vault, VaultError, Voucher, client_secret, signing};

@@ -9,6 +9,7 @@ mod deliver;
 mod error;
 mod house;
 mod issuer;
+mod provider;
 mod remove;
 mod rotate;
 mod second_factor;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use error::VaultError;
 pub use issuer::signing;
+pub use provider::client_secret;
 pub use vouch::Voucher;
 
 use crate::{

@@ -13,6 +13,7 @@ mod env;
 mod gateway;
 mod grant;
 mod identity;
+mod identity_provider;
 mod image;
 mod instance;
 mod issuer;
@@ -40,6 +41,7 @@ pub use identity::{
     Identity, IdentitySpec, IdentityStatus, IssuedCertificate, KeyFingerprint, KeyFingerprintError,
     MachineKind, Revoked,
 };
+pub use identity_provider::{IdentityProvider, IdentityProviderSpec, IdentityProviderStatus, LinkedIdentity};
 pub use image::{Image, ImageSpec, ImageStatus};
 pub use instance::{
     Desired, DiskUse, Exit, ImageRef, Instance, InstanceSpec, InstanceStatus, Mount, Phase, Template,
@@ -57,7 +59,7 @@ pub use secret::{
     PinnedSecret, RemovedVersion, Secret, SecretName, SecretNameError, SecretSpec, SecretStatus,
     SecretVersion,
 };
-pub use session::{DeviceAnswer, Session, SessionSpec, SessionStatus, Waits};
+pub use session::{DeviceAnswer, Errand, Session, SessionSpec, SessionStatus, Waits};
 pub use tenancy::{Org, OrgSpec, OrgStatus, Project, ProjectSpec, ProjectStatus};
 pub use token::{TokenResource, TokenSpec, TokenStatus};
 pub use user::{Invite, SecondFactor, User, UserSpec, UserStatus};

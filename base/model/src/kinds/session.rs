@@ -4,7 +4,7 @@
 //! claim `credential` keeps unique; revoking it is deleting it.
 
 use super::kind;
-use crate::{Resource, UserId};
+use crate::{IdentityProviderId, Resource, SessionId, UserId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,9 @@ pub struct SessionSpec {
     /// With which program, as it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
+    /// How they proved who they are: `password`, `code`, `passkey`, `device`, `provider NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// What it waits for: until then it lets nobody in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(write_only)]
@@ -46,6 +49,38 @@ pub enum Waits {
         /// What they said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         answer: Option<DeviceAnswer>,
+    },
+    /// For somebody to come back from an identity provider.
+    Provider {
+        /// Which.
+        #[schema(value_type = String)]
+        provider: IdentityProviderId,
+        /// What for.
+        what: Errand,
+        /// Where they go afterwards: a path of this house.
+        next: String,
+    },
+}
+
+/// What somebody went to an identity provider for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "to", rename_all = "snake_case")]
+pub enum Errand {
+    /// To sign in.
+    SignIn,
+    /// To link who they are there with who they are here.
+    Link {
+        /// Who they are here.
+        #[schema(value_type = String)]
+        user: UserId,
+        /// In which session they asked.
+        #[schema(value_type = String)]
+        session: SessionId,
+    },
+    /// To take an invite with it.
+    Invite {
+        /// Hex SHA-256 of the invite.
+        hash: String,
     },
 }
 

@@ -5,7 +5,7 @@
 
 use super::kind;
 use super::passkey::{Answered, Passkey};
-use crate::{Binding, Resource};
+use crate::{Binding, LinkedIdentity, Resource};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,10 @@ pub struct UserSpec {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(write_only)]
     pub answered: Vec<Answered>,
+    /// Who they are at identity providers: other ways to sign in. The API tells only themselves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(write_only)]
+    pub linked: Vec<LinkedIdentity>,
 }
 
 impl UserSpec {

@@ -25,6 +25,7 @@ pub(crate) mod resources;
 pub(crate) mod retention;
 pub(crate) mod secrets;
 pub(crate) mod sessions;
+pub(crate) mod sso;
 pub(crate) mod summaries;
 pub(crate) mod tenancy;
 pub(crate) mod tokens;

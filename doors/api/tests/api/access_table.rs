@@ -269,6 +269,11 @@ fn request(method: &str, path: &str, site: &Site) -> Option<Asked> {
             body = Some(json!({ "keep": "400d" }));
             "".into()
         }
+        ("GET", "/v1/sso") => "".into(),
+        ("GET" | "PUT" | "DELETE", "/v1/sso/{name}") | ("POST", "/v1/sso/{name}/check") => {
+            let body = (method == "PUT").then(|| json!({ "issuer": "nothing", "client_id": "x" }));
+            return Some(Asked { method: method.into(), path: path.replace("{name}", "absent"), body });
+        }
         ("PUT", "/v1/quotas/{id}") => {
             body = Some(json!({ "instances": 7 }));
             "".into()

@@ -91,6 +91,7 @@ async fn routes_take_exactly_the_documented_parameters() {
             let prefix =
                 prefixes.iter().find(|(noun, _)| path.contains(noun)).map_or("ins", |(_, prefix)| prefix);
             let concrete = path.replace("{id}", &format!("{prefix}_00000000000000000000000000"));
+            let concrete = concrete.replace("{name}", "absent");
             let request = world.request(&method.to_uppercase(), &format!("{concrete}?unknown=1"));
             let request =
                 request.header("content-type", "application/json").body("{}".to_owned().into()).unwrap();

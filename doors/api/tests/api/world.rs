@@ -6,7 +6,11 @@ use axum::{
     http::{Request, Response, StatusCode},
 };
 use freehold_api::{AccessLines, ApiState, Controls, EdgePort, LogSelection, LogTrail, NodePort, Tail};
-use freehold_identity::{Authority, KeyFingerprint, Peer, Token, Tokens, oidc::Signer};
+use freehold_identity::{
+    Authority, KeyFingerprint, Peer, Token, Tokens,
+    oidc::Signer,
+    sso::{Relying, Web},
+};
 use freehold_image::ImageStore;
 use freehold_model::{
     Actor, AnyId, App, AppSpec, EndpointId, Env, EnvSpec, InstanceId, Org, OrgSpec, Problem, Project,
@@ -144,6 +148,7 @@ impl World {
             authority,
             public_url: Some("https://home.example".parse().unwrap()),
             signer,
+            sso: Arc::new(Relying::new(Arc::new(Web::default()))),
             controls: Controls::alone("test"),
             store: store.clone(),
             tail: Tail::of(store.clone()),

@@ -33,6 +33,7 @@ pub(crate) mod retention;
 pub(crate) mod rollback;
 pub(crate) mod secret;
 mod secret_input;
+pub(crate) mod sso;
 pub(crate) mod state;
 pub(crate) mod status;
 pub(crate) mod tenancy;
@@ -118,6 +119,7 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Device(command) => machine::run(MachineKind::Device, command, session).await,
         Command::Ca(command) => ca::run(command, session).await,
         Command::Oidc(command) => oidc::run(command, session).await,
+        Command::Sso(command) => sso::run(command, session).await,
         Command::Org(command) => tenancy::run_org(command, session).await,
         Command::Project(command) => tenancy::run_project(command, session).await,
         Command::Token(command) => token::run(command, session).await,

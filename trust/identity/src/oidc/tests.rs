@@ -71,7 +71,8 @@ impl Provider {
             UserSpec { full_name: Some("Ada L".into()), bindings: vec![binding], ..UserSpec::default() };
         let user = put(&house, UserId(Ulid(11)), "ada", None, spec);
         let expires = house.now + SignedDuration::from_hours(24);
-        let spec = SessionSpec { hash: "x".into(), expires, address: None, program: None, waits: None };
+        let spec =
+            SessionSpec { hash: "x".into(), expires, address: None, program: None, by: None, waits: None };
         let session = put(&house, SessionId(Ulid(12)), "s", Some(user.id.into()), spec);
         Provider { house, user, session, env }
     }

@@ -77,6 +77,7 @@ pub fn ask_to_sign_in(
         expires: now.checked_add(DEVICE_WAIT).unwrap_or(Timestamp::MAX),
         address: origin.address.clone(),
         program: origin.program.clone(),
+        by: None,
         waits: Some(Waits::Device { code: hash.clone(), answer: None }),
     };
     let session: Session = Resource::new(id, id.to_string(), None, spec, now);

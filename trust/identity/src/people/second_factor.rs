@@ -181,11 +181,14 @@ pub fn sign_in_with_code(
         user.status = Default::default();
         txn.put_status(&user);
     }
+    let mut by = By::Code;
     if let Some(half) = proof.half {
         let waits = view.find::<SessionSpec>(half)?.filter(|it| it.spec.waits == Some(Waits::SecondFactor));
-        txn.delete(waits.ok_or_else(not_signed_in)?.id);
+        let waits = waits.ok_or_else(not_signed_in)?;
+        txn.delete(waits.id);
+        by = By::and_code(waits.spec.by.as_deref());
     }
-    let opened = open(view, &mut txn, &user, By::Code, origin, now)?;
+    let opened = open(view, &mut txn, &user, by, origin, now)?;
     Ok((txn, opened))
 }
 

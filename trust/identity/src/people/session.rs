@@ -9,6 +9,7 @@ use crate::{
     Principal, Token, TokenHash,
     credential::CREDENTIAL,
     error::{PeopleError, not_found, not_signed_in},
+    sso::{LINKED, linked_key},
 };
 use freehold_model::{
     Actor, Kind, Resource, Session, SessionId, SessionSpec, Txn, User, UserId, UserSpec, Waits,
@@ -42,7 +43,7 @@ pub struct Origin {
 }
 
 /// By which way somebody signs in; the event of the session that begins says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum By {
     /// A password alone.
     Password,
@@ -52,18 +53,27 @@ pub enum By {
     Passkey,
     /// A program that somebody allowed who was signed in.
     Device,
-    /// Another provider.
-    Provider,
+    /// Another provider, by its name here.
+    Provider(String),
 }
 
 impl By {
-    fn name(self) -> &'static str {
+    /// As sessions and their events say it.
+    fn text(&self) -> String {
         match self {
-            By::Password => "password",
-            By::Code => "code",
-            By::Passkey => "passkey",
-            By::Device => "device",
-            By::Provider => "provider",
+            By::Password => "password".into(),
+            By::Code => "code".into(),
+            By::Passkey => "passkey".into(),
+            By::Device => "device".into(),
+            By::Provider(name) => format!("provider {name}"),
+        }
+    }
+
+    /// After a code that followed what `text` says.
+    pub(super) fn and_code(text: Option<&str>) -> By {
+        match text.and_then(|text| text.strip_prefix("provider ")) {
+            Some(name) => By::Provider(name.to_owned()),
+            None => By::Code,
         }
     }
 }
@@ -109,7 +119,7 @@ pub fn sign_in(
         let clean = User { status: Default::default(), ..user.clone() };
         txn.put_status(&clean);
     }
-    let opened = open_half(view, &mut txn, &user, origin, now)?;
+    let opened = open_half(view, &mut txn, &user, By::Password, origin, now)?;
     Ok((txn, opened))
 }
 
@@ -179,19 +189,36 @@ pub fn accept_invite(
     origin: &Origin,
     now: Timestamp,
 ) -> Result<(Txn, Opened), PeopleError> {
+    let (mut txn, mut user) = take_invite(view, shown, origin, now)?;
+    user.spec.password = Some(hashed.to_owned());
+    txn.put_spec(&user).put_status(&user);
+    txn.event(user.id, "user.password_set", json!({ "name": user.name }));
+    let origin = Origin { before: None, ..origin.clone() };
+    let opened = open_half(view, &mut txn, &user, By::Password, &origin, now)?;
+    Ok((txn, opened))
+}
+
+/// Begins the transaction that takes an invite: every older session ends, and the password and what is linked with them.
+/// Whoever calls this gives the user a new way in, and puts them.
+pub(crate) fn take_invite(
+    view: &dyn View,
+    shown: &TokenHash,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<(Txn, User), PeopleError> {
     let Some(mut user) = invited(view, shown, now)? else { return Err(bad_invite()) };
     let mut txn = Txn::new(Actor::User(user.name.clone()), "take an invite", &origin.request);
     for session in view.all::<SessionSpec>(Some(user.id.into()))? {
         txn.delete(session.id);
     }
     user.spec.invite = None;
-    user.spec.password = Some(hashed.to_owned());
+    user.spec.password = None;
+    for linked in std::mem::take(&mut user.spec.linked) {
+        txn.release(LINKED, linked_key(&linked.issuer, &linked.subject));
+    }
     user.status = Default::default();
-    txn.release(CREDENTIAL, shown.hex()).put_spec(&user).put_status(&user);
-    txn.event(user.id, "user.password_set", json!({ "name": user.name }));
-    let origin = Origin { before: None, ..origin.clone() };
-    let opened = open_half(view, &mut txn, &user, &origin, now)?;
-    Ok((txn, opened))
+    txn.release(CREDENTIAL, shown.hex());
+    Ok((txn, user))
 }
 
 /// Who showed a right password and has a code of the second factor to show, by the session that waits for it.
@@ -222,22 +249,23 @@ pub fn bad_invite() -> PeopleError {
 }
 
 /// Opens a session that lets in, or that waits for a code where there is a second factor; one waits at a time.
-fn open_half(
+pub(crate) fn open_half(
     view: &dyn View,
     txn: &mut Txn,
     user: &User,
+    by: By,
     origin: &Origin,
     now: Timestamp,
 ) -> Result<Opened, StoreError> {
     if !user.spec.has_second_factor() {
-        return open(view, txn, user, By::Password, origin, now);
+        return open(view, txn, user, by, origin, now);
     }
     for older in view.all::<SessionSpec>(Some(user.id.into()))? {
         if older.spec.waits.is_some() && Some(older.id) != origin.before {
             txn.delete(older.id);
         }
     }
-    let mut half = begin(user, origin, now, HALF);
+    let mut half = begin(user, &by, origin, now, HALF);
     half.0.spec.waits = Some(Waits::SecondFactor);
     let (session, secret) = half;
     txn.put(&session).claim(CREDENTIAL, secret.hash().hex(), session.id);
@@ -261,19 +289,20 @@ pub(super) fn open(
     {
         txn.delete(before);
     }
-    let (session, secret) = begin(user, origin, now, SESSION);
+    let (session, secret) = begin(user, &by, origin, now, SESSION);
     txn.put(&session).claim(CREDENTIAL, secret.hash().hex(), session.id);
-    let data = json!({ "user": user.name, "address": origin.address, "by": by.name() });
+    let data = json!({ "user": user.name, "address": origin.address, "by": session.spec.by });
     txn.event(session.id, "session.opened", data);
     let summary = told(&session, user, true);
     Ok(Opened { secret: Hidden::new(secret.reveal().to_owned()), summary, half: false })
 }
 
-fn begin(user: &User, origin: &Origin, now: Timestamp, length: SignedDuration) -> (Session, Token) {
+fn begin(user: &User, by: &By, origin: &Origin, now: Timestamp, length: SignedDuration) -> (Session, Token) {
     let (secret, id) = (Token::generate(), SessionId(SystemIds.ulid()));
     let expires = now.checked_add(length).unwrap_or(Timestamp::MAX);
     let (address, program) = (origin.address.clone(), origin.program.clone());
-    let spec = SessionSpec { hash: secret.hash().hex(), expires, address, program, waits: None };
+    let by = Some(by.text());
+    let spec = SessionSpec { hash: secret.hash().hex(), expires, address, program, by, waits: None };
     (Resource::new(id, id.to_string(), Some(user.id.into()), spec, now), secret)
 }
 
@@ -285,6 +314,7 @@ fn told(session: &Session, user: &User, current: bool) -> SessionSummary {
         expires: session.spec.expires,
         address: session.spec.address.clone(),
         program: session.spec.program.clone(),
+        by: session.spec.by.clone(),
         current,
     }
 }

@@ -157,7 +157,9 @@ pub(crate) fn summary(view: &dyn View, user: &User, now: Timestamp) -> Result<Us
     let state = match (&user.spec, locked) {
         (spec, _) if spec.disabled => "disabled",
         (_, Some(_)) => "locked",
-        (spec, _) if spec.password.is_none() => "invited",
+        (spec, _) if spec.password.is_none() && spec.linked.is_empty() && spec.passkeys.is_empty() => {
+            "invited"
+        }
         _ => "active",
     };
     let bindings: Vec<NamedBinding> = all_named(view, &user.spec.bindings)?;

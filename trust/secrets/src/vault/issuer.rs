@@ -129,7 +129,7 @@ impl Vault {
         Ok((Some(txn).filter(|txn| !txn.is_empty()), resealed))
     }
 
-    fn reseal_house(
+    pub(super) fn reseal_house(
         &self,
         what: &str,
         value: &mut Option<SealedValue>,

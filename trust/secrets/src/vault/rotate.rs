@@ -48,6 +48,7 @@ impl Vault {
         }
         resealed += self.reseal_authority(actor, request).await?;
         resealed += self.reseal_issuer(actor, request).await?;
+        resealed += self.reseal_providers(actor, request).await?;
         resealed += self.reseal_second_factors(actor, request).await?;
         // Nobody else had a turn, so this is a defect; forgetting the key would make it a loss.
         if !self.under_older_keys().await?.is_empty() {
