@@ -63,6 +63,11 @@ impl TokenHash {
         TokenHash(Sha256::digest(presented.as_bytes()).into())
     }
 
+    /// As it was kept: 64 hex digits.
+    pub fn from_hex(text: &str) -> Option<TokenHash> {
+        hex::decode(text).ok()?.try_into().ok().map(TokenHash)
+    }
+
     /// Whether both are hashes of one token. Takes the same time wherever they differ.
     pub fn matches(&self, other: &TokenHash) -> bool {
         let difference = self.0.iter().zip(&other.0).fold(0, |sum, (a, b)| sum | (a ^ b));

@@ -1,6 +1,6 @@
 //! `/account`: who one is here, what one may do, and where one is signed in.
 
-use super::{form::Form, layout::Frame, passkey, second_factor};
+use super::{form::Form, layout::Frame, passkey, second_factor, sso};
 use crate::{
     browser,
     error::{Answer, Failure},
@@ -43,7 +43,7 @@ pub(crate) async fn show(
             Ok((sessions, named, spec))
         })
         .await?;
-    let now = api.clock.now();
+    let (now, others) = (api.clock.now(), sso::section(&api, &frame, &spec).await);
     let body = html! {
         h1 { "Your account" }
         (withheld::notice(&who.withheld))
@@ -56,6 +56,7 @@ pub(crate) async fn show(
         }
         (second_factor::section(&frame, &spec))
         (passkey::account::section(&frame, &api, &spec))
+        (others)
         section.card {
             h2 { "Where you are signed in" }
             ul.rows { @for one in sessions.iter().rev() { (row(&frame, one, now)) } }
@@ -74,6 +75,7 @@ fn row(frame: &Frame, session: &SessionSummary, now: Timestamp) -> Markup {
                 p.note {
                     "since " (session.created.strftime("%e %B %Y, %H:%M UTC").to_string().trim_start())
                     @if let Some(address) = &session.address { " · from " (address) }
+                    @if let Some(by) = &session.by { " · by " (by) }
                     " · ends " (days(session.expires, now))
                 }
             }

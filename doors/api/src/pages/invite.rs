@@ -9,6 +9,7 @@ use super::{
     layout::{Frame, alert, status},
     local::Local,
     signin::welcome,
+    sso,
 };
 use crate::{
     error::Failure,
@@ -21,8 +22,8 @@ use freehold_model::{Code, Problem, secrets::Hidden};
 use maud::html;
 
 /// The form.
-pub(crate) async fn show(frame: Frame, _: Params<NoParams>) -> Response {
-    ask(&frame, "", None)
+pub(crate) async fn show(State(api): State<Api>, frame: Frame, _: Params<NoParams>) -> Response {
+    ask(&api, &frame, "", None).await
 }
 
 /// Takes the invite, and goes on to the account.
@@ -33,23 +34,27 @@ pub(crate) async fn accept(
     headers: HeaderMap,
     form: Form,
 ) -> Response {
-    // What is pasted may be the whole link.
-    let text = form.get("invite").trim();
-    let text = text.rsplit_once('#').map_or(text, |(_, invite)| invite);
+    let text = pasted(&form);
     let password = form.hidden("password");
     if password.expose() != form.get("again") {
         let problem =
             Problem::new(Code::Invalid, "The two passwords differ.").hint("Type the same one twice.");
-        return ask(&frame, text, Some(&problem));
+        return ask(&api, &frame, text, Some(&problem)).await;
     }
     match signing::with_invite(&api, &attempt, &Hidden::new(text.to_owned()), password).await {
         Ok(opened) => welcome(&frame, &opened, &headers, &Local::account()),
-        Err(Failure(problem)) => ask(&frame, text, Some(&problem)),
+        Err(Failure(problem)) => ask(&api, &frame, text, Some(&problem)).await,
     }
 }
 
-fn ask(frame: &Frame, invite: &str, problem: Option<&Problem>) -> Response {
-    let status = status(problem);
+/// The invite: what is pasted may be the whole link.
+pub(super) fn pasted(form: &Form) -> &str {
+    let text = form.get("invite").trim();
+    text.rsplit_once('#').map_or(text, |(_, invite)| invite)
+}
+
+async fn ask(api: &Api, frame: &Frame, invite: &str, problem: Option<&Problem>) -> Response {
+    let (status, others) = (status(problem), sso::invite_buttons(api).await);
     let body = html! {
         p.lead { "You are invited to " strong { (frame.host) } ". Choose a password, and you are in." }
         @if let Some(problem) = problem { (alert(problem)) }
@@ -67,6 +72,7 @@ fn ask(frame: &Frame, invite: &str, problem: Option<&Problem>) -> Response {
             input #again type="password" name="again" required maxlength="256" autocomplete="new-password";
             p #rule .note { "At least 12 characters. Several words are good, and easy to remember." }
             button type="submit" { "Choose this password" }
+            (others)
         }
         script src=(assets::path("invite.js")) defer {}
     };

@@ -15,6 +15,7 @@ mod oidc;
 mod passkey;
 mod second_factor;
 mod signin;
+mod sso;
 
 use crate::state::Api;
 use axum::{
@@ -32,6 +33,10 @@ pub(crate) fn router() -> Router<Api> {
         .route("/signin/passkey", post(passkey::signin::sign_in))
         .route("/signin/passkey/options", post(passkey::signin::options))
         .route("/invite", get(invite::show).post(invite::accept))
+        .route("/signin/with/{name}", post(sso::sign_in))
+        .route("/signin/with/{name}/callback", get(sso::callback))
+        .route("/invite/with/{name}", post(sso::take_invite))
+        .route("/account/providers", post(sso::change))
         .route("/signout", post(signin::sign_out))
         .route("/device", get(device::show).post(device::answer))
         .route("/account", get(account::show))

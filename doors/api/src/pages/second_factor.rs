@@ -51,7 +51,7 @@ pub(crate) async fn take_code(
 fn code_form(frame: &Frame, next: &Local, problem: Option<&Problem>) -> Response {
     let status = status(problem);
     let body = html! {
-        p.lead { "The password was right. What does your authenticator show?" }
+        p.lead { "One thing more: what does your authenticator show?" }
         @if let Some(problem) = problem { (alert(problem)) }
         form method="post" action="/signin/code" {
             (frame.csrf())

@@ -4,7 +4,7 @@ use super::{
     form::Form,
     layout::{Frame, alert, status},
     local::Local,
-    passkey,
+    passkey, sso,
 };
 use crate::{
     browser,
@@ -42,7 +42,7 @@ pub(crate) async fn show(
     let next = next.unwrap_or_else(Local::account);
     match frame.who {
         Some(_) => Redirect::to(&next.to_string()).into_response(),
-        None => ask(&frame, &api, &next, "", None),
+        None => ask(&frame, &api, &next, "", None).await,
     }
 }
 
@@ -58,7 +58,7 @@ pub(crate) async fn sign_in(
     let name = form.get("user").trim();
     match signing::begin(&api, &attempt, name, form.hidden("password")).await {
         Ok(opened) => welcome(&frame, &opened, &headers, &next),
-        Err(Failure(problem)) => ask(&frame, &api, &next, name, Some(&problem)),
+        Err(Failure(problem)) => ask(&frame, &api, &next, name, Some(&problem)).await,
     }
 }
 
@@ -88,8 +88,14 @@ pub(crate) fn welcome(frame: &Frame, opened: &Opened, headers: &HeaderMap, next:
 }
 
 /// The page, with what was wrong the time before.
-pub(super) fn ask(frame: &Frame, api: &Api, next: &Local, name: &str, problem: Option<&Problem>) -> Response {
-    let status = status(problem);
+pub(super) async fn ask(
+    frame: &Frame,
+    api: &Api,
+    next: &Local,
+    name: &str,
+    problem: Option<&Problem>,
+) -> Response {
+    let (status, others) = (status(problem), sso::buttons(api, frame, next).await);
     let body = html! {
         p.lead { "to " strong { (frame.host) } }
         @if let Some(problem) = problem { (alert(problem)) }
@@ -105,6 +111,7 @@ pub(super) fn ask(frame: &Frame, api: &Api, next: &Local, name: &str, problem: O
             button type="submit" { "Sign in" }
         }
         (passkey::signin::section(frame, api, next))
+        (others)
         p.note { "No account, or no password any more? Ask an admin of this server for an invite." }
     };
     frame.card(status, "Sign in", body)

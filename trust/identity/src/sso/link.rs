@@ -95,16 +95,20 @@ pub fn unlink(view: &dyn View, id: UserId, key: &str, request: &str) -> Result<T
         return Err(not_found("This account is not linked (any more).", "Load the page again."));
     };
     let gone = user.spec.linked.remove(found);
-    if ways(view, &user.spec)? == 0 {
-        let problem = Problem::new(Code::Conflict, "This is your only way to sign in.");
-        return Err(problem
-            .hint("Link another account first, or ask an admin for an invite: it gives you a password.")
-            .into());
-    }
+    keep_a_way(view, &user.spec)?;
     let mut txn = Txn::new(Actor::User(user.name.clone()), "unlink an identity", request);
     txn.release(LINKED, key).put_spec(&user);
     txn.event(id, "user.identity_unlinked", json!({ "name": user.name, "issuer": gone.issuer }));
     Ok(txn)
+}
+
+/// Refuses to leave somebody as `user` is: without a way to sign in.
+pub(crate) fn keep_a_way(view: &dyn View, user: &UserSpec) -> Result<(), PeopleError> {
+    if ways(view, user)? > 0 {
+        return Ok(());
+    }
+    let problem = Problem::new(Code::Conflict, "This is your only way to sign in.");
+    Err(problem.hint("Add another first, or ask an admin for an invite: it gives you a password.").into())
 }
 
 /// In how many ways somebody can sign in.

@@ -26,4 +26,4 @@ pub use link::{link, linked_key, unlink};
 pub use provider::{providers, remove_provider, set_provider, summaries, summary, title};
 pub use relying::{Answered, Client, Proved, Relying, RelyingError};
 
-pub(crate) use link::LINKED;
+pub(crate) use link::{LINKED, keep_a_way};

@@ -58,7 +58,7 @@ pub(in crate::pages) async fn sign_in(
     let next = form.get("next").parse().unwrap_or_else(|_| Local::account());
     match answer(&api, &attempt, &form).await {
         Ok(opened) => signin::welcome(&frame, &opened, &headers, &next),
-        Err(Failure(problem)) => signin::ask(&frame, &api, &next, "", Some(&problem)),
+        Err(Failure(problem)) => signin::ask(&frame, &api, &next, "", Some(&problem)).await,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{
     Asker, Principal,
     error::{PeopleError, not_found},
     people::user::{manageable, no_user},
+    sso::keep_a_way,
 };
 use freehold_model::{Passkey, SessionSpec, Txn, User, UserId, UserSpec, people::PasskeySummary};
 use freehold_reconcile::{View, ViewExt as _};
@@ -32,6 +33,10 @@ pub fn remove_own_passkey(
 ) -> Result<(Txn, PasskeySummary), PeopleError> {
     let user = view.find::<UserSpec>(user)?.ok_or_else(|| no_user(user))?;
     let mut txn = Txn::new(who.actor(), "remove a passkey", request);
+    if user.spec.passkeys.len() == 1 {
+        let without = UserSpec { passkeys: vec![], ..user.spec.clone() };
+        keep_a_way(view, &without)?;
+    }
     let removed = remove(&mut txn, user, passkey)?;
     Ok((txn, removed))
 }
