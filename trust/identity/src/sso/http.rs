@@ -73,6 +73,8 @@ fn build(here: bool) -> Result<reqwest::Client, String> {
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(PATIENCE)
+        // A connection that was idle may be closed by now, and a code cannot be shown twice.
+        .pool_max_idle_per_host(0)
         .connect_timeout(Duration::from_secs(4))
         .user_agent(concat!("freehold/", env!("CARGO_PKG_VERSION")));
     if here {
