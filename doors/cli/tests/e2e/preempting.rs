@@ -5,7 +5,7 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// An app of one process that takes its time to stop: it says when it has.
+/// An app of one process that takes two seconds to stop.
 fn manifest(world: &World, app: &str, count: u32, memory: u64, priority: i32) -> String {
     let text = format!(
         r#"schema = 1
@@ -13,7 +13,7 @@ app = "{app}"
 
 [process.web]
 image = "box:1"
-command = ["sh", "-c", "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done"]
+command = ["sh", "-c", "trap 'sleep 2; exit 0' TERM; while :; do sleep 0.1; done"]
 stop_timeout = "10s"
 count = {count}
 memory = "{memory}MiB"
@@ -57,7 +57,7 @@ fn the_important_takes_the_room_of_the_unimportant_which_comes_back() {
     let receipts = world.json(&["receipt", "list", "-a", "db", "-e", "prod"]).to_string();
     assert!(receipts.contains("pre-empts wiki/prod web (ins_"), "{receipts}");
 
-    // Both say so, and the newcomer began only after the other had ended.
+    // Both say so.
     let newcomer = world.instances("db").remove(0);
     let id = newcomer["id"].as_str().unwrap();
     let told = world.freehold(&["describe", id]).exits(0);
@@ -77,6 +77,11 @@ fn the_important_takes_the_room_of_the_unimportant_which_comes_back() {
     let victim = waits.as_ref().and_then(|it| it["id"].as_str()).unwrap();
     let told = world.freehold(&["describe", victim]).exits(0);
     told.says(&format!("pre-empted by db/prod web ({id}, priority 100)"));
+    // The newcomer began only when the other had taken its two seconds to end.
+    let spec = world.json(&["describe", victim])["resource"]["spec"].clone();
+    let told: jiff::Timestamp = spec["placed"]["preempted"]["at"].as_str().unwrap().parse().unwrap();
+    let began: jiff::Timestamp = newcomer["started"].as_str().unwrap().parse().unwrap();
+    assert!(began.duration_since(told) >= jiff::SignedDuration::from_secs(2), "{told} and {began}");
     world.freehold(&["status", "-a", "wiki"]).exits(0).says("It comes back where and when there is room");
     let events = world.json(&["events", victim]);
     let gone = events.as_array().unwrap().iter().find(|it| it["what"] == "instance.preempted");
