@@ -45,6 +45,7 @@ mod rootless;
 mod runbooks;
 mod secrets;
 mod signin;
+mod sso;
 mod tour;
 mod traces;
 mod upgrade;
