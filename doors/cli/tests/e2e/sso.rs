@@ -44,7 +44,11 @@ impl Acme {
         let said = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let (acme, (send, ready)) = (Acme(child), channel());
         // To its end, or the provider's next line would end it.
-        std::thread::spawn(move || said.filter(|line| line == "ready").for_each(|_| drop(send.send(()))));
+        std::thread::spawn(move || {
+            for _ in said.filter(|line| line == "ready") {
+                let _ = send.send(());
+            }
+        });
         ready.recv_timeout(Duration::from_secs(30)).expect("the provider listens");
         acme
     }
