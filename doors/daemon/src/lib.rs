@@ -25,6 +25,7 @@ mod plane;
 mod serve;
 mod state;
 mod strict;
+mod trim;
 mod up;
 
 pub use backup::{backup, copy, export, import, restore};

@@ -8,6 +8,7 @@ use crate::{
     local::LocalNode,
     machines, node, plane,
     state::State,
+    trim,
 };
 use anyhow::{Context, Result};
 use freehold_identity::{TokenFile, Tokens};
@@ -235,6 +236,7 @@ impl House {
             trusted_proxies: options.trusted_proxies.clone(),
         };
         let ready = plane::start(parts, &mut tasks, &shutdown).await?;
+        tasks.spawn(trim::run(shutdown.clone()));
         Ok(House { address, ready, shutdown, tasks, node })
     }
 
