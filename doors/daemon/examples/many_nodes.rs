@@ -1,8 +1,8 @@
 //! Many nodes in one process, for benches: `many_nodes <api> <door> <nodes>`, the admin's token in
 //! `FREEHOLD_TOKEN`.
 //!
-//! Each joins with a token of its own and then does what a node does that has nothing to run: heartbeats, a
-//! poll for changes, an open request for calls, questions about its certificate; over mutual TLS, with the
+//! Each joins with a token of its own and then does what a node does that has nothing to run: heartbeats, an
+//! open request for calls and changes, questions about its certificate; over mutual TLS, with the
 //! node's own code. Prints `ready` once every one is registered, and goes on until its standard input ends.
 
 use anyhow::{Context as _, Result};

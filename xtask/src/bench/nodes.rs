@@ -52,8 +52,8 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     report.section(
         "A thousand nodes",
         &format!(
-            "`freehold control` on SQLite with {NODES} nodes, each over mutual TLS with a heartbeat every 5 s, a poll for \
-             changes, an open request for calls and questions about its certificate, for {SECONDS} s; the nodes are one \
+            "`freehold control` on SQLite with {NODES} nodes, each over mutual TLS with a heartbeat every 5 s, an \
+             open request for calls and changes, and questions about its certificate, for {SECONDS} s; the nodes are one \
              process with the node's own code (`many_nodes`). All had joined and registered after {:.0} s. K3s publishes for \
              a server with one node and a workload: 6 % of a core, 1,596 MB.",
             joined.as_secs_f64()
