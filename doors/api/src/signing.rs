@@ -113,13 +113,9 @@ async fn check_code(
 ) -> Answer<Opened> {
     let (now, origin) = (api.clock.now(), origin(api, attempt).await?);
     let (name, from, code) = (user.name.clone(), origin.clone(), code.to_owned());
-    let locked = user.spec.disabled || user.status.locked_until.is_some_and(|until| now < until);
     let sealed = user.spec.second_factor.as_ref().map(|it| it.sealed.clone()).unwrap_or_default();
     let secret = api.vault.open_second_factor(user.id, &sealed).map_err(Failure::internal)?;
     let decide = move |view: &dyn View| {
-        if locked {
-            return Err(PeopleError::wrong().into());
-        }
         let (password, secret) = (user.spec.password.as_deref(), secret.expose());
         let proof = Proof { user: user.id, password, secret, code: &code, half };
         identity::sign_in_with_code(view, &proof, &origin, now).map_err(Failure::from)
@@ -150,11 +146,17 @@ pub(crate) async fn try_password(api: &Api, attempt: &Attempt, name: &str, passw
     let named = name.to_owned();
     let found = api.read(move |view| Ok(identity::find_user(view, &named, now)?)).await?;
     let (user, open) = found.map_or((None, false), |(user, open)| (Some(user), open));
+    let has_none = user.as_ref().is_some_and(|user| user.spec.password.is_none());
     let kept = user.as_ref().filter(|_| open).and_then(|user| user.spec.password.clone());
     let origin = origin(api, attempt).await?;
     let fits = work(move || verify_password(kept.as_deref(), password.expose())).await?;
     match user.filter(|_| fits) {
         Some(user) => Ok(user),
+        // There is nothing to guess, and whoever knows the name shall not lock their other ways in.
+        None if has_none => {
+            api.attempts.failed(attempt.address.0, now);
+            Err(PeopleError::wrong().into())
+        }
         None => Err(wrong(api, name, origin, attempt.address).await?),
     }
 }

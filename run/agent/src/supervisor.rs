@@ -224,12 +224,12 @@ fn order(spec: &InstanceSpec) -> Order {
     }
 }
 
-/// What the assignments say of `id`; what they do not name is to go.
 /// Whether the control plane wants it to run.
 fn should_run(instance: &Instance) -> bool {
     instance.deleting.is_none() && instance.spec.desired == Desired::Running
 }
 
+/// What the assignments say of `id`; what they do not name is to go.
 fn order_of(assigned: &[Instance], id: InstanceId) -> Order {
     match assigned.iter().find(|instance| instance.id == id) {
         Some(instance) if instance.deleting.is_some() => Order::Stop(Some(Box::new(instance.spec.clone()))),

@@ -16,6 +16,7 @@ mod passkey;
 mod second_factor;
 mod signin;
 mod sso;
+mod sure;
 
 use crate::state::Api;
 use axum::{

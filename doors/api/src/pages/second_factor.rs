@@ -1,12 +1,14 @@
 //! A second factor, set up and given up on the account's page, and asked for after the password.
 //!
-//! Invariant: setting one up and giving it up take the password anew: whoever finds a browser open can do neither.
+//! Invariant: setting one up and giving it up are asked of the person alone ([`super::sure`]): whoever finds a browser
+//! open can do neither.
 
 use super::{
     form::Form,
     layout::{Frame, alert, status},
     local::Local,
     signin::{Afterwards, welcome},
+    sure::{self, sure},
 };
 use crate::{
     commit::commit,
@@ -75,26 +77,26 @@ pub(crate) fn section(frame: &Frame, user: &UserSpec) -> Markup {
             h2 { "Second factor" }
             @match factor {
                 Some(factor) => {
-                    p { span.badge { "on" } " Signing in with your password takes a code of your authenticator too." }
+                    p { span.badge { "on" } " Signing in takes a code of your authenticator too, unless it is by a passkey." }
                     p.note { (factor.recovery.len()) " recovery codes are left." }
-                    (with_password(frame, "remove", "Remove it", "danger"))
+                    (button(frame, user, "remove", "Remove it", "danger"))
                 }
                 None => {
                     p { "A code of an app on your phone, asked for beside your password: who learns one still lacks the other." }
-                    (with_password(frame, "begin", "Set it up", ""))
+                    (button(frame, user, "begin", "Set it up", ""))
                 }
             }
         }
     }
 }
 
-fn with_password(frame: &Frame, step: &str, button: &str, kind: &str) -> Markup {
+fn button(frame: &Frame, user: &UserSpec, step: &str, button: &str, kind: &str) -> Markup {
     html! {
         form.inline method="post" action="/account/second-factor" {
             (frame.csrf())
-            label for="factor-password" { "Your password" }
+            @if user.password.is_some() { label for="factor-password" { "Your password" } }
             div.line {
-                input #factor-password type="password" name="password" required maxlength="256" autocomplete="current-password";
+                (sure::field(user, "factor-password"))
                 button class=(kind) type="submit" name="step" value=(step) { (button) }
             }
         }
@@ -110,18 +112,18 @@ pub(crate) async fn change(
     caller: Caller,
     form: Form,
 ) -> Answer<Response> {
-    let Identity::User { user, .. } = who.principal.identity else {
+    let Identity::User { user, session } = who.principal.identity else {
         return Err(Problem::new(Code::NotAllowed, "Only people have a second factor.").into());
     };
     let request = caller.request.clone();
     match form.get("step") {
         "begin" => {
-            signing::try_password(&api, &attempt, &who.principal.name, form.hidden("password")).await?;
+            sure(&api, &attempt, &who, (user, session), &form).await?;
             begin(&api, &frame, &who, user, request).await
         }
         "confirm" => confirm(&api, &frame, &who, user, form.get("code").to_owned(), request).await,
         "remove" => {
-            signing::try_password(&api, &attempt, &who.principal.name, form.hidden("password")).await?;
+            sure(&api, &attempt, &who, (user, session), &form).await?;
             let principal = who.principal.clone();
             let decide = move |view: &dyn View| {
                 Ok((identity::remove_second_factor(view, &principal, user, &request)?, ()))

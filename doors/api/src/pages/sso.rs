@@ -10,6 +10,7 @@ use super::{
     layout::{Frame, alert},
     local::Local,
     signin::welcome,
+    sure::{self, sure},
 };
 use crate::{
     browser,
@@ -110,10 +111,7 @@ pub(crate) async fn section(api: &Api, frame: &Frame, user: &UserSpec) -> Markup
             @if !free.is_empty() {
                 form.inline method="post" action="/account/providers" {
                     (frame.csrf())
-                    @if user.password.is_some() {
-                        label for="link-password" { "Your password" }
-                        input #link-password type="password" name="password" required maxlength="256" autocomplete="current-password";
-                    }
+                    (sure::password(user, "link-password"))
                     div.actions {
                         @for provider in free {
                             button type="submit" name="link" value=(provider.name) { "Link " (sso::title(provider)) }
@@ -158,8 +156,8 @@ pub(crate) async fn take_invite(
     leave(&api, &frame, &attempt, &headers, name.as_str(), what, &Local::account()).await
 }
 
-/// Leaves for a provider, to link it, or unlinks one. Linking takes the password anew: whoever finds a browser open
-/// cannot give themselves a way in.
+/// Leaves for a provider, to link it, or unlinks one. Linking is asked of the person alone: whoever finds a browser
+/// open cannot give themselves a way in.
 pub(crate) async fn change(
     State(api): State<Api>,
     frame: Frame,
@@ -178,10 +176,7 @@ pub(crate) async fn change(
         commit(&api, decide).await?;
         return Ok(Redirect::to("/account").into_response());
     }
-    let spec = api.read(move |view| Ok(freehold_reconcile::ViewExt::find::<UserSpec>(view, user)?)).await?;
-    if spec.is_some_and(|user| user.spec.password.is_some()) {
-        signing::try_password(&api, &attempt, &who.principal.name, form.hidden("password")).await?;
-    }
+    sure(&api, &attempt, &who, (user, session), &form).await?;
     let what = Errand::Link { user, session };
     leave(&api, &frame, &attempt, &headers, form.get("link"), what, &Local::account()).await
 }
@@ -252,13 +247,8 @@ pub(crate) async fn callback(
     let decide = move |view: &dyn View| {
         Ok(sso::come_back(view, name.as_str(), cookie.as_deref(), &state, &request, now)?)
     };
-    let returned = match commit(&api, decide).await {
-        Ok(returned) => returned,
-        Err(failure) => {
-            api.attempts.failed(attempt.address.0, now);
-            return Err(failure);
-        }
-    };
+    // A failure is not counted: there is nothing to guess in what comes back, and any page can send its visitors here.
+    let returned = commit(&api, decide).await?;
     let answered = Answered {
         code: one(&query, "code").map(Hidden::new),
         error: one(&query, "error"),

@@ -3,6 +3,8 @@
 use crate::browser::{Browser, PASSWORD, Page, user};
 use crate::world::World;
 use axum::{body::Body, http::StatusCode};
+use freehold_model::{SessionSpec, UserId, UserSpec};
+use freehold_reconcile::{Store as _, ViewExt as _};
 use serde_json::json;
 
 /// The codes that an authenticator shows now and in the next step: in their order, both are good for 30 s.
@@ -120,4 +122,37 @@ async fn wrong_codes_lock_an_account_however_often_the_password_was_right() {
     assert_eq!(users[0]["state"], "locked", "{users}");
     let body = json!({ "user": "ada", "password": PASSWORD, "code": codes(&secret).1 });
     assert_eq!(world.post("/v1/session", &body).await.0, StatusCode::UNAUTHORIZED, "a locked account opens");
+}
+
+#[tokio::test]
+async fn who_has_no_password_sets_one_up_and_links_just_after_signing_in_by_hand() {
+    let world = World::new();
+    world.tree();
+    let id = user(&world, "ada").await.parse::<UserId>().unwrap();
+    let mut ada = Browser::new(&world);
+    ada.sign_in("ada", PASSWORD, "").await;
+    // As who took their invite with another provider.
+    let view = world.store.view().await.unwrap();
+    let mut user = view.find::<UserSpec>(id).unwrap().unwrap();
+    user.spec.password = None;
+    world.put_resource(&user);
+    let begin = async |ada: &mut Browser<'_>| {
+        let account = ada.get("/account").await;
+        assert!(!account.text.contains("Your password"), "{}", account.text);
+        let csrf = account.field("csrf");
+        ada.post("/account/second-factor", &[("csrf", &csrf), ("step", "begin")]).await
+    };
+    let begun = begin(&mut ada).await;
+    assert!(begun.text.contains("<svg"));
+    // What a program was given by a click proves nothing; nor would a session of long ago.
+    for mut session in view.all::<SessionSpec>(Some(id.into())).unwrap() {
+        session.spec.by = Some("device".into());
+        world.put_resource(&session);
+    }
+    let refused = begin(&mut ada).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert!(refused.text.contains("ten minutes"));
+    let csrf = ada.get("/account").await.field("csrf");
+    let link = ada.post("/account/providers", &[("csrf", &csrf), ("link", "acme")]).await;
+    assert_eq!(link.status, StatusCode::FORBIDDEN, "{}", link.text);
 }

@@ -132,7 +132,7 @@ fn a_second_factor_is_asked_for_by_browser_and_by_command_and_an_admin_takes_it_
     browser.wait("document.querySelector('.who button').click() ?? true");
     browser.wait_for_page("/signin", "Sign in");
     sign_in(&mut browser);
-    browser.wait_for_page("/signin/code", "What does your authenticator show?");
+    browser.wait_for_page("/signin/code", "what does your authenticator show?");
     browser.picture("signin-code");
     // The next step's: none is taken twice.
     browser.fill("code", &totp.generate(now + 30).to_string());

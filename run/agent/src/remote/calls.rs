@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// So many calls are answered at once; others wait.
+/// So many calls are answered at once; whoever asks for more hears that the node does not answer.
 const AT_ONCE: usize = 256;
 /// A control plane says something at least every 10 s.
 const SILENCE: Duration = Duration::from_secs(25);
@@ -83,7 +83,7 @@ impl Line {
         while let Ok(Some(Ok(piece))) = timeout(SILENCE, pieces.next()).await {
             for byte in piece {
                 match byte {
-                    b'\n' => self.take(&std::mem::take(&mut line), &mut teller).await,
+                    b'\n' => self.take(&std::mem::take(&mut line), &mut teller),
                     byte if line.len() < LONGEST => line.push(byte),
                     _ => return Err(LinkError::Away("a call is longer than 1 MiB".into())),
                 }
@@ -92,7 +92,7 @@ impl Line {
         Ok(())
     }
 
-    async fn take(&self, line: &[u8], teller: &mut Option<Teller>) {
+    fn take(&self, line: &[u8], teller: &mut Option<Teller>) {
         if line.is_empty() {
             return;
         }
@@ -101,13 +101,16 @@ impl Line {
                 Some(teller) => teller.say(changes),
                 None => *teller = Some(self.link.news().open(changes)),
             },
-            Ok(Said::Call(call)) => self.answer(*call).await,
+            Ok(Said::Call(call)) => self.answer(*call),
             Err(error) => tracing::warn!(%error, "a call cannot be read"),
         }
     }
 
-    async fn answer(&self, call: Call) {
-        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
+    fn answer(&self, call: Call) {
+        // Waiting for a place would hold up the news that come after it.
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return tracing::warn!(call = call.id, "too many calls are being answered");
+        };
         let line = self.clone();
         tokio::spawn(async move {
             let _place = place;

@@ -70,6 +70,11 @@ impl Worker {
     }
 
     async fn launch(&mut self, launch: &Launch, secrets: &Secrets) {
+        // Whoever waits for its room sees it from now on, also if it is told to stop meanwhile.
+        self.shared.residents.runs(self.id);
+        if !matches!(*self.orders.borrow(), Order::Run(_)) {
+            return;
+        }
         self.memory.starting();
         // Before the start: a crash between the two must not lose count of a crash loop.
         self.save();

@@ -7,7 +7,7 @@ use crate::{
     volumes::{Home, pin},
 };
 use freehold_model::{
-    Code, Instance, InstanceSpec, Name, NodeSpec, Problem, ReleaseSpec,
+    AnyId, Code, Instance, InstanceSpec, Name, NodeSpec, Problem, ReleaseSpec,
     plan::{Change, Placement},
 };
 use freehold_reconcile::{StoreError, View, ViewExt};
@@ -44,7 +44,7 @@ pub(super) fn placement(
                 if let Some(volume) = volumes.first() {
                     chosen.iter_mut().for_each(|one| one.reason = format!("volume {} is there", volume.name));
                 }
-                placed.extend(by_node(view, &instances, process, chosen)?);
+                placed.extend(by_node(view, &instances, process, chosen, place.project.parent)?);
             }
             Err((fitting, why)) => {
                 let title = format!("{process}: {fitting} of {start} new instances can be placed");
@@ -81,10 +81,11 @@ fn by_node(
     instances: &[Instance],
     process: &Name,
     chosen: Vec<Chosen>,
+    org: Option<AnyId>,
 ) -> Result<Vec<Placement>, StoreError> {
     let mut lines: Vec<Placement> = vec![];
     for one in chosen {
-        let displaces = displace::displaced(view, instances, &one)?;
+        let displaces = displace::displaced(view, instances, &one, org)?;
         let is_like = |line: &&mut Placement| {
             line.node == one.node && line.displaces.is_empty() == displaces.is_empty()
         };

@@ -109,13 +109,14 @@ impl<'a> Creator<'a> {
         let priority = priority(&self.release.spec, wanted.process);
         let request = Request::new(Some(self.env.into()), wanted.process, wanted.template, priority);
         let (chosen, why) = place_some(&mut self.fleet, &Request { pin: node, ..request }, count);
-        let made = chosen.len();
+        let (made, org) = (chosen.len(), displace::org_of(self.view, Some(self.env.into()))?);
         for place in chosen {
             let id = InstanceId(ids.fresh(Kind::Instance).ulid);
             let address = self.pool.take().ok_or(CreateError::NoAddress)?;
-            let victims = displace::displaced(self.view, &self.instances, &place)?;
-            let newcomer = displace::Newcomer { id, title: &self.title, process: wanted.process, priority };
-            displace::stop(txn, &self.instances, &victims, &newcomer, self.now);
+            let victims = displace::displaced(self.view, &self.instances, &place, org)?;
+            let (title, process) = (&self.title, wanted.process);
+            let newcomer = displace::Newcomer { id, org, title, process, priority };
+            displace::stop(self.view, txn, &self.instances, &victims, &newcomer, self.now)?;
             self.displaced.extend(victims.iter().cloned());
             let spec = InstanceSpec {
                 node: place.node,

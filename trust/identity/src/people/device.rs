@@ -60,7 +60,9 @@ pub fn ask_to_sign_in(
 ) -> Result<(Txn, DeviceCodes), PeopleError> {
     let mut txn = Txn::new(Actor::User("anonymous".into()), "ask to sign in", &origin.request);
     let mut waiting = 0;
-    for session in view.all::<SessionSpec>(None)?.iter().filter(|it| it.spec.waits.is_some()) {
+    for session in
+        view.all::<SessionSpec>(None)?.iter().filter(|it| matches!(it.spec.waits, Some(Waits::Device { .. })))
+    {
         match session.spec.expires <= now {
             true => drop(txn.delete(session.id)),
             false => waiting += 1,

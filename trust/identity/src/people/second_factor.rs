@@ -5,7 +5,7 @@
 //! hashes, and the shared secret is sealed by whoever calls this. It is in force from its first right code on.
 
 use super::{
-    session::{By, Opened, Origin, open},
+    session::{By, Opened, Origin, is_open, open},
     user::manageable,
 };
 use crate::{
@@ -157,7 +157,7 @@ pub struct Proof<'a> {
 /// The transaction after a right password and a right code.
 ///
 /// # Errors
-/// When the code is wrong or was used, or the user changed since the password was looked at.
+/// When the code is wrong or was used, or the user changed or was locked since the password was looked at.
 pub fn sign_in_with_code(
     view: &dyn View,
     proof: &Proof<'_>,
@@ -165,7 +165,7 @@ pub fn sign_in_with_code(
     now: Timestamp,
 ) -> Result<(Txn, Opened), PeopleError> {
     let user = view.find::<UserSpec>(proof.user)?.filter(|it| it.spec.password.as_deref() == proof.password);
-    let mut user = user.ok_or_else(not_signed_in)?;
+    let mut user = user.filter(|user| is_open(user, now)).ok_or_else(not_signed_in)?;
     let mut txn = Txn::new(Actor::User(user.name.clone()), "sign in with a code", &origin.request);
     let factor =
         user.spec.second_factor.as_mut().filter(|it| it.since.is_some()).ok_or_else(not_signed_in)?;

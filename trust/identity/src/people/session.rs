@@ -4,7 +4,7 @@
 //! until the account is locked, and then nothing until it is unlocked, so that no flood fills the log; and
 //! whoever fails is not told whether it was the name, the password or the lock.
 
-use super::user::acceptable;
+use super::{passkey::PASSKEY, user::acceptable};
 use crate::{
     Principal, Token, TokenHash,
     credential::CREDENTIAL,
@@ -95,14 +95,19 @@ pub struct Opened {
 /// When the view fails.
 pub fn find_user(view: &dyn View, name: &str, now: Timestamp) -> Result<Option<(User, bool)>, StoreError> {
     let Some(user) = view.named::<UserSpec>(None, name)? else { return Ok(None) };
-    let open = !user.spec.disabled && user.status.locked_until.is_none_or(|until| until <= now);
+    let open = is_open(&user, now);
     Ok(Some((user, open)))
+}
+
+/// Whether they may sign in at all: neither disabled nor locked.
+pub(super) fn is_open(user: &User, now: Timestamp) -> bool {
+    !user.spec.disabled && user.status.locked_until.is_none_or(|until| until <= now)
 }
 
 /// The transaction after a right password.
 ///
 /// # Errors
-/// When the view fails, or the user changed since the password was looked at.
+/// When the view fails, or the user changed or was locked since the password was looked at.
 pub fn sign_in(
     view: &dyn View,
     seen: &User,
@@ -110,7 +115,7 @@ pub fn sign_in(
     now: Timestamp,
 ) -> Result<(Txn, Opened), PeopleError> {
     let user = view.find::<UserSpec>(seen.id)?.filter(|user| user.spec.password == seen.spec.password);
-    let user = user.ok_or_else(not_signed_in)?;
+    let user = user.filter(|user| is_open(user, now)).ok_or_else(not_signed_in)?;
     let actor = Actor::User(user.name.clone());
     let mut txn = Txn::new(actor, "sign in", &origin.request);
     txn.expect(user.id, user.version);
@@ -198,7 +203,8 @@ pub fn accept_invite(
     Ok((txn, opened))
 }
 
-/// Begins the transaction that takes an invite: every older session ends, and the password and what is linked with them.
+/// Begins the transaction that takes an invite: every older session ends, and with them the password, what is linked and
+/// every passkey. It is the way back after a theft, and whoever had a way in could have added others.
 /// Whoever calls this gives the user a new way in, and puts them.
 pub(crate) fn take_invite(
     view: &dyn View,
@@ -216,6 +222,12 @@ pub(crate) fn take_invite(
     for linked in std::mem::take(&mut user.spec.linked) {
         txn.release(LINKED, linked_key(&linked.issuer, &linked.subject));
     }
+    for passkey in std::mem::take(&mut user.spec.passkeys) {
+        txn.release(PASSKEY, &passkey.hash);
+        txn.event(user.id, "user.passkey_removed", json!({ "name": user.name, "passkey": passkey.name }));
+    }
+    // One that was begun and never proved is nobody's yet.
+    user.spec.second_factor = user.spec.second_factor.filter(|factor| factor.since.is_some());
     user.status = Default::default();
     txn.release(CREDENTIAL, shown.hex());
     Ok((txn, user))

@@ -1,7 +1,7 @@
 //! One's own passkeys on the account's page: which there are, a new one, and giving one up.
 //!
-//! Invariant: adding and removing take the password anew, or for who has none a sign-in of late: whoever finds a browser
-//! open can do neither.
+//! Invariant: adding and removing are asked of the person alone ([`crate::pages::sure`]): whoever finds a browser open can
+//! do neither.
 
 use super::{to_script, tools, unfit};
 use crate::{
@@ -12,8 +12,9 @@ use crate::{
         assets,
         form::Form,
         layout::{Frame, alert, status, with_code},
+        sure::{self, find, sure},
     },
-    signing::{self, Attempt},
+    signing::Attempt,
     state::Api,
     who::{Caller, Who},
 };
@@ -23,14 +24,11 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use freehold_identity::{self as identity, Asked, Identity, RelyingParty, Reply};
-use freehold_model::{Code, Passkey, Problem, SessionId, SessionSpec, User, UserId, UserSpec};
-use freehold_reconcile::{View, ViewExt as _};
-use jiff::{SignedDuration, Timestamp};
+use freehold_model::{Code, Passkey, Problem, SessionId, UserId, UserSpec};
+use freehold_reconcile::View;
+use jiff::Timestamp;
 use maud::{Markup, html};
 use std::sync::Arc;
-
-/// Who has no password has signed in within this time.
-const OF_LATE: SignedDuration = SignedDuration::from_mins(10);
 
 /// The account's section about them.
 pub(in crate::pages) fn section(frame: &Frame, api: &Api, user: &UserSpec) -> Markup {
@@ -91,10 +89,7 @@ fn add_form(frame: &Frame, api: &Api, user: &UserSpec) -> Markup {
             div.alert role="alert" hidden {}
             label for="passkey-name" { "A name for it" }
             input #passkey-name type="text" name="name" maxlength="40" placeholder="my phone" autocomplete="off";
-            @if user.password.is_some() {
-                label for="passkey-password" { "Your password" }
-                input #passkey-password type="password" name="password" required maxlength="256" autocomplete="current-password";
-            }
+            (sure::password(user, "passkey-password"))
             p.actions { button type="submit" name="step" value="add" { "Add a passkey" } }
         }
         p.note.elsewhere hidden { "You add passkeys at " strong { (host) } ", where they are used." }
@@ -206,41 +201,12 @@ async fn confirm(
             (frame.csrf())
             input type="hidden" name="passkey" value=(id);
             input type="hidden" name="sure" value="yes";
-            @if user.spec.password.is_some() {
-                label for="password" { "Your password" }
-                input #password type="password" name="password" required maxlength="256" autocomplete="current-password" autofocus;
-            }
+            (sure::password(&user.spec, "password"))
             button.danger type="submit" name="step" value="remove" { "Remove it" }
         }
         p.note { a href="/account" { "Keep it" } }
     };
     Ok(frame.card(status(problem), "Remove a passkey", body))
-}
-
-/// Whether it is the person themselves who asks, and not somebody at their open browser.
-async fn sure(
-    api: &Api,
-    attempt: &Attempt,
-    who: &Who,
-    (user, session): (UserId, SessionId),
-    form: &Form,
-) -> Answer<User> {
-    let user = find(api, user).await?;
-    if user.spec.password.is_some() {
-        return signing::try_password(api, attempt, &who.principal.name, form.hidden("password")).await;
-    }
-    let session = api.read(move |view| Ok(view.find::<SessionSpec>(session)?)).await?;
-    match session.filter(|it| api.clock.now() < it.created + OF_LATE) {
-        Some(_) => Ok(user),
-        None => Err(Problem::new(Code::NotAllowed, "You signed in too long ago for this.")
-            .hint("Sign out and in again, then do it within ten minutes.")
-            .into()),
-    }
-}
-
-async fn find(api: &Api, id: UserId) -> Answer<User> {
-    let found = api.read(move |view| Ok(view.find::<UserSpec>(id)?)).await?;
-    found.ok_or_else(|| Problem::new(Code::NotFound, "There is no such user.").hint("Sign in again.").into())
 }
 
 fn person(who: &Who) -> Answer<(UserId, SessionId)> {

@@ -31,7 +31,7 @@ pub(crate) const MOST: usize = 20;
 /// How many answers of one person are taken within [`WAIT`].
 const ANSWERS: usize = 60;
 /// The scope of claims that find a person by a credential's id.
-const PASSKEY: &str = "passkey";
+pub(super) const PASSKEY: &str = "passkey";
 /// The scope of claims on challenges that were answered.
 const ANSWERED: &str = "passkey-answer";
 
