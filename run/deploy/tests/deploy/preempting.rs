@@ -3,10 +3,10 @@
 use crate::house::{House, healthy, ideal, image, manifest, name, steps};
 use freehold_deploy::{Asker, PlanError, quota::set_quota};
 use freehold_model::{
-    Actor, Bytes, Code, Desired, Instance, InstanceStatus, Manifest, OrgSpec, Phase, ProjectSpec, Quota,
-    Receipt, ReceiptId, Verdict, VolumeSpec, manifest::Volume,
+    Actor, AppSpec, Bytes, Code, Desired, Instance, InstanceStatus, Manifest, Org, OrgId, OrgSpec, Phase,
+    Project, ProjectId, ProjectSpec, Quota, Receipt, ReceiptId, Txn, Verdict, VolumeSpec, manifest::Volume,
 };
-use freehold_reconcile::{View, ViewExt};
+use freehold_reconcile::{Ids as _, SystemIds, View, ViewExt};
 
 const MIB: u64 = 1 << 20;
 
@@ -313,4 +313,31 @@ fn a_smaller_count_or_a_removal_lets_those_go_who_waited() {
     house.obey();
     assert_eq!(house.receipt(receipt).status.verdict, Some(Verdict::Succeeded));
     assert_eq!(house.instances().len(), 2);
+}
+
+#[test]
+fn people_of_one_org_do_not_read_what_another_runs() {
+    let mut house = house();
+    house.deploy_and_obey(&app("theirs", -1, 1, 900));
+    let view = house.view();
+    let org = Org::new(OrgId(SystemIds.ulid()), "neighbours", None, OrgSpec::default(), house.clock.after(0));
+    let parent = Some(org.any_id());
+    let id = ProjectId(SystemIds.ulid());
+    let project = Project::new(id, "garden", parent, ProjectSpec::default(), house.clock.after(0));
+    let mut moved = view.all::<AppSpec>(None).unwrap().remove(0);
+    moved.parent = Some(project.any_id());
+    let mut txn = Txn::new(Actor::System, "test", "req_test");
+    txn.put(&org).put(&project).put(&moved);
+    house.store.commit_now(txn).unwrap();
+
+    let planned = house.plan(&app("ours", 0, 1, 900), &image("one"), false).unwrap();
+    let told = &planned.placement[0].displaces[0].of;
+    assert_eq!(told, "an app of another org");
+    house.deploy_and_obey(&app("ours", 0, 1, 900));
+    let victim = &house.of("theirs")[0].spec.placed;
+    assert_eq!(victim.preempted.as_ref().unwrap().of, "an app of another org");
+    let said = house.view().events(0, 1000, None).unwrap();
+    let said = said.iter().filter(|event| event.what == "instance.preempted");
+    let said: String = said.map(|event| event.data.to_string()).collect();
+    assert!(said.contains("another org") && !said.contains("ours"), "{said}");
 }

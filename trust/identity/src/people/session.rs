@@ -427,6 +427,10 @@ mod tests {
         assert!(fail(house.now).is_none(), "a locked account is written to");
         let open = |now| find_user(&*house.view(), "ada", now).unwrap().unwrap().1;
         assert!(!open(house.now));
+        // Whoever was tried along with the one that locked it: the right password comes too late.
+        let seen = house.view().find::<UserSpec>(id).unwrap().unwrap();
+        let sign_in_at = |now| sign_in(&*house.view(), &seen, &Origin::default(), now);
+        assert!(sign_in_at(house.now).is_err() && sign_in_at(house.now + LOCK).is_ok());
         let after = house.now + LOCK;
         assert!(open(after), "time does not unlock it");
         for _ in 0..FAILURES {
