@@ -98,7 +98,15 @@ fn nothing_is_smuggled_between_the_edge_and_the_api() {
 #[test]
 fn the_client_is_who_the_edge_says_and_not_who_it_says_itself() {
     let Some(world) = with_front() else { return };
-    world.freehold(&["user", "create", "ada", "--role", "viewer", "--org", "home"]).ok();
+    let made = world.json(&["user", "create", "ada", "--role", "viewer", "--org", "home"]);
+    // Where there is no password there is nothing to guess, and nothing to note.
+    let taken = serde_json::json!({ "invite": made["invite"], "password": "four words of ours" }).to_string();
+    let take = format!(
+        "POST /v1/invites HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{taken}",
+        taken.len()
+    );
+    assert_eq!(answers(&raw_to(&world, "127.0.0.4", API, &take)), [201]);
     let body = r#"{"user":"ada","password":"not-the-one-it-is"}"#;
     let sign_in = |claims: &str| {
         format!(
