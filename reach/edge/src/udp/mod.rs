@@ -80,27 +80,48 @@ impl Endpoint {
         let session = match known {
             Some(session) if session.lease.serves() => Some(session),
             // Its instance leaves: another takes over, if there is one.
-            known => self.open(socket, datagram).or(known),
+            known => self.open(socket, datagram, &[]).or(known),
         };
-        let sent = session.map(|session| match session.send(datagram.bytes) {
-            Sent::Refused => {
-                self.shun(session.lease.backend.instance);
-                self.open(socket, datagram).map_or(Sent::No, |next| next.send(datagram.bytes))
-            }
-            sent => sent,
-        });
-        if sent != Some(Sent::Yes) {
+        if !session.is_some_and(|session| self.pass_on(session, socket, datagram)) {
             self.door.pool.counters.dropped.fetch_add(1, Relaxed);
         }
     }
 
-    fn open(self: &Arc<Self>, socket: &Arc<UdpSocket>, datagram: &Datagram<'_>) -> Option<Arc<Session>> {
+    /// Sends to the instance of `session`; where nobody listens there, to each of the others, once.
+    fn pass_on(
+        self: &Arc<Self>,
+        session: Arc<Session>,
+        socket: &Arc<UdpSocket>,
+        datagram: &Datagram<'_>,
+    ) -> bool {
+        let (mut next, mut refused) = (Some(session), vec![]);
+        while let Some(session) = next {
+            let instance = session.lease.backend.instance;
+            match session.send(datagram.bytes) {
+                Sent::Yes => return true,
+                Sent::No => return false,
+                Sent::Refused => refused.push(instance),
+                Sent::Over => {}
+            }
+            self.shun(instance);
+            next = self.open(socket, datagram, &refused);
+        }
+        false
+    }
+
+    /// A session of this client at an instance that is not one of `refused`.
+    fn open(
+        self: &Arc<Self>,
+        socket: &Arc<UdpSocket>,
+        datagram: &Datagram<'_>,
+        refused: &[InstanceId],
+    ) -> Option<Arc<Session>> {
         if self.is_ours(datagram) {
             return None;
         }
         let most = self.door.settings().max_connections.unwrap_or(SESSIONS);
         let key = Key { client: datagram.client, here: datagram.here.ip };
-        let lease = self.lease()?;
+        let lease = self.lease(refused)?;
         while self.sessions().len() >= most as usize
             && let Some(oldest) = self.sessions().evict()
         {
@@ -117,10 +138,12 @@ impl Endpoint {
         Some(session)
     }
 
-    fn lease(&self) -> Option<Lease> {
-        let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let shunned = refused.filter(|(_, at)| at.elapsed() < SHUNNED).map(|(instance, _)| instance);
-        self.door.pool.lease(shunned.as_slice()).or_else(|| self.door.pool.lease(&[]))
+    /// One that was shunned of late serves where no other is left.
+    fn lease(&self, refused: &[InstanceId]) -> Option<Lease> {
+        let shunned = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let shunned = shunned.filter(|(_, at)| at.elapsed() < SHUNNED).map(|(instance, _)| instance);
+        let passed_over: Vec<_> = refused.iter().copied().chain(shunned).collect();
+        self.door.pool.lease(&passed_over).or_else(|| self.door.pool.lease(refused))
     }
 
     /// Whether one of our own sockets seems to have sent it: nobody else has that address.

@@ -8,6 +8,7 @@ use super::{
 use crate::{door::Inside, header::plain, pool::Lease};
 use freehold_model::traffic::{AccessEnd, AccessLine};
 use jiff::Timestamp;
+use rustix::{io::Errno, net::SendFlags};
 use std::{
     cell::RefCell,
     io,
@@ -59,8 +60,10 @@ pub(super) enum Sent {
     Yes,
     /// It did not fit, or there is no way.
     No,
-    /// The instance's port is closed: the session is over.
+    /// The instance's port is closed to this very datagram, the session's first: the session is over.
     Refused,
+    /// The instance's port was closed to an earlier one: the session is over, and this one was not sent.
+    Over,
 }
 
 impl Session {
@@ -87,22 +90,39 @@ impl Session {
     }
 
     /// Passes a client's datagram on.
+    ///
+    /// The kernel alone is asked whether it fits: tokio's `try_send` first asks whether the event loop has seen
+    /// the socket writable, which it has of no socket that was made a moment ago.
     pub(super) fn send(&self, bytes: &[u8]) -> Sent {
         self.note_activity();
-        match self.upstream.try_send(bytes) {
+        let is_first = self.bytes_in.load(Relaxed) == 0;
+        let sent = match send(&self.upstream, bytes) {
+            // The answer to an earlier datagram, which is taken by now; this one was not sent.
+            Err(error) if !is_gone(error) && error != Errno::AGAIN => send(&self.upstream, bytes),
+            sent => sent,
+        };
+        match sent {
+            // Nobody listens on this machine, or on a link of it: the kernel knows as soon as it has sent.
+            Ok(_) if is_first && self.upstream.take_error().is_ok_and(|error| error.is_some()) => {
+                self.give_up();
+                Sent::Refused
+            }
             Ok(sent) => {
                 self.bytes_in.fetch_add(sent as u64, Relaxed);
                 self.inside.door().pool.counters.bytes_in.fetch_add(sent as u64, Relaxed);
                 Sent::Yes
             }
-            // That is the answer to an earlier one: this one was not sent.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                self.is_broken.store(true, Relaxed);
-                self.end.cancel();
-                Sent::Refused
+            Err(error) if is_gone(error) => {
+                self.give_up();
+                if is_first { Sent::Refused } else { Sent::Over }
             }
             Err(_) => Sent::No,
         }
+    }
+
+    fn give_up(&self) {
+        self.is_broken.store(true, Relaxed);
+        self.end.cancel();
     }
 
     fn note_activity(&self) {
@@ -114,6 +134,16 @@ impl Session {
         let patience = if self.lease.serves() { idle } else { idle.min(LEAVING) };
         self.began + Duration::from_millis(self.last.load(Relaxed)) + patience
     }
+}
+
+fn send(socket: &UdpSocket, bytes: &[u8]) -> rustix::io::Result<usize> {
+    rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
+}
+
+/// Whether the instance's port is closed, or its machine cannot be reached (icmp(7)). Anything else, such as
+/// a datagram too large for the way, says nothing of the next one.
+fn is_gone(error: Errno) -> bool {
+    matches!(error, Errno::CONNREFUSED | Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::HOSTDOWN)
 }
 
 /// Passes the instance's answers on until the session ends.
@@ -168,6 +198,7 @@ async fn carry(endpoint: &Endpoint, session: &Session, socket: &UdpSocket, here:
                     door.pool.counters.bytes_out.fetch_add(bytes, Relaxed);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if Errno::from_io_error(&error).is_some_and(|error| !is_gone(error)) => {}
                 Err(error) => {
                     tracing::debug!(instance = %session.lease.backend.instance, %error, "a session broke");
                     return broken(endpoint, session);
