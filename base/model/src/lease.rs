@@ -49,6 +49,13 @@ pub enum LeaseChange {
         /// Who gives back.
         holder: String,
     },
+    /// Gives back one lease, if `holder` holds it.
+    GiveUp {
+        /// Which lease.
+        name: String,
+        /// Who gives it back.
+        holder: String,
+    },
 }
 
 /// Under which lease a transaction is committed: refused unless the lease has this very version.

@@ -37,6 +37,7 @@ pub mod retention;
 pub mod role;
 pub mod secrets;
 pub mod sso;
+pub mod tasks;
 pub mod traffic;
 pub mod txn;
 pub mod units;

@@ -11,6 +11,7 @@ pub mod ports;
 pub mod reconciler;
 pub mod run;
 pub mod sim;
+pub mod tasks;
 pub mod watch;
 
 pub use lease::{Keeper, Seat};
@@ -18,4 +19,5 @@ pub use memory::MemoryStore;
 pub use ports::{Clock, Ids, Store, StoreError, SystemClock, SystemIds, View, ViewExt};
 pub use reconciler::{Decision, Reconciler};
 pub use run::run;
+pub use tasks::{TaskBoard, TaskHandle, TaskSpec, supervise};
 pub use watch::{EventWatch, watch_from};

@@ -12,9 +12,10 @@ use crate::{
     lease::Seat,
     ports::{Clock, Store, StoreError, SystemIds},
     reconciler::{Decision, Reconciler},
+    tasks::{TaskHandle, panic_message},
     watch::{EventWatch, watch_from},
 };
-use freehold_model::{AnyId, CommitError, Fence};
+use freehold_model::{AnyId, CommitError, Event, Fence};
 use jiff::{SignedDuration, Timestamp};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -24,7 +25,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 /// Everything is looked at again so often, in case a signal was lost.
-const RESYNC: SignedDuration = SignedDuration::from_secs(30);
+pub const RESYNC: Duration = Duration::from_secs(30);
 /// How soon reading the log is tried again after the store failed.
 const RETRY: SignedDuration = SignedDuration::from_secs(1);
 
@@ -34,6 +35,7 @@ pub async fn run(
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     mut seat: Seat,
+    task: TaskHandle,
     shutdown: CancellationToken,
 ) {
     let mut lost = None;
@@ -48,10 +50,17 @@ pub async fn run(
         lost = Some(fence.version);
         let head = *store.head().borrow();
         let watch = watch_from(Arc::clone(&store), head);
-        let (reconciler, store, clock) = (reconciler.clone(), store.clone(), clock.clone());
-        let (agenda, resync) = (Agenda::default(), clock.now());
-        let term =
-            Loop { reconciler, store, clock, watch, agenda, resync, fence: fence.clone(), is_over: false };
+        let term = Loop {
+            reconciler: reconciler.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+            task: task.clone(),
+            watch,
+            agenda: Agenda::default(),
+            resync: clock.now(),
+            fence: fence.clone(),
+            is_over: false,
+        };
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = seat.lost(&fence) => {}
@@ -64,6 +73,8 @@ struct Loop {
     reconciler: Arc<dyn Reconciler>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    /// Where it says what it does.
+    task: TaskHandle,
     watch: EventWatch,
     agenda: Agenda,
     /// When to ask for all subjects next; at start, now.
@@ -104,12 +115,14 @@ impl Loop {
     /// Reads what happened, then brings forward every subject that is due.
     async fn round(&mut self) {
         if self.clock.now() >= self.resync {
-            let all = self.resync().await;
-            let next = if self.noted(all) { RESYNC } else { RETRY };
+            let run = self.task.begin("everything");
+            let all = run.end(self.resync().await);
+            let next = if self.noted(all) { SignedDuration::from_secs(RESYNC.as_secs() as i64) } else { RETRY };
             self.resync = later(self.clock.now(), next);
         }
         loop {
             let followed = self.follow().await;
+            self.task.lags(self.watch.lag());
             if !self.noted(followed) {
                 // An event that cannot be handled must not hide others: look at everything instead.
                 self.resync = self.resync.min(later(self.clock.now(), RETRY));
@@ -144,18 +157,29 @@ impl Loop {
             if events.is_empty() {
                 return Ok(());
             }
-            let view = self.store.view().await?;
-            let now = self.clock.now();
-            for event in events {
-                for subject in self.reconciler.concerns(&event, &*view)? {
-                    self.agenda.add(subject, now);
-                }
-            }
+            let run = self.task.begin("events");
+            let noted = self.note(events).await;
+            run.end(noted)?;
         }
     }
 
+    async fn note(&mut self, events: Vec<Event>) -> Result<(), StoreError> {
+        let view = self.store.view().await?;
+        let now = self.clock.now();
+        for event in events {
+            for subject in self.reconciler.concerns(&event, &*view)? {
+                self.agenda.add(subject, now);
+            }
+        }
+        Ok(())
+    }
+
     async fn bring_forward(&mut self, subject: AnyId) {
+        let run = self.task.begin(subject);
         let outcome = self.decide_and_commit(subject).await;
+        // A conflict only says that somebody else was quicker.
+        let failed = |trouble: &&Trouble| !matches!(trouble, Trouble::Commit(it) if it.is_conflict());
+        let _ = run.end(outcome.as_ref().err().filter(failed).map_or(Ok(()), Err));
         let now = self.clock.now();
         let name = self.reconciler.name();
         match outcome {
@@ -180,7 +204,7 @@ impl Loop {
         let now = self.clock.now();
         let decide = AssertUnwindSafe(|| self.reconciler.decide(subject, &*view, now, &mut SystemIds));
         let Decision { txn, wake } =
-            catch_unwind(decide).map_err(|panic| Trouble::Panic(message(&*panic)))??;
+            catch_unwind(decide).map_err(|panic| Trouble::Panic(panic_message(&*panic)))??;
         drop(view);
         if let Some(mut txn) = txn.filter(|txn| !txn.is_empty()) {
             txn.fence = Some(self.fence.clone());
@@ -198,9 +222,4 @@ impl Loop {
 
 fn later(now: Timestamp, by: SignedDuration) -> Timestamp {
     now.saturating_add(by).unwrap_or(now)
-}
-
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".into())
 }

@@ -31,6 +31,11 @@ impl EventWatch {
         self.cursor
     }
 
+    /// How many events there are that were not read yet.
+    pub fn lag(&self) -> u64 {
+        self.head.borrow().saturating_sub(self.cursor)
+    }
+
     /// The next event, waited for as long as it takes; `None` once the store is closed. Cancel-safe.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use freehold_model::{
 };
 use freehold_reconcile::{
     Clock, Decision, Ids, Keeper, MemoryStore, Reconciler, Store, StoreError, SystemClock, SystemIds, View,
-    ViewExt, run, watch_from,
+    TaskHandle, TaskSpec, ViewExt, run, watch_from,
 };
 use jiff::Timestamp;
 use std::{
@@ -124,8 +124,11 @@ async fn the_loop_outlives_panics_failures_and_conflicts_and_follows_events() {
     let reconciler = Arc::new(Answerer { looks: AtomicU32::new(0) });
     let mut keeper = Keeper::new(store.clone(), "test", "");
     let seat = keeper.seat("answerer");
-    let keeping = tokio::spawn(keeper.run(shutdown.clone()));
-    let running = tokio::spawn(run(reconciler, store.clone(), Arc::new(SystemClock), seat, shutdown.clone()));
+    let stop = shutdown.clone();
+    let keeping = tokio::spawn(async move { keeper.run(stop).await });
+    let task = TaskHandle::of(TaskSpec::new("answerer", "Answers."));
+    let clock = Arc::new(SystemClock);
+    let running = tokio::spawn(run(reconciler, store.clone(), clock, seat, task, shutdown.clone()));
     until_answered(&*store, first).await;
     let (second, txn) = org("second");
     store.commit(txn).await.unwrap();

@@ -38,6 +38,7 @@ const TABLE: &[(Method, &str, Action, Where)] = &[
     (Method::GET, "/v1/summaries", Action::Read, Where::Named),
     (Method::GET, "/v1/doctor", Action::Read, Where::House),
     (Method::GET, "/v1/controls", Action::Read, Where::House),
+    (Method::GET, "/v1/tasks", Action::Read, Where::House),
     (Method::POST, "/v1/drills/egress", Action::Exec, Where::Named),
     (Method::GET, "/v1/logs", Action::ReadLogs, Where::Named),
     (Method::GET, "/v1/endpoints/{id}/traffic", Action::Read, Where::Id),

@@ -4,7 +4,7 @@ use freehold_model::{
     Code, Problem,
     controls::{ControlPlane, ControlState, Led, Presence},
 };
-use freehold_reconcile::lease::Watched;
+use freehold_reconcile::{TaskBoard, lease::Watched};
 use tokio::sync::watch;
 
 /// Every lease, as the keeper of this process last saw it.
@@ -14,12 +14,14 @@ pub struct Controls {
     pub own: String,
     /// Given by the keeper.
     pub leases: watch::Receiver<Vec<Watched>>,
+    /// What this process does in the background.
+    pub tasks: TaskBoard,
 }
 
 impl Controls {
     /// Those of a process that is alone.
     pub fn alone(own: &str) -> Controls {
-        Controls { own: own.to_owned(), leases: watch::channel(vec![]).1 }
+        Controls { own: own.to_owned(), leases: watch::channel(vec![]).1, tasks: TaskBoard::default() }
     }
 
     /// Every control plane there was, in order of names.
@@ -109,7 +111,7 @@ mod tests {
             lease("rollout", "a", true),
             lease("teardown", "b", false),
         ];
-        let controls = Controls { own: "a".into(), leases: watch::channel(all).1 };
+        let controls = Controls { leases: watch::channel(all).1, ..Controls::alone("a") };
         let planes = controls.planes();
         let states: Vec<_> = planes.iter().map(|it| (it.name.as_str(), it.state, it.leads.len())).collect();
         assert_eq!(

@@ -162,6 +162,7 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::sso::check))
         .routes(routes!(routes::doctor::doctor))
         .routes(routes!(routes::controls::list))
+        .routes(routes!(routes::controls::tasks))
         .routes(routes!(routes::drills::egress))
 }
 

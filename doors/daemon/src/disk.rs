@@ -1,7 +1,8 @@
 //! Looks at the node's disk every minute and says in the node's status when it has too little room.
 
+use crate::tasks::periodically;
 use freehold_model::{Actor, Condition, NodeId, NodeSpec, NodeStatus, Txn};
-use freehold_reconcile::{Clock, Store, ViewExt as _};
+use freehold_reconcile::{Clock, Store, TaskHandle, TaskSpec, ViewExt as _};
 use freehold_runtime::doctor::Room;
 use serde_json::json;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -9,24 +10,24 @@ use tokio_util::sync::CancellationToken;
 
 const EVERY: Duration = Duration::from_secs(60);
 
+/// What [`run`] is on the board of tasks.
+pub(crate) fn spec() -> TaskSpec {
+    TaskSpec::new("watch-disk", "Says when the node's disk has too little room.").every(EVERY)
+}
+
+/// Looks until `shutdown`.
 pub(crate) async fn run(
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
+    (store, clock): (Arc<dyn Store>, Arc<dyn Clock>),
     node: NodeId,
     data: PathBuf,
+    task: TaskHandle,
     shutdown: CancellationToken,
 ) {
-    while !shutdown.is_cancelled() {
-        if let Ok(room) = Room::of(&data)
-            && let Err(error) = say(&*store, &*clock, node, room).await
-        {
-            tracing::warn!(%error, %room, "the room on the node's disk cannot be told");
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(EVERY) => {}
-        }
-    }
+    periodically(task, (Duration::ZERO, EVERY), shutdown, async || match Room::of(&data) {
+        Ok(room) => say(&*store, &*clock, node, room).await,
+        Err(_) => Ok(()),
+    })
+    .await;
 }
 
 /// Commits what is news: with enough room, how much it is is none.

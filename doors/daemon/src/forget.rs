@@ -1,7 +1,8 @@
 //! Forgets, on a timer, what was answered to requests with an idempotency key once nobody can mean to repeat
 //! them any more. Every control plane does so: twice is as good as once.
 
-use freehold_reconcile::{Clock, Store, StoreError};
+use crate::tasks::periodically;
+use freehold_reconcile::{Clock, Store, StoreError, TaskHandle, TaskSpec};
 use jiff::SignedDuration;
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -14,21 +15,27 @@ const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// So many at a time: commits come in between.
 const BATCH: usize = 500;
 
+/// What [`run`] is on the board of tasks.
+pub(crate) fn spec() -> TaskSpec {
+    let purpose = "Forgets what was answered to requests with an idempotency key a week ago.";
+    TaskSpec::new("forget-answers", purpose).every(EVERY).within(EVERY)
+}
+
 /// Forgets until `shutdown`.
-pub(crate) async fn run(store: Arc<dyn Store>, clock: Arc<dyn Clock>, shutdown: CancellationToken) {
-    let mut wait = FIRST;
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(wait) => {}
+pub(crate) async fn run(
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    task: TaskHandle,
+    shutdown: CancellationToken,
+) {
+    periodically(task, (FIRST, EVERY), shutdown, async || {
+        match once(&*store, &*clock).await? {
+            0 => {}
+            count => tracing::info!(count, "forgot what was answered to old requests"),
         }
-        wait = EVERY;
-        match once(&*store, &*clock).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "forgot what was answered to old requests"),
-            Err(error) => tracing::warn!(%error, "cannot forget what was answered to old requests"),
-        }
-    }
+        Ok::<_, StoreError>(())
+    })
+    .await;
 }
 
 async fn once(store: &dyn Store, clock: &dyn Clock) -> Result<usize, StoreError> {

@@ -25,6 +25,7 @@ mod plane;
 mod serve;
 mod state;
 mod strict;
+mod tasks;
 mod trim;
 mod up;
 

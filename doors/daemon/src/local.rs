@@ -3,7 +3,7 @@
 //! Started by [`crate::up`] for `freehold up`. One of these for each machine; none of it is led, since all of
 //! it is about this machine alone.
 
-use crate::{control::LocalControl, disk, edge, far::Answers, node, up::Options};
+use crate::{control::LocalControl, disk, edge, far::Answers, node, tasks::Tasks, up::Options};
 use anyhow::{Context, Result};
 use freehold_agent::{Agent, AgentConfig, NameServers, remote::Answerer};
 use freehold_api::EdgePort;
@@ -15,8 +15,6 @@ use freehold_reconcile::{Clock, Store};
 use freehold_runtime::{LocalRuntime, RuntimeConfig, doctor, rootless};
 use freehold_secrets::Vault;
 use std::{sync::Arc, time::Duration};
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 /// The node that runs in this process.
 pub(crate) struct LocalNode {
@@ -33,8 +31,7 @@ impl LocalNode {
         id: NodeId,
         (store, clock): (&Arc<dyn Store>, &Arc<dyn Clock>),
         (images, vault): (ImageStore, Arc<Vault>),
-        tasks: &mut JoinSet<()>,
-        shutdown: &CancellationToken,
+        tasks: &mut Tasks,
     ) -> Result<LocalNode> {
         node::register(&**store, id, &doctor::examine(&options.data), clock.now()).await?;
         let control = LocalControl::new(store.clone(), id, vault);
@@ -47,9 +44,12 @@ impl LocalNode {
             reach: if rootless::is_rootless() { Reach::by(rootless::socket) } else { Reach::default() },
             node: Some(id),
         };
+        let shutdown = tasks.shutdown.clone();
         let edge = Edge::start(store.clone(), config, shutdown.clone());
-        let data = options.data.clone();
-        tasks.spawn(disk::run(store.clone(), clock.clone(), id, data, shutdown.clone()));
+        let (parts, data) = ((store.clone(), clock.clone()), options.data.clone());
+        tasks.keep(disk::spec(), move |task| {
+            disk::run(parts.clone(), id, data.clone(), task, shutdown.clone())
+        });
         Ok(LocalNode { id, agent, window: edge::Window(edge.observer()), edge: Some(edge) })
     }
 

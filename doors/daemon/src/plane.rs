@@ -13,6 +13,7 @@ use crate::{
     nodes::{Dispatch, Hearing, Nodes},
     peers::Peers,
     serve,
+    tasks::Tasks,
     up::reachable,
 };
 use anyhow::{Context, Result, bail};
@@ -26,16 +27,22 @@ use freehold_identity::{
 };
 use freehold_image::ImageStore;
 use freehold_model::{Network, NodeId, PublicUrl, controls::Presence};
-use freehold_reconcile::{Clock, Keeper, Reconciler, Store};
+use freehold_reconcile::{Clock, Keeper, Reconciler, Store, TaskSpec};
 use freehold_runtime::doctor;
 use freehold_secrets::Vault;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, watch},
+};
+
+/// How often nodes are judged.
+const NODES: Duration = Duration::from_secs(1);
 
 /// What a control plane works with.
 pub(crate) struct Parts {
@@ -65,8 +72,7 @@ pub(crate) struct Parts {
 /// Starts everything into `tasks`; what is answered says whether it serves.
 pub(crate) async fn start(
     parts: Parts,
-    tasks: &mut JoinSet<()>,
-    shutdown: &CancellationToken,
+    tasks: &mut Tasks,
 ) -> Result<watch::Sender<bool>> {
     let Parts { data, listeners: (listener, door), address, node_url, store, .. } = parts;
     let Parts { clock, images, vault, tokens, near, answerer, edge, public_url, trusted_proxies, .. } = parts;
@@ -80,20 +86,10 @@ pub(crate) async fn start(
     let mut keeper = Keeper::new(store.clone(), &own, &serde_json::to_string(&presence)?);
     // Nobody else contends for it: it says that this control plane lives.
     let seat = keeper.seat(&Presence::lease(&own));
-    let reconcilers: [Arc<dyn Reconciler>; 4] = [
-        Arc::new(RolloutReconciler),
-        Arc::new(TeardownReconciler),
-        Arc::new(DrainReconciler),
-        Arc::new(RetentionReconciler),
-    ];
-    for reconciler in reconcilers {
-        let (store, clock, seat) = (store.clone(), clock.clone(), keeper.seat(reconciler.name()));
-        tasks.spawn(freehold_reconcile::run(reconciler, store, clock, seat, shutdown.clone()));
-    }
-    let controls = Controls { own, leases: keeper.watched() };
-    tasks.spawn(keeper.run(shutdown.clone()));
-    tasks.spawn(forget::run(store.clone(), clock.clone(), shutdown.clone()));
-    tasks.spawn(collect::run(store.clone(), images.clone(), shutdown.clone()));
+    reconcile(tasks, &mut keeper, &store, &clock);
+    let controls = Controls { own, leases: keeper.watched(), tasks: tasks.board.clone() };
+    keep_house(tasks, keeper, (&store, &clock), &images);
+    let shutdown = tasks.shutdown.clone();
     let authority = Arc::new(Authority::new(store.clone(), clock.clone(), vault.clone()));
     let signer = Arc::new(Signer::new(store.clone(), clock.clone(), vault.clone()));
     let (ready, is_ready) = watch::channel(false);
@@ -135,17 +131,64 @@ pub(crate) async fn start(
     if let Some(door) = door {
         authority.refresh().await.context("cannot open the door for nodes")?;
         // Whom no node can reach hears none, and knows nothing of them.
-        tasks.spawn(nodes.watch(shutdown.clone()));
+        let (watching, stop) = (nodes.clone(), shutdown.clone());
+        let spec = TaskSpec::new("watch-nodes", "Says of nodes whether they are heard.").every(NODES);
+        tasks.keep(spec, move |task| watching.clone().watch(task, stop.clone()));
         let router = freehold_api::node_router(state.clone()).merge(agent_router(hall));
         tasks.spawn(machines::serve(door, router, authority.clone(), shutdown.clone()));
-        let shutdown = shutdown.clone();
-        tasks.spawn(async move { authority.run(shutdown).await });
+        let (purpose, stop) = ("Knows which machines may come in.", shutdown.clone());
+        tasks.keep(TaskSpec::new("admit-machines", purpose), move |_| {
+            let (authority, stop) = (authority.clone(), stop.clone());
+            async move { authority.run(stop).await }
+        });
     }
     let router = freehold_api::router(state);
     let limits = serve::Limits::default();
     tasks.spawn(serve::serve(listener, router, shutdown.clone(), limits, trusted_proxies));
     ready.send_replace(true);
     Ok(ready)
+}
+
+/// The reconcilers, each under a lease of its own.
+fn reconcile(tasks: &mut Tasks, keeper: &mut Keeper, store: &Arc<dyn Store>, clock: &Arc<dyn Clock>) {
+    let reconcilers: [(Arc<dyn Reconciler>, &'static str); 4] = [
+        (Arc::new(RolloutReconciler), "Brings rollouts forward."),
+        (Arc::new(TeardownReconciler), "Removes apps with everything in them."),
+        (Arc::new(DrainReconciler), "Moves instances off nodes that are drained."),
+        (Arc::new(RetentionReconciler), "Prunes the event log as the house wants it kept."),
+    ];
+    for (reconciler, purpose) in reconcilers {
+        let (store, clock, seat) = (store.clone(), clock.clone(), keeper.seat(reconciler.name()));
+        let (spec, stop) = (TaskSpec::new(reconciler.name(), purpose), tasks.shutdown.clone());
+        let spec = spec.every(freehold_reconcile::run::RESYNC).under(seat.clone());
+        tasks.keep(spec, move |task| {
+            let (store, clock) = (store.clone(), clock.clone());
+            freehold_reconcile::run(reconciler.clone(), store, clock, seat.clone(), task, stop.clone())
+        });
+    }
+}
+
+/// Leases, old answers and images.
+fn keep_house(
+    tasks: &mut Tasks,
+    keeper: Keeper,
+    (store, clock): (&Arc<dyn Store>, &Arc<dyn Clock>),
+    images: &ImageStore,
+) {
+    let (keeper, stop) = (Arc::new(Mutex::new(keeper)), tasks.shutdown.clone());
+    let spec = TaskSpec::new("keep-leases", "Renews the leases of this control plane and takes free ones.");
+    tasks.keep(spec, move |_| {
+        let (keeper, stop) = (keeper.clone(), stop.clone());
+        async move { keeper.lock().await.run(stop).await }
+    });
+    let (parts, stop) = ((store.clone(), clock.clone()), tasks.shutdown.clone());
+    tasks.keep(forget::spec(), move |task| {
+        forget::run(parts.0.clone(), parts.1.clone(), task, stop.clone())
+    });
+    let (store, images, stop) = (store.clone(), images.clone(), tasks.shutdown.clone());
+    tasks.keep(collect::spec(), move |task| {
+        collect::run(store.clone(), images.clone(), task, stop.clone())
+    });
 }
 
 /// The house's secrets. A rotation that was interrupted goes on here; should it fail, both keys stay. Where

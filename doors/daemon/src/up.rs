@@ -8,6 +8,7 @@ use crate::{
     local::LocalNode,
     machines, node, plane,
     state::State,
+    tasks::Tasks,
     trim,
 };
 use anyhow::{Context, Result};
@@ -29,9 +30,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
-    task::JoinSet,
 };
-use tokio_util::sync::CancellationToken;
 
 /// How long open requests and proxied connections may go on after a stop was asked for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -118,7 +117,7 @@ pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) 
     let token_file = TokenFile::open(&options.data.join("token"))?;
 
     let tokens = Tokens::admin(&token_file.token);
-    let house = House::start(&options, (listener, machines), &state, clock, tokens).await?;
+    let mut house = House::start(&options, (listener, machines), &state, clock, tokens).await?;
     let ready = Ready {
         url: format!("http://{}", reachable(house.address)),
         token_file: options.data.join("token"),
@@ -128,20 +127,23 @@ pub async fn run(options: Options, on_ready: impl FnOnce(&Ready) -> Result<()>) 
     let noted = given_room(running(&ready)?.note(&options.data))?;
     tell_service_manager(&[sd_notify::NotifyState::Ready]);
     tracing::debug!(url = ready.url, "ready");
-    let ended = stop.wait().await;
+    let (ended, broken) = tokio::select! {
+        ended = stop.wait() => (ended, None),
+        broken = house.tasks.failed() => (Ended::Stopped, Some(broken)),
+    };
     drop(noted);
     if ended == Ended::Stopped {
         tell_service_manager(&[sd_notify::NotifyState::Stopping]);
     }
     // Whoever renews the program wants its instances to go on.
-    let stop_apps = options.stop_apps && ended == Ended::Stopped;
+    let stop_apps = options.stop_apps && ended == Ended::Stopped && broken.is_none();
     tracing::info!(stop_apps, ?ended, "stopping");
     tokio::select! {
         () = house.stop(stop_apps) => {}
         _ = stop.wait() => anyhow::bail!("stopped at once by a second signal; instances go on running"),
     }
     state.close().await;
-    Ok(ended)
+    broken.map_or(Ok(ended), Err)
 }
 
 /// A full disk must not keep what ran before from running: what only says who runs can be missing.
@@ -182,8 +184,7 @@ pub(crate) fn tell_service_manager(states: &[sd_notify::NotifyState<'_>]) {
 struct House {
     address: SocketAddr,
     ready: watch::Sender<bool>,
-    shutdown: CancellationToken,
-    tasks: JoinSet<()>,
+    tasks: Tasks,
     node: Option<LocalNode>,
 }
 
@@ -199,11 +200,11 @@ impl House {
         let images = ImageStore::open(&options.data.join("images"))?;
         let here = bootstrap::ensure(&*store, &*clock, options.role == Role::Up).await?;
         let vault = plane::vault(&options.data, &store, &clock, state.is_shared()).await?;
-        let (shutdown, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let mut tasks = Tasks::default();
         let node = match here {
             Some(id) => {
                 let parts = (images.clone(), vault.clone());
-                Some(LocalNode::start(options, id, (&store, &clock), parts, &mut tasks, &shutdown).await?)
+                Some(LocalNode::start(options, id, (&store, &clock), parts, &mut tasks).await?)
             }
             None => None,
         };
@@ -235,26 +236,27 @@ impl House {
             public_url,
             trusted_proxies: options.trusted_proxies.clone(),
         };
-        let ready = plane::start(parts, &mut tasks, &shutdown).await?;
-        tasks.spawn(trim::run(shutdown.clone()));
-        Ok(House { address, ready, shutdown, tasks, node })
+        let ready = plane::start(parts, &mut tasks).await?;
+        let shutdown = tasks.shutdown.clone();
+        tasks.keep(trim::spec(), move |task| trim::run(task, shutdown.clone()));
+        Ok(House { address, ready, tasks, node })
     }
 
     /// Stops taking work, lets what is open end for a while, and leaves instances running unless told
     /// otherwise.
     async fn stop(mut self, stop_apps: bool) {
         self.ready.send_replace(false);
-        self.shutdown.cancel();
+        self.tasks.shutdown.cancel();
         let ended = async {
             if let Some(node) = &mut self.node {
                 node.drained(PATIENCE).await;
             }
-            while self.tasks.join_next().await.is_some() {}
+            self.tasks.ended().await;
         };
         if tokio::time::timeout(PATIENCE, ended).await.is_err() {
             tracing::warn!("open requests were cut");
         }
-        self.tasks.abort_all();
+        self.tasks.abort();
         if let Some(node) = self.node {
             node.stop(stop_apps).await;
         }

@@ -56,6 +56,12 @@ impl Ballot {
         self.contested.insert(lease.into());
     }
 
+    /// Takes no part in the election of the lease until [`Ballot::contest`] is called again. What is held is still
+    /// held: the caller gives it back.
+    pub fn withdraw(&mut self, lease: &str) {
+        self.contested.remove(lease);
+    }
+
     /// Takes note of every lease as it was read at `now`; answers what to take.
     pub fn look(&mut self, leases: &[Lease], now: Duration) -> Vec<LeaseChange> {
         self.seen.retain(|name, _| leases.iter().any(|lease| lease.name == *name));

@@ -3,7 +3,7 @@
 //! Started by the daemon, one for each process. Invariant: it never ends before `shutdown`; then what is held
 //! is given back, so that another need not wait.
 
-use super::{Ballot, Seat, TICK, TTL, Watched};
+use super::{Ballot, Seat, TICK, TTL, Watched, seat::Withdrawn};
 use crate::ports::{Store, StoreError};
 use freehold_model::LeaseChange;
 use std::{
@@ -20,6 +20,7 @@ pub struct Keeper {
     ballot: Ballot,
     start: Instant,
     seats: BTreeMap<String, watch::Sender<Option<u64>>>,
+    withdrawn: Withdrawn,
     watched: watch::Sender<Vec<Watched>>,
 }
 
@@ -28,14 +29,14 @@ impl Keeper {
     pub fn new(store: Arc<dyn Store>, holder: &str, note: &str) -> Keeper {
         let ballot = Ballot::new(holder, note, TTL);
         let (seats, watched) = (BTreeMap::new(), watch::Sender::default());
-        Keeper { store, ballot, start: Instant::now(), seats, watched }
+        Keeper { store, ballot, start: Instant::now(), seats, withdrawn: Withdrawn::default(), watched }
     }
 
     /// Contends for `lease`, too.
     pub fn seat(&mut self, lease: &str) -> Seat {
         self.ballot.contest(lease);
         let sender = self.seats.entry(lease.to_owned()).or_insert_with(|| watch::Sender::new(None));
-        Seat::new(lease.to_owned(), sender.subscribe())
+        Seat::new(lease.to_owned(), sender.subscribe(), self.withdrawn.clone())
     }
 
     /// Every lease of the store, its holder and whether it is renewed, as of the last tick.
@@ -44,7 +45,7 @@ impl Keeper {
     }
 
     /// Works until `shutdown`, then gives back what it holds.
-    pub async fn run(mut self, shutdown: CancellationToken) {
+    pub async fn run(&mut self, shutdown: CancellationToken) {
         loop {
             self.tick().await;
             tokio::select! {
@@ -72,6 +73,7 @@ impl Keeper {
     }
 
     async fn look(&mut self) -> Result<(), StoreError> {
+        self.withdraw().await?;
         if self.ballot.holds_any() {
             self.store.change_lease(LeaseChange::Renew { holder: self.ballot.holder().to_owned() }).await?;
         }
@@ -89,6 +91,23 @@ impl Keeper {
             let _ = self.ballot.look(&leases, self.now());
         }
         self.tell();
+        Ok(())
+    }
+
+    /// Gives up what nobody here can use, and stands for election where somebody can again.
+    async fn withdraw(&mut self) -> Result<(), StoreError> {
+        let withdrawn = self.withdrawn.lock().clone();
+        for lease in self.seats.keys() {
+            if !withdrawn.contains(lease) {
+                self.ballot.contest(lease);
+                continue;
+            }
+            self.ballot.withdraw(lease);
+            if self.ballot.leads(lease).is_some() {
+                let (name, holder) = (lease.clone(), self.ballot.holder().to_owned());
+                self.store.change_lease(LeaseChange::GiveUp { name, holder }).await?;
+            }
+        }
         Ok(())
     }
 

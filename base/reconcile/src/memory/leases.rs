@@ -42,15 +42,20 @@ impl Leases {
                 }
             }
             LeaseChange::Renew { holder } => self.of(&holder).for_each(|lease| lease.renewals += 1),
-            LeaseChange::Release { holder } => self.of(&holder).for_each(|lease| {
-                lease.holder.clear();
-                lease.version += 1;
-                lease.since = now;
-            }),
+            LeaseChange::Release { holder } => self.of(&holder).for_each(|lease| free(lease, now)),
+            LeaseChange::GiveUp { name, holder } => {
+                self.of(&holder).filter(|lease| lease.name == name).for_each(|lease| free(lease, now));
+            }
         }
     }
 
     fn of(&mut self, holder: &str) -> impl Iterator<Item = &mut Lease> {
         self.0.values_mut().filter(move |lease| lease.holder == holder)
     }
+}
+
+fn free(lease: &mut Lease, now: Timestamp) {
+    lease.holder.clear();
+    lease.version += 1;
+    lease.since = now;
 }

@@ -6,7 +6,7 @@ use freehold_model::{CommitError, Fence, Lease, LeaseChange, Txn, Write, txn::Id
 use freehold_reconcile::Keeper;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// Generous: it is reached only when something hangs.
@@ -24,6 +24,16 @@ async fn renew(store: &Subject, holder: &str) {
 
 async fn release(store: &Subject, holder: &str) {
     store.change_lease(LeaseChange::Release { holder: holder.to_owned() }).await.expect("an answer");
+}
+
+fn keeping(mut keeper: Keeper, stop: &CancellationToken) -> JoinHandle<()> {
+    let stop = stop.clone();
+    tokio::spawn(async move { keeper.run(stop).await })
+}
+
+async fn give_up(store: &Subject, name: &str, holder: &str) {
+    let change = LeaseChange::GiveUp { name: name.to_owned(), holder: holder.to_owned() };
+    store.change_lease(change).await.expect("an answer");
 }
 
 async fn lease(store: &Subject, name: &str) -> Lease {
@@ -77,6 +87,13 @@ pub async fn leases_are_renewed_and_released_by_their_holder(store: Subject) {
     assert_eq!(seen(&store, "teardown").await, (1, before[0].1 + 1));
     assert_eq!(seen(&store, "rollout").await, (1, before[1].1 + 1));
     assert_eq!(seen(&store, "place").await, before[2]);
+    give_up(&store, "rollout", "b").await;
+    assert_eq!(lease(&store, "rollout").await.holder, "a", "it is not b's to give up");
+    give_up(&store, "rollout", "a").await;
+    for (name, holder, version) in [("teardown", "a", 1), ("rollout", "", 2), ("place", "b", 1)] {
+        let lease = lease(&store, name).await;
+        assert_eq!((&*lease.holder, lease.version), (holder, version), "{name}");
+    }
     release(&store, "a").await;
     for (name, holder, version) in [("teardown", "", 2), ("rollout", "", 2), ("place", "b", 1)] {
         let lease = lease(&store, name).await;
@@ -180,18 +197,18 @@ pub async fn a_keeper_replaces_one_that_died(store: Subject) {
         (keeper.seat("rollout"), keeper)
     };
     let (mut first, one) = keeper("one");
-    let one = tokio::spawn(one.run(stop.clone()));
+    let one = keeping(one, &stop);
     assert_eq!(leads(&mut first).await, 1);
     let (mut second, two) = keeper("two");
     let watched = two.watched();
-    let two = tokio::spawn(two.run(stop.clone()));
+    let two = keeping(two, &stop);
     assert_eq!(lease(&store, "rollout").await.holder, "one");
     one.abort();
     assert_eq!(leads(&mut second).await, 2);
     assert_shape!(watched.borrow().clone(), it if it.len() == 1 && it[0].live && it[0].lease.holder == "two");
     let (mut third, three) = keeper("three");
     let end = CancellationToken::new();
-    let three = tokio::spawn(three.run(end.clone()));
+    let three = keeping(three, &end);
     stop.cancel();
     two.await.expect("no panic");
     assert_eq!(leads(&mut third).await, 4, "given back, then taken");

@@ -27,6 +27,9 @@ const RENEW: &str = "UPDATE freehold.leases SET renewals = renewals + 1 WHERE ho
 const RELEASE: &str = "UPDATE freehold.leases
     SET holder = '', version = version + 1, since = clock_timestamp() WHERE holder = $1";
 
+const GIVE_UP: &str = "UPDATE freehold.leases
+    SET holder = '', version = version + 1, since = clock_timestamp() WHERE holder = $1 AND name = $2";
+
 impl Leases {
     pub(super) fn new(options: PostgresOptions) -> Leases {
         Leases { options, session: Mutex::default() }
@@ -58,6 +61,12 @@ impl Leases {
                 let release = session.prepare(RELEASE).await?;
                 session.client.batch_execute("BEGIN; SET LOCAL synchronous_commit = on").await?;
                 session.client.execute(&release, &[holder]).await?;
+                session.client.batch_execute("COMMIT").await
+            }
+            LeaseChange::GiveUp { name, holder } => {
+                let give_up = session.prepare(GIVE_UP).await?;
+                session.client.batch_execute("BEGIN; SET LOCAL synchronous_commit = on").await?;
+                session.client.execute(&give_up, &[holder, name]).await?;
                 session.client.batch_execute("COMMIT").await
             }
         })

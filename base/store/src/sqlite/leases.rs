@@ -61,6 +61,11 @@ pub(super) fn change(
             let sql = "UPDATE leases SET holder = '', version = version + 1, since = ?2 WHERE holder = ?1";
             db.prepare_cached(sql)?.execute(params![holder, now.to_string()])?;
         }
+        LeaseChange::GiveUp { name, holder } => {
+            let sql = "UPDATE leases SET holder = '', version = version + 1, since = ?2
+                       WHERE holder = ?1 AND name = ?3";
+            db.prepare_cached(sql)?.execute(params![holder, now.to_string(), name])?;
+        }
     }
     Ok(())
 }

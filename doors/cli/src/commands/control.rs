@@ -12,8 +12,11 @@ use crate::{
     session::Session,
 };
 use freehold_daemon::{Options, Role};
-use freehold_model::controls::{ControlPlane, ControlPlanes, ControlState};
-use freehold_model::{Network, PublicUrl};
+use freehold_model::{
+    Network, PublicUrl,
+    controls::{ControlPlane, ControlPlanes, ControlState},
+    tasks::{BackgroundTasks, TaskState},
+};
 use jiff::Timestamp;
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -29,7 +32,8 @@ docs/high-availability.md says the rest.
 
 Examples:
   freehold control --store postgres:///freehold?host=/run/postgresql --data /srv/freehold-2 --listen 0.0.0.0:7217
-  freehold control list")]
+  freehold control list
+  freehold control tasks")]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
@@ -42,6 +46,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Lists control planes: which live, and what each leads since when.
     List,
+    /// Lists what the control plane that answers does in the background: runs, failures, restarts, what hangs.
+    Tasks,
 }
 
 /// How to run one.
@@ -97,8 +103,12 @@ pub(crate) fn run_here(args: Args, globals: &Globals) -> Outcome {
     up::serve(options, globals)
 }
 
-/// Lists control planes.
-pub(crate) async fn run(session: &Session) -> Outcome {
+/// Lists control planes, or the background tasks of the one that answers.
+pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
+    if matches!(args.command, Some(Command::Tasks)) {
+        let tasks = session.client.tasks().await?;
+        return session.out.show(&tasks, |tasks| render_tasks(tasks, Timestamp::now(), session.out.paint));
+    }
     let planes = session.client.controls().await?;
     session.out.show(&planes, |planes| render(planes, Timestamp::now(), session.out.paint))
 }
@@ -130,4 +140,41 @@ fn leads(plane: &ControlPlane, now: Timestamp) -> String {
     let led = plane.leads.iter().map(|led| format!("{} (since {})", led.lease, time::ago(led.since, now)));
     let led: Vec<String> = led.collect();
     if led.is_empty() { "-".into() } else { led.join(", ") }
+}
+
+fn render_tasks(tasks: &BackgroundTasks, now: Timestamp, paint: Paint) -> String {
+    let mut table = Table::new(&["TASK", "STATE", "EVERY", "LAST", "TOOK", "RUNS", "FAILED", "RESTARTS", "LAG"]);
+    for task in &tasks.items {
+        let (state, tone) = match task.state {
+            TaskState::Running => ("running", Tone::Good),
+            TaskState::Idle => ("idle", Tone::Good),
+            TaskState::Follower => ("follower", Tone::Dim),
+            TaskState::Restarting => ("restarting", Tone::Note),
+            TaskState::Stuck => ("stuck", Tone::Bad),
+        };
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+        let last = task.last.as_ref();
+        table.row([
+            task.name.as_str().into(),
+            cell(state, tone),
+            or_dash(task.period.map(|seconds| format!("{seconds}s"))).into(),
+            or_dash(last.map(|last| time::ago(last.ended, now))).into(),
+            or_dash(last.map(|last| format!("{} ms", last.took))).into(),
+            task.runs.to_string().into(),
+            task.failures.to_string().into(),
+            task.restarts.to_string().into(),
+            or_dash(task.lag.map(|lag| lag.to_string())).into(),
+        ]);
+    }
+    let mut text = table.render(paint, 0, "Nothing runs in the background.");
+    for task in &tasks.items {
+        let failed = task.last.as_ref().and_then(|last| Some((&last.reason, last.error.as_ref()?)));
+        if let Some((reason, error)) = failed {
+            text.push_str(&format!("\n{}: the last run ({reason}) failed: {error}", task.name));
+        }
+        if let Some(trouble) = &task.trouble {
+            text.push_str(&format!("\n{}: {trouble}", task.name));
+        }
+    }
+    text
 }

@@ -135,7 +135,7 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Key(command) => key::run(command, session).await,
         Command::Drill(command) => drill::run(command, session).await,
         Command::Doctor(_) => doctor::run(session).await,
-        Command::Control(_) => control::run(session).await,
+        Command::Control(args) => control::run(args, session).await,
         Command::Up(_)
         | Command::Upgrade(_)
         | Command::Completions(_)

@@ -28,7 +28,7 @@ use freehold_model::{
     Actor, AnyId, Code, Digest, EndpointId, EndpointSpec, ImageRef, InstanceSpec, NodeId, Problem, RolloutId,
     RolloutSpec,
 };
-use freehold_reconcile::{Clock, Store, StoreError, View, ViewExt as _};
+use freehold_reconcile::{Clock, Store, StoreError, TaskHandle, View, ViewExt as _};
 use freehold_secrets::Vault;
 use pulses::Pulses;
 use std::{collections::BTreeSet, sync::Arc};
@@ -60,8 +60,8 @@ impl Nodes {
     }
 
     /// Says of nodes that they are not ready when their hearts stop, and ready when they beat again.
-    pub(crate) async fn watch(self: Arc<Nodes>, shutdown: CancellationToken) {
-        self.pulses.watch(shutdown).await;
+    pub(crate) async fn watch(self: Arc<Nodes>, task: TaskHandle, shutdown: CancellationToken) {
+        self.pulses.watch(task, shutdown).await;
     }
 }
 

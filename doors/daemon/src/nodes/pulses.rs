@@ -15,11 +15,12 @@ use freehold_agent::remote::protocol::{Heard, Heartbeat, Registration};
 use freehold_model::{
     Actor, Bytes, Code, CommitError, Condition, Fence, Node, NodeId, NodeSpec, NodeStatus, Problem, Txn,
 };
-use freehold_reconcile::{Clock, Store, ViewExt as _};
+use freehold_reconcile::{Clock, Store, TaskHandle, ViewExt as _};
 use jiff::Timestamp;
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -106,10 +107,12 @@ impl Pulses {
     }
 
     /// Looks at all of them until `shutdown`.
-    pub(super) async fn watch(&self, shutdown: CancellationToken) {
+    pub(super) async fn watch(&self, task: TaskHandle, shutdown: CancellationToken) {
         let (mut looked, mut book) = (Instant::now(), Book::default());
         loop {
+            let run = task.begin("timer");
             self.look(&mut book).await;
+            let _ = run.end(Ok::<_, Infallible>(()));
             if shutdown.run_until_cancelled(sleep(EVERY)).await.is_none() {
                 return;
             }

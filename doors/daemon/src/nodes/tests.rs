@@ -20,7 +20,9 @@ use freehold_model::{
     Actor, Bytes, Instance, InstanceId, InstanceStatus, Lease, Name, Node, NodeSpec, Phase, Resource, Spec,
     Txn, Volume, VolumeId, VolumeSpec, VolumeStatus, controls::Presence, kinds::Capacity, manifest::Driver,
 };
-use freehold_reconcile::{MemoryStore, SystemClock, SystemIds, lease::Watched, ports::Ids as _};
+use freehold_reconcile::{
+    MemoryStore, SystemClock, SystemIds, TaskHandle, TaskSpec, lease::Watched, ports::Ids as _,
+};
 use freehold_secrets::Key;
 use jiff::Timestamp;
 use serde_json::json;
@@ -129,6 +131,11 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 fn names(all: &[Instance]) -> Vec<&str> {
     all.iter().map(|it| it.name.as_str()).collect()
+}
+
+/// A place for a task on no board.
+fn unwatched() -> TaskHandle {
+    TaskHandle::of(TaskSpec::new("watch-nodes", "Watches."))
 }
 
 #[tokio::test]
@@ -340,7 +347,7 @@ async fn heartbeats_cost_no_commit_and_their_end_and_return_one_each() {
     house.nodes.register(far.id, registration(started)).await.unwrap();
     assert_eq!(ready(&house.find::<NodeSpec>(far.id).await.unwrap()), (true, "DriversWork".into()));
     let stop = CancellationToken::new();
-    let watching = tokio::spawn(house.nodes.clone().watch(stop.clone()));
+    let watching = tokio::spawn(house.nodes.clone().watch(unwatched(), stop.clone()));
     let head = house.head();
     for _ in 0..100 {
         assert!(!house.nodes.heard(far.id, &beat).register);
@@ -381,7 +388,7 @@ async fn a_control_plane_that_starts_gives_every_node_a_lease() {
         Vault::open(&keys.path().join("secrets.key"), house.store.clone(), Arc::new(SystemClock)).unwrap();
     let later = Nodes::new(house.store.clone(), Arc::new(vault), Arc::new(SystemClock), hearing("a"));
     let (stop, head) = (CancellationToken::new(), house.head());
-    let watching = tokio::spawn(later.clone().watch(stop.clone()));
+    let watching = tokio::spawn(later.clone().watch(unwatched(), stop.clone()));
     tokio::time::sleep(Duration::from_secs(13)).await;
     let beat = Heartbeat { started, low_disk: None };
     assert!(!later.heard(far.id, &beat).register, "what is in the store need not be said again");
@@ -403,7 +410,7 @@ async fn a_disk_that_fills_is_written_down_once() {
     let started = Timestamp::now();
     house.nodes.register(far.id, registration(started)).await.unwrap();
     let stop = CancellationToken::new();
-    let watching = tokio::spawn(house.nodes.clone().watch(stop.clone()));
+    let watching = tokio::spawn(house.nodes.clone().watch(unwatched(), stop.clone()));
     let disk = async |low: Option<u64>| {
         for _ in 0..4 {
             house.nodes.heard(far.id, &Heartbeat { started, low_disk: low.map(Bytes) });
@@ -457,7 +464,7 @@ async fn a_node_that_somebody_hears_is_not_lost_and_one_that_nobody_hears_is_los
     let started = Timestamp::now();
     a.register(far.id, registration(started)).await.unwrap();
     let stop = CancellationToken::new();
-    let [watching_a, watching_b] = [&a, &b].map(|one| tokio::spawn(one.clone().watch(stop.clone())));
+    let [watching_a, watching_b] = [&a, &b].map(|one| tokio::spawn(one.clone().watch(unwatched(), stop.clone())));
     let by = async || {
         let node = house.find::<NodeSpec>(far.id).await.unwrap();
         (node.status.heard_by.iter().cloned().collect::<Vec<_>>().concat(), ready(&node).0)
@@ -498,7 +505,7 @@ async fn the_nodes_of_a_control_plane_that_died_are_lost_if_nobody_else_hears_th
     b.register(far.id, registration(Timestamp::now())).await.unwrap();
     let a = another(&house, Hearing { own: "a".into(), leases, seat: None });
     let stop = CancellationToken::new();
-    let watching = tokio::spawn(a.clone().watch(stop.clone()));
+    let watching = tokio::spawn(a.clone().watch(unwatched(), stop.clone()));
     tokio::time::sleep(Duration::from_secs(13)).await;
     assert!(ready(&house.find::<NodeSpec>(far.id).await.unwrap()).0, "it has a lease");
     tokio::time::sleep(Duration::from_secs(5)).await;
