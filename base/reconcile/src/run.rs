@@ -22,6 +22,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    task::block_in_place,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Everything is looked at again so often, in case a signal was lost.
@@ -117,7 +121,8 @@ impl Loop {
         if self.clock.now() >= self.resync {
             let run = self.task.begin("everything");
             let all = run.end(self.resync().await);
-            let next = if self.noted(all) { SignedDuration::from_secs(RESYNC.as_secs() as i64) } else { RETRY };
+            let next =
+                if self.noted(all) { SignedDuration::from_secs(RESYNC.as_secs() as i64) } else { RETRY };
             self.resync = later(self.clock.now(), next);
         }
         loop {
@@ -145,7 +150,7 @@ impl Loop {
     async fn resync(&mut self) -> Result<(), StoreError> {
         let view = self.store.view().await?;
         let now = self.clock.now();
-        for subject in self.reconciler.subjects(&*view)? {
+        for subject in apart(|| self.reconciler.subjects(&*view))? {
             self.agenda.add(subject, now);
         }
         Ok(())
@@ -166,11 +171,10 @@ impl Loop {
     async fn note(&mut self, events: Vec<Event>) -> Result<(), StoreError> {
         let view = self.store.view().await?;
         let now = self.clock.now();
-        for event in events {
-            for subject in self.reconciler.concerns(&event, &*view)? {
-                self.agenda.add(subject, now);
-            }
-        }
+        let reconciler = &self.reconciler;
+        let concerned: Result<Vec<_>, _> =
+            apart(|| events.iter().map(|event| reconciler.concerns(event, &*view)).collect());
+        concerned?.into_iter().flatten().for_each(|subject| self.agenda.add(subject, now));
         Ok(())
     }
 
@@ -203,8 +207,8 @@ impl Loop {
         let view = self.store.view().await?;
         let now = self.clock.now();
         let decide = AssertUnwindSafe(|| self.reconciler.decide(subject, &*view, now, &mut SystemIds));
-        let Decision { txn, wake } =
-            catch_unwind(decide).map_err(|panic| Trouble::Panic(panic_message(&*panic)))??;
+        let decided = apart(|| catch_unwind(decide));
+        let Decision { txn, wake } = decided.map_err(|panic| Trouble::Panic(panic_message(&*panic)))??;
         drop(view);
         if let Some(mut txn) = txn.filter(|txn| !txn.is_empty()) {
             txn.fence = Some(self.fence.clone());
@@ -222,4 +226,13 @@ impl Loop {
 
 fn later(now: Timestamp, by: SignedDuration) -> Timestamp {
     now.saturating_add(by).unwrap_or(now)
+}
+
+/// Runs what reads and computes where it holds up no other task of this thread, however long it takes.
+fn apart<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => block_in_place(work),
+        // There is no other thread to hand tasks to.
+        _ => work(),
+    }
 }

@@ -5,8 +5,8 @@ use freehold_model::{
     Txn,
 };
 use freehold_reconcile::{
-    Clock, Decision, Ids, Keeper, MemoryStore, Reconciler, Store, StoreError, SystemClock, SystemIds, View,
-    TaskHandle, TaskSpec, ViewExt, run, watch_from,
+    Clock, Decision, Ids, Keeper, MemoryStore, Reconciler, Store, StoreError, SystemClock, SystemIds,
+    TaskHandle, TaskSpec, View, ViewExt, run, watch_from,
 };
 use jiff::Timestamp;
 use std::{

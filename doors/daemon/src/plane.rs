@@ -70,10 +70,7 @@ pub(crate) struct Parts {
 }
 
 /// Starts everything into `tasks`; what is answered says whether it serves.
-pub(crate) async fn start(
-    parts: Parts,
-    tasks: &mut Tasks,
-) -> Result<watch::Sender<bool>> {
+pub(crate) async fn start(parts: Parts, tasks: &mut Tasks) -> Result<watch::Sender<bool>> {
     let Parts { data, listeners: (listener, door), address, node_url, store, .. } = parts;
     let Parts { clock, images, vault, tokens, near, answerer, edge, public_url, trusted_proxies, .. } = parts;
     let own = name::own(&data)?;
@@ -182,13 +179,9 @@ fn keep_house(
         async move { keeper.lock().await.run(stop).await }
     });
     let (parts, stop) = ((store.clone(), clock.clone()), tasks.shutdown.clone());
-    tasks.keep(forget::spec(), move |task| {
-        forget::run(parts.0.clone(), parts.1.clone(), task, stop.clone())
-    });
+    tasks.keep(forget::spec(), move |task| forget::run(parts.0.clone(), parts.1.clone(), task, stop.clone()));
     let (store, images, stop) = (store.clone(), images.clone(), tasks.shutdown.clone());
-    tasks.keep(collect::spec(), move |task| {
-        collect::run(store.clone(), images.clone(), task, stop.clone())
-    });
+    tasks.keep(collect::spec(), move |task| collect::run(store.clone(), images.clone(), task, stop.clone()));
 }
 
 /// The house's secrets. A rotation that was interrupted goes on here; should it fail, both keys stay. Where

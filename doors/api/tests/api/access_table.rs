@@ -139,8 +139,8 @@ fn request(method: &str, path: &str, site: &Site) -> Option<Asked> {
     let query = match (method, path) {
         (
             "GET",
-            "/healthz" | "/openapi.json" | "/v1/doctor" | "/v1/controls" | "/v1/tasks" | "/v1/key" | "/v1/whoami"
-            | "/v1/images" | "/v1/quotas",
+            "/healthz" | "/openapi.json" | "/v1/doctor" | "/v1/controls" | "/v1/tasks" | "/v1/key"
+            | "/v1/whoami" | "/v1/images" | "/v1/quotas",
         ) => "".into(),
         (
             "GET",

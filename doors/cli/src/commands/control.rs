@@ -143,7 +143,8 @@ fn leads(plane: &ControlPlane, now: Timestamp) -> String {
 }
 
 fn render_tasks(tasks: &BackgroundTasks, now: Timestamp, paint: Paint) -> String {
-    let mut table = Table::new(&["TASK", "STATE", "EVERY", "LAST", "TOOK", "RUNS", "FAILED", "RESTARTS", "LAG"]);
+    let mut table =
+        Table::new(&["TASK", "STATE", "EVERY", "LAST", "TOOK", "RUNS", "FAILED", "RESTARTS", "LAG"]);
     for task in &tasks.items {
         let (state, tone) = match task.state {
             TaskState::Running => ("running", Tone::Good),

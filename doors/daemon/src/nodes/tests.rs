@@ -464,7 +464,8 @@ async fn a_node_that_somebody_hears_is_not_lost_and_one_that_nobody_hears_is_los
     let started = Timestamp::now();
     a.register(far.id, registration(started)).await.unwrap();
     let stop = CancellationToken::new();
-    let [watching_a, watching_b] = [&a, &b].map(|one| tokio::spawn(one.clone().watch(unwatched(), stop.clone())));
+    let [watching_a, watching_b] =
+        [&a, &b].map(|one| tokio::spawn(one.clone().watch(unwatched(), stop.clone())));
     let by = async || {
         let node = house.find::<NodeSpec>(far.id).await.unwrap();
         (node.status.heard_by.iter().cloned().collect::<Vec<_>>().concat(), ready(&node).0)
