@@ -1,13 +1,15 @@
 //! Repeating a request safely: the header `Idempotency-Key`, and the answer that is kept under it.
 //!
 //! The key is part of the very transaction that the request causes, so request and key are recorded
-//! together or not at all. Invariant: one key, one operation; a key is never taken for another request.
+//! together or not at all. Invariants: one key, one operation; a key is never taken for another request; a key
+//! is of whoever proved who they are, by id: a name that is taken again is not its old owner's.
 
 use crate::{
     error::{Answer, Failure},
     state::Api,
 };
 use axum::http::HeaderMap;
+use freehold_identity::{Identity, Principal};
 use freehold_model::{Actor, AnyId, Code, Digest, Kind, Problem, ReceiptId, Txn, txn::Idempotency};
 use freehold_reconcile::{SystemIds, ports::Ids as _};
 use serde::{Deserialize, Serialize};
@@ -26,16 +28,27 @@ struct Kept {
     request: Digest,
 }
 
+/// Whose keys they are: never anybody else's, be they there or gone.
+fn owner(who: &Principal) -> String {
+    match who.identity {
+        Identity::Root => "root".to_owned(),
+        Identity::User { user, .. } => user.to_string(),
+        Identity::Token(token) => token.to_string(),
+        Identity::Node(node) => node.to_string(),
+    }
+}
+
 impl Key {
-    /// The key in `headers`, if there is one. Callers cannot reach each other's keys.
+    /// The key in `headers`, if there is one. Callers cannot reach each other's keys; those of before 0.2 were
+    /// kept under names, which are read no more and are forgotten within the week.
     ///
     /// # Errors
     /// When it is empty, long, or has characters that do not print.
-    pub(crate) fn of(headers: &HeaderMap, actor: &Actor, request: Digest) -> Answer<Option<Key>> {
+    pub(crate) fn of(headers: &HeaderMap, who: &Principal, request: Digest) -> Answer<Option<Key>> {
         let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
         match value.to_str() {
             Ok(text) if (1..=255).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_graphic()) => {
-                Ok(Some(Key { key: format!("operation/{actor}/{text}"), request }))
+                Ok(Some(Key { key: format!("operation/{}/{text}", owner(who)), request }))
             }
             _ => Err(Problem::new(Code::Invalid, "The header Idempotency-Key cannot be a key.")
                 .hint("Use 1 to 255 printable ASCII characters without spaces, such as a UUID.")

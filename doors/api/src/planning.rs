@@ -5,17 +5,18 @@
 
 use crate::{
     error::{Answer, Failure},
-    routes::{images, oidc},
+    routes::{images, oidc, operations::failure},
     state::Api,
-    who::{Who, not_allowed},
+    who::Who,
 };
 use freehold_deploy::retention::KEPT;
 use freehold_deploy::{
-    PlanError, Request, blocked_by, plan_deploy, plan_remove, plan_renewal, plan_rollback,
+    PlanError, Request, blocked_by, manifest_demands, plan_demands, plan_deploy, plan_remove, plan_renewal,
+    plan_rollback,
 };
-use freehold_identity::{Access, Action, Place, oidc::client_id};
+use freehold_identity::{Access, Action, oidc::client_id};
 use freehold_image::{ImageError, Reference};
-use freehold_model::{Code, ImageRef, Manifest, Name, Plan, Problem, api::Change, manifest::Driver};
+use freehold_model::{Code, ImageRef, Manifest, Name, Plan, Problem, api::Change};
 use freehold_reconcile::View;
 use futures::future::join_all;
 use std::collections::BTreeMap;
@@ -54,12 +55,7 @@ pub(crate) enum Prepared {
 /// # Errors
 /// Everything that is wrong with the manifest, or else with its images.
 pub(crate) async fn prepare(api: &Api, who: &Who, action: Action, change: Change) -> Answer<Prepared> {
-    let (Change::Deploy { project, .. }
-    | Change::Rollback { project, .. }
-    | Change::Renew { project, .. }
-    | Change::Remove { project, .. }) = &change;
-    let (asker, project) = (who.clone(), or_default(project.clone()));
-    api.read(move |view| asker.in_project(view, action, &project)).await?;
+    may(api, who, action, &change).await?;
     Ok(match change {
         Change::Deploy { manifest, file, env, project, restart } => {
             let (project, env) = (or_default(project), or_prod(env));
@@ -68,7 +64,7 @@ pub(crate) async fn prepare(api: &Api, who: &Who, action: Action, change: Change
                 let client = client_id(&project, &manifest.app, &env);
                 manifest.name_issuer(oidc::issuer(api)?.as_str(), &client);
             }
-            allowed(api, who, &project, &manifest).await?;
+            allowed(api, who, (&project, &env), &manifest).await?;
             let images = resolve(api, &manifest).await?;
             Prepared::Deploy { project, env, manifest: Box::new(manifest), images, restart }
         }
@@ -88,22 +84,31 @@ pub(crate) async fn prepare(api: &Api, who: &Who, action: Action, change: Change
     })
 }
 
-/// What a manifest asks for beyond its project: images of others, and what runs behind no wall.
-async fn allowed(api: &Api, who: &Who, project: &Name, manifest: &Manifest) -> Answer<()> {
+/// Goes on if `who` may do such a thing where it would be done.
+///
+/// # Errors
+/// As [`Who::in_project`].
+pub(crate) async fn may(api: &Api, who: &Who, action: Action, change: &Change) -> Answer<()> {
+    let (Change::Deploy { project, .. }
+    | Change::Rollback { project, .. }
+    | Change::Renew { project, .. }
+    | Change::Remove { project, .. }) = change;
+    let (asker, project) = (who.clone(), or_default(project.clone()));
+    api.read(move |view| asker.in_project(view, action, &project)).await
+}
+
+/// What a manifest asks for beyond its project: images of others, and what it takes a right for.
+async fn allowed(api: &Api, who: &Who, (project, env): (&Name, &Name), manifest: &Manifest) -> Answer<()> {
     if who.principal.is_root() {
         return Ok(());
     }
     let images: Vec<(Name, String)> =
         manifest.process.iter().map(|(name, process)| (name.clone(), process.image.clone())).collect();
-    let bare = manifest.process.values().any(|process| process.driver == Driver::Process);
-    let (who, project) = (who.clone(), project.clone());
+    let (who, project, env, manifest) = (who.clone(), project.clone(), env.clone(), manifest.clone());
     let elsewhere = api.controls.elsewhere();
     let look = move |view: &dyn View| {
-        // Such a process is a user of the machine, and the machine is the house's.
-        if bare && !who.may(Action::DeployProcess, Place::House) {
-            return Err(not_allowed(Action::DeployProcess).into());
-        }
         who.in_project(view, Action::Read, &project)?;
+        who.meets(manifest_demands(view, &project, &env, &manifest)?)?;
         for (name, image) in &images {
             match who.image(view, Action::PullImage, image)? {
                 Access::Granted => {}
@@ -117,11 +122,18 @@ async fn allowed(api: &Api, who: &Who, project: &Name, manifest: &Manifest) -> A
 }
 
 impl Prepared {
-    /// The plan over `view`.
+    /// The plan over `view`, if `who` may bring about what its release asks of the node: whichever release
+    /// that is, and whatever asked for it.
     ///
     /// # Errors
-    /// When what is named does not exist, or the view fails.
-    pub(crate) fn plan(&self, view: &dyn View) -> Result<Plan, PlanError> {
+    /// When what is named does not exist, they may not, or the view fails.
+    pub(crate) fn plan(&self, view: &dyn View, who: &Who) -> Answer<Plan> {
+        let plan = self.plan_only(view).map_err(failure)?;
+        who.meets(plan_demands(view, &plan)?)?;
+        Ok(plan)
+    }
+
+    fn plan_only(&self, view: &dyn View) -> Result<Plan, PlanError> {
         match self.clone() {
             Prepared::Deploy { project, env, manifest, images, restart } => {
                 let manifest = *manifest;
@@ -156,7 +168,7 @@ async fn preflight(api: &Api, wanted: &Prepared) -> Answer<Vec<(ImageRef, Proble
     let wanted = wanted.clone();
     // What is wrong with the request itself is said when it is planned.
     let images =
-        api.read(move |view| Ok(wanted.plan(view).map(|plan| plan.images).unwrap_or_default())).await?;
+        api.read(move |view| Ok(wanted.plan_only(view).map(|plan| plan.images).unwrap_or_default())).await?;
     let mut missing: Vec<(ImageRef, Problem)> = vec![];
     for image in images.into_values() {
         let is_ours = image.reference.parse::<Reference>().is_ok_and(|it| it.host().is_none());

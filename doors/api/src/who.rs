@@ -12,7 +12,8 @@ use axum::{extract::FromRequestParts, http::request::Parts};
 use freehold_identity::{Access, Action, Asker, Place, Principal, TokenHash, authenticate, decide};
 use freehold_image::Reference;
 use freehold_model::{
-    Actor, AnyId, AnyResource, Code, Kind, Name, Problem, ProjectSpec, Rate, secrets::Hidden,
+    Actor, AnyId, AnyResource, Code, Kind, Name, Problem, ProjectSpec, Rate, manifest::Demand,
+    secrets::Hidden,
 };
 use freehold_reconcile::{StoreError, View, ViewExt as _};
 use std::{collections::HashMap, convert::Infallible, time::Duration};
@@ -85,6 +86,20 @@ impl Who {
     /// Whether they may.
     pub(crate) fn may(&self, action: Action, place: Place) -> bool {
         decide(Some(&self.principal), action, place) == Access::Granted
+    }
+
+    /// Goes on if they may bring about all of `demands`: what a release asks of the node beyond its project.
+    ///
+    /// # Errors
+    /// Not allowed, with what asks for which right.
+    pub(crate) fn meets(&self, demands: impl IntoIterator<Item = Demand>) -> Answer<()> {
+        for demand in demands {
+            let action = Action::meeting(demand);
+            if !self.may(action, Place::House) {
+                return Err(not_allowed(action).detail(format!("It needs {demand}.")).into());
+            }
+        }
+        Ok(())
     }
 
     /// Goes on if they may do `action` in the project of that name.

@@ -1,6 +1,6 @@
 //! Why something cannot be planned or applied, and how that is told.
 
-use freehold_model::{Code, CommitError, Digest, Kind, Name, Plan, Problem};
+use freehold_model::{Code, CommitError, Digest, Kind, Name, Plan, Problem, manifest::Demand};
 use freehold_reconcile::StoreError;
 
 /// Why there is no plan, or why it cannot be applied.
@@ -59,6 +59,9 @@ pub enum PlanError {
         /// The env.
         env: Name,
     },
+    /// What waited would run a release that asks for a right which was not asked for when it was let in.
+    #[error("what runs now needs a right that was not asked for when this was let in: {0}")]
+    Demands(Demand),
     /// The plan that was looked at is not what would happen now.
     #[error("the plan is stale: something changed since it was made")]
     Stale,
@@ -125,6 +128,7 @@ impl PlanError {
                 Problem::new(Code::Conflict, self.to_string()).hint("try again when it is gone")
             }
             PlanError::Blocked(problems) => blocked(problems),
+            PlanError::Demands(_) => Problem::new(Code::NotAllowed, self.to_string()).hint("ask again"),
             PlanError::Stale => Problem::new(Code::StalePlan, self.to_string()).hint("plan again"),
             PlanError::NoClientSecret { .. } => {
                 Problem::new(Code::Conflict, self.to_string()).hint("deploy again: that makes it")

@@ -8,6 +8,7 @@ pub mod address;
 mod apply;
 mod cancel;
 mod claims;
+mod demands;
 mod difference;
 mod error;
 mod lookup;
@@ -25,6 +26,9 @@ mod volumes;
 
 pub use apply::{Asking, apply};
 pub use cancel::{CancelError, cancel};
+pub use demands::{
+    cancel_demands, instance_demands, manifest_demands, new_volume_demands, plan_demands, volume_demands,
+};
 pub use difference::{Where, diff_releases, drift};
 pub use error::{PlanError, check_fresh, commit_problem, disk_full};
 pub use nodes::{DrainReconciler, change_node, drain_progress, remove_node};

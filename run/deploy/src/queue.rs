@@ -13,12 +13,15 @@ use crate::{
     rollout::{controller, steps},
     verdict::{conclude, fail},
 };
+use freehold_model::manifest::Demand;
 use freehold_model::{
-    Code, Env, Operation, Plan, Problem, Queued, Receipt, ReceiptId, Txn, Verdict, Waiting, Wish,
+    Code, Env, Manifest, Name, Operation, Plan, Problem, Queued, Receipt, ReceiptId, ReceiptSpec, Txn,
+    Verdict, Waiting, Wish,
 };
 use freehold_reconcile::{Decision, Ids, StoreError, View};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// Whatever is in front has deadlines of its own; this one is for what nobody thought of.
 pub(crate) const PATIENCE: SignedDuration = SignedDuration::from_hours(1);
@@ -42,7 +45,8 @@ pub(crate) fn enter(
     };
     let deadline = now.saturating_add(PATIENCE).unwrap_or(Timestamp::MAX);
     let plan_hash = pinned.then(|| plan.hash.clone());
-    let queued = Queued { project: plan.project.clone(), wish, plan_hash, deadline };
+    let demands = plan.manifest.as_ref().map(Manifest::demands).unwrap_or_default();
+    let queued = Queued { project: plan.project.clone(), wish, plan_hash, deadline, demands };
     receipt.spec.queued = Some(Box::new(queued));
     // Which release it becomes is decided when its turn comes.
     let spec = &mut receipt.spec;
@@ -141,11 +145,27 @@ fn plan_again(view: &dyn View, receipt: &Receipt) -> Result<Plan, PlanError> {
             let (project, env, manifest) = (&queued.project, &spec.env, *manifest);
             plan_deploy(view, &Request { project, env, manifest, images, restart })?
         }
-        Wish::Renew => plan_renewal(view, &queued.project, &spec.app, &spec.env)?,
+        Wish::Renew => renewal(view, &queued.project, spec, &queued.demands)?,
         Wish::Rollback { to } => plan_rollback(view, &queued.project, &spec.app, &spec.env, Some(to))?,
     };
     match &queued.plan_hash {
         Some(hash) if *hash != plan.hash => Err(PlanError::Stale),
         _ => Ok(plan),
+    }
+}
+
+/// What runs now may be another release than the one whose renewal was asked for: it must not ask for rights
+/// that nobody looked at then.
+fn renewal(
+    view: &dyn View,
+    project: &Name,
+    spec: &ReceiptSpec,
+    seen: &BTreeSet<Demand>,
+) -> Result<Plan, PlanError> {
+    let plan = plan_renewal(view, project, &spec.app, &spec.env)?;
+    let demands = plan.manifest.as_ref().map(Manifest::demands).unwrap_or_default();
+    match demands.difference(seen).next() {
+        Some(demand) => Err(PlanError::Demands(*demand)),
+        None => Ok(plan),
     }
 }

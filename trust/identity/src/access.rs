@@ -4,7 +4,7 @@
 //! role that may. Invariant: what somebody may not read is to them like what is not there ([`Access::Hidden`]).
 
 use crate::{Identity, Peer, Place, Principal};
-use freehold_model::Role;
+use freehold_model::{Role, manifest::Demand};
 use std::{fmt, str::FromStr};
 
 /// Who may do an action.
@@ -71,8 +71,12 @@ actions! {
     Plan "plan" "plan operations" Needs::Role(Role::Developer);
     /// To deploy, roll back and remove.
     Deploy "deploy" "deploy, roll back or remove apps" Needs::Role(Role::Developer);
-    /// To deploy what runs on the machine itself, behind no wall.
-    DeployProcess "deploy-process" "deploy what runs without a container" Needs::Role(Role::Admin);
+    /// To decide what runs on the machine itself, behind no wall: to deploy it, or to act inside of it.
+    DeployProcess "deploy-process" "decide what runs without a container" Needs::Role(Role::Admin);
+    /// To open a way to link-local addresses, where a cloud tells its machines their credentials.
+    ReachLinkLocal "reach-link-local" "open link-local addresses to an app" Needs::Role(Role::Admin);
+    /// To give an app a port that is the machine's own services' by custom, below 1024.
+    ListenLow "listen-low" "give an app a port below 1024" Needs::Role(Role::Admin);
     /// To run a command inside an instance.
     Exec "exec" "run commands in instances" Needs::Role(Role::Developer);
     /// To read images from the registry.
@@ -121,6 +125,17 @@ actions! {
     RenewIdentity "renew-identity" "renew a machine's certificate" Needs::Machine;
     /// To hand calls and images on to another control plane: with a control plane's certificate.
     ActAsControl "act-as-control" "act as a control plane" Needs::Control;
+}
+
+impl Action {
+    /// What it takes, in the house, to bring about what a release asks of the node beyond its project.
+    pub fn meeting(demand: Demand) -> Action {
+        match demand {
+            Demand::BareProcess => Action::DeployProcess,
+            Demand::LinkLocal => Action::ReachLinkLocal,
+            Demand::LowPort { .. } => Action::ListenLow,
+        }
+    }
 }
 
 impl FromStr for Action {
@@ -216,6 +231,8 @@ mod tests {
         (Action::Plan, [false, true, true, true]),
         (Action::Deploy, [false, true, true, true]),
         (Action::DeployProcess, [false, false, true, true]),
+        (Action::ReachLinkLocal, [false, false, true, true]),
+        (Action::ListenLow, [false, false, true, true]),
         (Action::Exec, [false, true, true, true]),
         (Action::PullImage, [true; 4]),
         (Action::PushImage, [false, true, true, true]),

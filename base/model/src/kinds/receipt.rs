@@ -5,10 +5,11 @@ use super::kind;
 use crate::{
     Actor, Code, Digest, ImageRef, Manifest, Name, Resource, SecretName,
     id::{InstanceId, NodeId, ReceiptId, ReleaseId},
+    manifest::Demand,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A receipt.
 pub type Receipt = Resource<ReceiptSpec>;
@@ -65,6 +66,9 @@ pub struct Queued {
     /// It is given up if its turn has not come by then.
     #[schema(value_type = String, format = DateTime)]
     pub deadline: Timestamp,
+    /// What its plan asked of the node when it was let in; it may not ask for more when its turn comes.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub demands: BTreeSet<Demand>,
 }
 
 /// What a waiting operation wants, with everything resolved that must not change while it waits.

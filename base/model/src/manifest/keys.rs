@@ -199,7 +199,7 @@ pub(super) const PROBES: [&str; 3] = ["http", "tcp", "command"];
 /// `[[endpoint]]`
 pub(super) const ENDPOINT: &[Key] = &[
     key("process", Name, "\"web\"", "The process that answers.").required(),
-    key("listen", PORT, "8000", "The port on the node, on every address, IPv6 and IPv4.").required(),
+    key("listen", PORT, "8000", "The port on the node, on every address, IPv6 and IPv4. One below 1024 takes an admin of the house, once.").required(),
     key("target", PORT, "8080", "The port of the instances.").required(),
     key(
         "protocol",

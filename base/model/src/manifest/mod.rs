@@ -4,6 +4,7 @@
 //! in, every reference resolved. Their JSON is canonical and is hashed into releases and receipts, so
 //! a new field must be skipped while it has its default.
 
+mod demand;
 mod diagnostics;
 mod egress;
 mod fill;
@@ -30,6 +31,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+pub use demand::{Demand, FIRST_FREE_PORT};
 pub use diagnostics::{Diagnostic, Diagnostics};
 pub use egress::{Destination, Egress, EgressError, NODE};
 pub(crate) use scalar::shown;

@@ -18,6 +18,7 @@ use axum::{
     },
     response::Response,
 };
+use freehold_deploy::instance_demands;
 use freehold_model::{
     Code, InstanceId, InstanceSpec, Phase, Problem, Txn,
     exec::{ExecControl, ExecReport, ExecRequest, STDERR, STDOUT},
@@ -51,6 +52,9 @@ pub(crate) async fn exec(
     caller: Caller,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Answer<Response> {
+    // Whoever acts inside of an instance has what it has: they need the right that its release needed.
+    let asker = who.clone();
+    api.read(move |view| asker.meets(instance_demands(view, id)?)).await?;
     let upgrade = upgrade.map_err(|refusal| {
         Problem::new(Code::Invalid, "This route speaks WebSocket alone.")
             .detail(refusal.body_text())

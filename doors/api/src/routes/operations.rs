@@ -9,7 +9,7 @@ use crate::{
     extract::Json,
     idempotency::Key,
     params::{NoParams, Params},
-    planning::{Prepared, prepare},
+    planning::{Prepared, may, prepare},
     state::Api,
     who::{Caller, Who},
 };
@@ -39,7 +39,7 @@ pub(crate) async fn plan(
     Json(change): Json<Change>,
 ) -> Answer<Sent<Plan>> {
     let prepared = prepare(&api, &who, Action::Plan, change).await?;
-    let plan = api.read(move |view| prepared.plan(view).map_err(failure)).await?;
+    let plan = api.read(move |view| prepared.plan(view, &who)).await?;
     Ok(Sent(plan))
 }
 
@@ -60,28 +60,31 @@ pub(crate) async fn apply(
     headers: HeaderMap,
     Json(wanted): Json<Apply>,
 ) -> Answer<(StatusCode, Sent<AnyResource>)> {
-    let key = Key::of(&headers, &caller.actor, Digest::of_json(&wanted))?;
+    let key = Key::of(&headers, &who.principal, Digest::of_json(&wanted))?;
+    // Who may not do it now learns nothing of what they did when they might.
+    may(&api, &who, Action::Deploy, &wanted.change).await?;
     if let Some(key) = &key
         && let Some(receipt) = key.replay(&api, &caller.actor).await?
     {
-        return answer(&api, receipt).await;
+        return repeated(&api, &who, receipt).await;
     }
     let prepared = prepare(&api, &who, Action::Deploy, wanted.change).await?;
     for _ in 0..ATTEMPTS {
-        let (mut txn, receipt) = match decide(&api, &prepared, wanted.plan_hash.clone(), &caller).await? {
-            Decided::Apply(txn, receipt) => (*txn, receipt),
-            Decided::NoClientSecret { project, app, env } => {
-                let made =
-                    api.vault.make_client_secret(&caller.actor, &caller.request, (&project, &app, &env));
-                made.await.map_err(super::secrets::failure)?;
-                continue;
-            }
-        };
+        let (mut txn, receipt) =
+            match decide(&api, &who, &prepared, wanted.plan_hash.clone(), &caller).await? {
+                Decided::Apply(txn, receipt) => (*txn, receipt),
+                Decided::NoClientSecret { project, app, env } => {
+                    let made =
+                        api.vault.make_client_secret(&caller.actor, &caller.request, (&project, &app, &env));
+                    made.await.map_err(super::secrets::failure)?;
+                    continue;
+                }
+            };
         txn.idempotency = key.as_ref().map(|key| key.keep(receipt));
         match (api.store.commit(txn).await, &key) {
             // The same request came twice at once, and the other was first.
             (Ok(freehold_model::Committed { replayed: Some(kept), .. }), Some(key)) => {
-                return answer(&api, key.read(kept)?).await;
+                return repeated(&api, &who, key.read(kept)?).await;
             }
             (Ok(_), _) => return answer(&api, receipt).await,
             (Err(conflict), _) if conflict.is_conflict() => tracing::debug!(%conflict, "deciding again"),
@@ -102,12 +105,18 @@ enum Decided {
 }
 
 /// The transaction that does what is planned now, if that is what the caller looked at.
-async fn decide(api: &Api, prepared: &Prepared, seen: Option<Digest>, caller: &Caller) -> Answer<Decided> {
-    let (prepared, now) = (prepared.clone(), api.clock.now());
+async fn decide(
+    api: &Api,
+    who: &Who,
+    prepared: &Prepared,
+    seen: Option<Digest>,
+    caller: &Caller,
+) -> Answer<Decided> {
+    let (who, prepared, now) = (who.clone(), prepared.clone(), api.clock.now());
     let (actor, request) = (caller.actor.clone(), caller.request.clone());
     let pinned = seen.is_some();
     api.read(move |view| {
-        let plan = prepared.plan(view).map_err(failure)?;
+        let plan = prepared.plan(view, &who)?;
         if seen.is_some_and(|seen| seen != plan.hash) {
             return Err(stale(&plan).into());
         }
@@ -123,6 +132,15 @@ async fn decide(api: &Api, prepared: &Prepared, seen: Option<Digest>, caller: &C
     .await
 }
 
+/// What the same request was answered with, if it is still theirs to see.
+async fn repeated(api: &Api, who: &Who, id: ReceiptId) -> Answer<(StatusCode, Sent<AnyResource>)> {
+    let mut sight = who.sight();
+    match api.read(move |view| Ok(sight.sees(view, id.into())?)).await? {
+        true => answer(api, id).await,
+        false => Err(super::resources::missing(id)),
+    }
+}
+
 /// The receipt: 202 while it has no verdict.
 pub(crate) async fn answer(api: &Api, id: ReceiptId) -> Answer<(StatusCode, Sent<AnyResource>)> {
     let found = api.read(move |view| Ok(view.get(id.into())?)).await?;
@@ -132,7 +150,7 @@ pub(crate) async fn answer(api: &Api, id: ReceiptId) -> Answer<(StatusCode, Sent
     Ok((code, Sent(receipt)))
 }
 
-pub(super) fn failure(error: PlanError) -> Failure {
+pub(crate) fn failure(error: PlanError) -> Failure {
     let problem = error.problem();
     if problem.code == Code::Internal { Failure::internal(error) } else { Failure(problem) }
 }

@@ -6,11 +6,12 @@ use crate::{
     extract::Id,
     params::{FromParams, Keys, NoParams, Params},
     state::Api,
-    who::Caller,
+    who::{Caller, Who},
 };
 use axum::{Json, extract::State, http::StatusCode};
-use freehold_deploy::CancelError;
+use freehold_deploy::{CancelError, cancel_demands};
 use freehold_model::{AnyResource, Code, Problem, ReceiptId, ReceiptSpec};
+use freehold_reconcile::View;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
@@ -74,14 +75,18 @@ pub(crate) async fn get(
 pub(crate) async fn cancel(
     State(api): State<Api>,
     Id(id): Id<ReceiptId>,
+    who: Who,
     _: Params<NoParams>,
     caller: Caller,
 ) -> Answer<(StatusCode, Json<AnyResource>)> {
     for _ in 0..ATTEMPTS {
         let (actor, request, now) = (caller.actor.clone(), caller.request.clone(), api.clock.now());
-        let txn = api
-            .read(move |view| freehold_deploy::cancel(view, id, &actor, &request, now).map_err(refused))
-            .await?;
+        let who = who.clone();
+        let decide = move |view: &dyn View| {
+            who.meets(cancel_demands(view, id)?)?;
+            freehold_deploy::cancel(view, id, &actor, &request, now).map_err(refused)
+        };
+        let txn = api.read(decide).await?;
         let Some(txn) = txn else { return super::operations::answer(&api, id).await };
         match api.store.commit(txn).await {
             Ok(_) => return super::operations::answer(&api, id).await,

@@ -10,7 +10,9 @@ use crate::{
     who::{Caller, Who},
 };
 use axum::{Json as Sent, extract::State, http::StatusCode};
-use freehold_deploy::{Asker, change_volume, create_volume, delete_volume};
+use freehold_deploy::{
+    Asker, change_volume, create_volume, delete_volume, new_volume_demands, volume_demands,
+};
 use freehold_identity::{Action, Place};
 use freehold_model::{AnyResource, VolumeAction, VolumeId, api::CreateVolume};
 use freehold_reconcile::{SystemIds, View};
@@ -26,8 +28,10 @@ pub(crate) async fn create(
     Json(wanted): Json<CreateVolume>,
 ) -> Answer<(StatusCode, Sent<AnyResource>)> {
     let (project, from) = (or_default(wanted.project.clone()), wanted.from.clone());
+    let (app, env, volume) = (wanted.app.clone(), wanted.env.clone(), wanted.volume.clone());
     let may = move |view: &dyn View| {
         who.in_project(view, Action::ManageVolume, &project)?;
+        who.meets(new_volume_demands(view, (&project, &app, &env), &volume)?)?;
         let Some(from) = from.map(|source| source.volume).filter(|_| !who.principal.is_root()) else {
             return Ok(());
         };
@@ -50,10 +54,14 @@ pub(crate) async fn create(
 pub(crate) async fn task(
     State(api): State<Api>,
     Id(id): Id<VolumeId>,
+    who: Who,
     _: Params<NoParams>,
     caller: Caller,
     Json(action): Json<VolumeAction>,
 ) -> Answer<(StatusCode, Sent<AnyResource>)> {
+    if matches!(action, VolumeAction::Restore(_)) {
+        api.read(move |view| who.meets(volume_demands(view, id)?)).await?;
+    }
     let decide =
         move |view: &dyn View, asker: &Asker| change_volume(view, id, action.clone(), asker, &mut SystemIds);
     accepted(change(&api, caller, decide).await)

@@ -5,6 +5,7 @@ mod access_table;
 #[path = "../../../../trust/identity/src/people/passkey/authenticator.rs"]
 mod authenticator;
 mod browser;
+mod demands;
 mod drills;
 mod endpoints;
 mod exec;

@@ -24,7 +24,7 @@ target = 80
 "#;
 
 /// A machine with room, an image, and no app yet.
-async fn world() -> World {
+pub(crate) async fn world() -> World {
     let world = World::new();
     world.tree();
     let mut node = world.put("here", None, NodeSpec::default());
@@ -41,7 +41,7 @@ async fn world() -> World {
     world
 }
 
-fn deploy(manifest: &str) -> Value {
+pub(crate) fn deploy(manifest: &str) -> Value {
     json!({"operation": "deploy", "manifest": manifest, "file": "freehold.toml"})
 }
 
@@ -53,7 +53,7 @@ async fn keyed(world: &World, key: &str, body: &Value) -> (StatusCode, Value) {
 }
 
 /// Ends every rollout well, as the reconciler would.
-fn finish(world: &World) {
+pub(crate) fn finish(world: &World) {
     let view = world.store.view_now();
     let rollouts: Vec<Rollout> = view.all::<RolloutSpec>(None).unwrap();
     for rollout in rollouts {
@@ -200,6 +200,56 @@ async fn what_waits_or_starts_can_be_called_off() {
     assert_eq!(rollouts[0].spec.cancelled_by, Some(freehold_model::Actor::User("admin".into())));
     let (status, _) = world.post("/v1/receipts/rcp_00000000000000000000000001/cancel", &json!({})).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+/// A key is its owner's for as long as they may do what they did with it: neither a name that is taken again nor
+/// a role that is gone reads what was answered.
+#[tokio::test]
+async fn a_key_replays_for_its_owner_while_they_may_and_for_nobody_else() {
+    let world = world().await;
+    let rival = world.put("rival", None, freehold_model::OrgSpec::default());
+    world.put("pb", Some(rival.any_id()), freehold_model::ProjectSpec::default());
+    let token = async |name: &str, project: &str, role: &str| {
+        let bindings = json!([{ "role": role, "project": project }]);
+        let (status, made) = world.post("/v1/tokens", &json!({ "name": name, "bindings": bindings })).await;
+        assert_eq!(status, StatusCode::CREATED, "{made}");
+        let text = |at: &str| made.pointer(at).unwrap().as_str().unwrap().to_owned();
+        (text("/token"), text("/summary/id"))
+    };
+    let body = json!({"change": deploy(MANIFEST)});
+    let ask = async |token: &str, key: &str, body: &Value| {
+        let request = axum::http::Request::post("/v1/operations").header("content-type", "application/json");
+        let request = request.header("authorization", format!("Bearer {token}"));
+        let request = request.header("idempotency-key", key).body(Body::from(body.to_string())).unwrap();
+        crate::world::json(world.send(request).await).await
+    };
+    let (own, id) = token("ci", "default", "developer").await;
+    let (status, receipt) = ask(&own, "deploy-42", &body).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{receipt}");
+    assert_eq!(ask(&own, "deploy-42", &body).await.1["id"], receipt["id"]);
+    let revoke = world.request("DELETE", &format!("/v1/tokens/{id}")).body(Body::empty()).unwrap();
+    assert_eq!(world.send(revoke).await.status(), StatusCode::NO_CONTENT);
+
+    // Another's, of the same name: in another org, in the same project as a viewer, and as a developer.
+    let other = json!({"change": deploy(&MANIFEST.replace("count = 2", "count = 3"))});
+    let (foreign, foreign_id) = token("ci", "pb", "admin").await;
+    for body in [&body, &other] {
+        let (status, problem) = ask(&foreign, "deploy-42", body).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{problem}");
+        assert!(!problem.to_string().contains("rcp_"), "{problem}");
+        let (_, fresh) = ask(&foreign, "never-used", body).await;
+        assert_eq!(problem, fresh, "a key that somebody used is answered otherwise");
+    }
+    let revoke = world.request("DELETE", &format!("/v1/tokens/{foreign_id}")).body(Body::empty()).unwrap();
+    world.send(revoke).await;
+    let (viewer, viewer_id) = token("ci", "default", "viewer").await;
+    assert_eq!(ask(&viewer, "deploy-42", &body).await.0, StatusCode::FORBIDDEN);
+    let revoke = world.request("DELETE", &format!("/v1/tokens/{viewer_id}")).body(Body::empty()).unwrap();
+    world.send(revoke).await;
+    let (again, _) = token("ci", "default", "developer").await;
+    let (status, second) = ask(&again, "deploy-42", &other).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{second}");
+    assert_ne!(second["id"], receipt["id"]);
 }
 
 #[tokio::test]

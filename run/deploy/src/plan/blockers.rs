@@ -1,9 +1,7 @@
 //! What stops a plan: a port that is another's, or that an ordinary user may not have. A rollout under way does not: plans wait for it.
 
 use crate::{claims, lookup::Place};
-use freehold_model::{
-    AnyId, AnyResource, Code, EndpointId, EndpointSpec, EnvId, NodeSpec, Problem, ReleaseSpec,
-};
+use freehold_model::{AnyId, Code, EndpointId, EndpointSpec, EnvId, NodeSpec, Problem, ReleaseSpec};
 use freehold_reconcile::{StoreError, View, ViewExt};
 
 /// Everything that stops `wanted` from being deployed at `place`, placement aside.
@@ -24,7 +22,7 @@ pub(super) fn blockers(
                  and start Freehold again, or run it as root",
             ));
         }
-        if let Some(owner) = other_owner(view, &key, env)? {
+        if let Some(owner) = other_owner(view, &key, place.project.id.into(), env)? {
             problems.push(
                 Problem::new(Code::Conflict, format!("port {key} is taken by {owner}"))
                     .hint("listen on another port in the manifest, or remove the other endpoint first"),
@@ -34,26 +32,32 @@ pub(super) fn blockers(
     Ok(problems)
 }
 
-/// `<app>/<env>` of who holds the port `key`, unless it is `env` itself.
+/// Who holds the port `key`, unless it is `env` itself: `<app>/<env>` of the same `project`; of another, whose
+/// names are not for those who deploy here, only that somebody does.
 pub(crate) fn other_owner(
     view: &dyn View,
     key: &str,
+    project: AnyId,
     env: Option<EnvId>,
 ) -> Result<Option<String>, StoreError> {
+    let Some(owner) = port_owner(view, key)? else { return Ok(None) };
+    if env.map(AnyId::from) == Some(owner) {
+        return Ok(None);
+    }
+    let env = view.get(owner)?;
+    let app = env.as_ref().and_then(|env| env.parent).map(|id| view.get(id)).transpose()?.flatten();
+    Ok(Some(match (app, env) {
+        (Some(app), Some(env)) if app.parent == Some(project) => format!("{}/{}", app.name, env.name),
+        _ => "an app of another project".to_owned(),
+    }))
+}
+
+/// The env whose endpoint holds the port `key`, or what else does.
+pub(crate) fn port_owner(view: &dyn View, key: &str) -> Result<Option<AnyId>, StoreError> {
     let Some(owner) = view.claim(claims::PORT, key)? else { return Ok(None) };
     let endpoint = match EndpointId::try_from(owner) {
         Ok(id) => view.find::<EndpointSpec>(id)?,
         Err(_) => None,
     };
-    let parent = endpoint.and_then(|endpoint| endpoint.parent);
-    if parent.is_some() && parent == env.map(AnyId::from) {
-        return Ok(None);
-    }
-    let env = parent.map(|id| view.get(id)).transpose()?.flatten();
-    let app = env.as_ref().and_then(|env| env.parent).map(|id| view.get(id)).transpose()?.flatten();
-    let name = |found: Option<AnyResource>| found.map(|it| it.name);
-    Ok(Some(match (name(app), name(env)) {
-        (Some(app), Some(env)) => format!("{app}/{env}"),
-        _ => owner.to_string(),
-    }))
+    Ok(Some(endpoint.and_then(|endpoint| endpoint.parent).unwrap_or(owner)))
 }

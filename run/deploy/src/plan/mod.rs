@@ -13,6 +13,7 @@ mod renew;
 mod rollback;
 mod volumes;
 
+pub(crate) use blockers::port_owner;
 pub use deploy::{Request, plan_deploy};
 pub use remove::plan_remove;
 pub use renew::plan_renewal;

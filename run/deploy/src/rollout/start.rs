@@ -9,7 +9,7 @@ use super::{
     scene::{Scene, Wanted, is_healthy},
     shift, steps,
 };
-use crate::{cancel, claims, plan::blockers::other_owner};
+use crate::{cancel, claims, plan::blockers::other_owner, volumes::Home};
 use freehold_model::{Code, Instance, InstanceId, Name, NodeSpec, Phase, Txn};
 use freehold_reconcile::{Decision, Ids, StoreError, ViewExt};
 use jiff::{SignedDuration, Timestamp};
@@ -116,9 +116,10 @@ fn startable<'a>(scene: &'a Scene<'_>, held: &Held) -> Vec<(Wanted<'a>, usize)> 
 
 /// A port may have been taken by another app since the plan.
 fn taken_port(scene: &Scene<'_>) -> Result<Option<Failure>, StoreError> {
+    let Some(home) = Home::of(scene.view, &scene.env)? else { return Ok(None) };
     for endpoint in &scene.target.spec.manifest.endpoint {
         let key = claims::port(endpoint.protocol, endpoint.listen);
-        if let Some(owner) = other_owner(scene.view, &key, Some(scene.env.id))? {
+        if let Some(owner) = other_owner(scene.view, &key, home.project, Some(scene.env.id))? {
             let reason = format!("port {key} was taken by {owner} meanwhile");
             return Ok(Some(Failure::new(Code::Conflict, reason)));
         }

@@ -106,7 +106,7 @@ impl House {
         let mut node = Node::new(NodeId(ids.ulid()), "tower", None, NodeSpec::default(), now);
         node.status = NodeStatus {
             capacity: Capacity { cpu: Millicores(2000), memory: Bytes(1 << 30) },
-            drivers: vec![Driver::Container],
+            drivers: vec![Driver::Container, Driver::Process],
             ..NodeStatus::default()
         };
         txn.put(&org).put(&project).put(&node);

@@ -1,8 +1,9 @@
 //! What plans say, what stops them, and what their hash covers.
 
 use crate::house::{House, changed, image, manifest, name};
-use freehold_deploy::{PlanError, check_fresh, plan_remove};
-use freehold_model::{Bytes, Code, Verdict, plan::Action};
+use freehold_deploy::{PlanError, Request, check_fresh, plan_deploy, plan_remove};
+use freehold_model::{Actor, Bytes, Code, Project, ProjectId, ProjectSpec, Txn, Verdict, plan::Action};
+use freehold_reconcile::{SystemIds, ViewExt as _, ports::Ids as _};
 use proptest::prelude::*;
 
 #[test]
@@ -89,6 +90,29 @@ fn a_port_of_another_app_stops_it_and_names_the_app() {
     let plan = house.plan(&manifest(1), &image("one"), false).unwrap();
     let titles: Vec<_> = plan.blockers.iter().map(|problem| problem.title.as_str()).collect();
     assert_eq!(titles, ["port tcp/8000 is taken by other/prod"]);
+}
+
+#[test]
+fn a_port_of_another_project_stops_it_and_names_nobody() {
+    let mut house = House::new();
+    house.occupy("tcp/8000");
+    let beside = house.view().all::<ProjectSpec>(None).unwrap().remove(0);
+    let id = ProjectId(SystemIds.ulid());
+    let elsewhere = Project::new(id, "elsewhere", beside.parent, beside.spec, beside.created);
+    let mut txn = Txn::new(Actor::System, "test", "req");
+    txn.put(&elsewhere);
+    house.store.commit_now(txn).unwrap();
+    let (project, env) = (name("elsewhere"), name("prod"));
+    let request = Request {
+        project: &project,
+        env: &env,
+        manifest: manifest(1),
+        images: [(name("web"), image("one"))].into(),
+        restart: false,
+    };
+    let plan = plan_deploy(&house.view(), &request).unwrap();
+    let titles: Vec<_> = plan.blockers.iter().map(|problem| problem.title.as_str()).collect();
+    assert_eq!(titles, ["port tcp/8000 is taken by an app of another project"]);
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Deploys of one env one after another: what waits, what takes its place, what is called off.
 
 use crate::house::{House, changed, healthy, image, manifest, steps};
-use freehold_model::{Code, InstanceStatus, Phase, Receipt, ReceiptId, ReleaseSpec, RolloutPhase, Verdict};
+use freehold_deploy::plan_renewal;
+use freehold_model::{
+    Code, InstanceStatus, Phase, Receipt, ReceiptId, ReleaseSpec, RolloutPhase, Verdict, manifest::Driver,
+};
 use freehold_reconcile::ViewExt;
 
 /// A house where v1 runs and v2 starts, with the receipt of v2.
@@ -216,4 +219,29 @@ fn the_release_says_how_it_went() {
     let said: Vec<_> =
         house.view().all::<ReleaseSpec>(None).unwrap().iter().map(|it| it.status.verdict).collect();
     assert_eq!(said, [Some(Verdict::Succeeded), Some(Verdict::Cancelled)]);
+}
+
+/// Who asks for a renewal is asked for the rights that what runs then needs: if that fails, another release runs,
+/// whose rights nobody asked for.
+#[test]
+fn a_waiting_renewal_runs_nothing_that_needs_rights_nobody_was_asked_for() {
+    for (driver, expected) in [
+        (Driver::Process, (Some(Verdict::Failed), Some(Code::NotAllowed))),
+        (Driver::Container, (Some(Verdict::Succeeded), None)),
+    ] {
+        let mut house = House::new();
+        let mut first = manifest(1);
+        first.process.values_mut().for_each(|process| process.driver = driver);
+        house.deploy_well(&first);
+        house.deploy(&changed(1, "two"));
+        house.reconcile();
+        let names = ["default", "guestbook", "prod"].map(|name| name.parse().unwrap());
+        let plan = plan_renewal(&house.view(), &names[0], &names[1], &names[2]).unwrap();
+        let id = house.apply(&plan).unwrap();
+        assert!(house.receipt(id).status.behind.is_some());
+        let fresh = house.instances().into_iter().find(|it| !it.spec.serving).unwrap();
+        house.report(&fresh, InstanceStatus { phase: Phase::Failed, ..InstanceStatus::default() });
+        let done = house.let_it_go_well(id);
+        assert_eq!(ended(&done), expected, "{driver:?}: {:?}", done.status.reason);
+    }
 }
