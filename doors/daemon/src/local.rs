@@ -3,12 +3,14 @@
 //! Started by [`crate::up`] for `freehold up`. One of these for each machine; none of it is led, since all of
 //! it is about this machine alone.
 
-use crate::{control::LocalControl, disk, edge, far::Answers, node, tasks::Tasks, up::Options};
+use crate::{
+    control::LocalControl, disk, edge, far::Answers, node, nodes::hop_secret, tasks::Tasks, up::Options,
+};
 use anyhow::{Context, Result};
 use freehold_agent::{Agent, AgentConfig, NameServers, remote::Answerer};
 use freehold_api::EdgePort;
 use freehold_deploy::address;
-use freehold_edge::{Edge, EdgeConfig, Reach};
+use freehold_edge::{Edge, EdgeConfig, HopKeys, Reach};
 use freehold_image::ImageStore;
 use freehold_model::NodeId;
 use freehold_reconcile::{Clock, Store};
@@ -34,7 +36,7 @@ impl LocalNode {
         tasks: &mut Tasks,
     ) -> Result<LocalNode> {
         node::register(&**store, id, &doctor::examine(&options.data), clock.now()).await?;
-        let control = LocalControl::new(store.clone(), id, vault);
+        let control = LocalControl::new(store.clone(), id, vault.clone());
         let agent = Arc::new(start_agent(options, id, control, images, clock.clone()).await?);
         let config = EdgeConfig {
             listen_on: options.endpoints_on.clone(),
@@ -43,6 +45,7 @@ impl LocalNode {
             own_addresses: !rootless::is_rootless(),
             reach: if rootless::is_rootless() { Reach::by(rootless::socket) } else { Reach::default() },
             node: Some(id),
+            hop_keys: HopKeys::by(move |node| hop_secret(&vault, node)),
         };
         let shutdown = tasks.shutdown.clone();
         let edge = Edge::start(store.clone(), config, shutdown.clone());

@@ -5,11 +5,12 @@
 
 use crate::{
     access::{Access, Writing},
+    connections::{self, Connections},
     door::{Hall, OwnPorts},
+    hop::{HopKey, HopKeys, Hops},
     observer::Observer,
     own::{self, Network, Prefix},
     ports::Ports,
-    proxy::{self, Connections},
     reach::Reach,
     relay::Pipes,
     routing::{Route, Routing},
@@ -18,8 +19,8 @@ use crate::{
     workers::Workers,
 };
 use freehold_model::{
-    Actor, CommitError, EndpointId, EndpointSpec, EndpointStatus, InstanceSpec, Kind, NodeId, Rollout,
-    RolloutId, RolloutSpec, Seq, Txn,
+    Actor, CommitError, EndpointId, EndpointSpec, EndpointStatus, InstanceSpec, Kind, Node, NodeId, NodeSpec,
+    Rollout, RolloutId, RolloutSpec, Seq, Txn,
 };
 use freehold_reconcile::{Store, StoreError, View, ViewExt};
 use rustix::process::{Resource, getrlimit};
@@ -53,6 +54,8 @@ pub struct EdgeConfig {
     pub reach: Reach,
     /// The node of this edge; none where every instance is here.
     pub node: Option<NodeId>,
+    /// The keys of all nodes, to hand connections over to their edges; far from the store an edge is told its own.
+    pub hop_keys: HopKeys,
 }
 
 /// The running proxy.
@@ -77,7 +80,7 @@ impl Edge {
     }
 
     fn begin(plane: Plane, config: EdgeConfig, shutdown: CancellationToken) -> Edge {
-        let (most, pipes) = proxy::shares(getrlimit(Resource::Nofile).current);
+        let (most, pipes) = connections::shares(getrlimit(Resource::Nofile).current);
         let (connections, drained) = (Connections::new(most), Arc::new(Notify::new()));
         let (access, writing) = Access::start(config.access_log.clone());
         let hall = Hall {
@@ -87,12 +90,14 @@ impl Edge {
             own_ports: OwnPorts::default(),
             drained: Arc::clone(&drained),
             reach: config.reach,
+            hops: Hops::default(),
         };
         let workers = Workers::start();
         let ports = Ports::new(config.listen_on, workers.handles().to_vec(), hall);
         let observer = Observer { doors: ports.doors(), folder: config.access_log };
         let network = if config.own_addresses { Own::Unknown } else { Own::None };
-        let control = Control { plane, node: config.node, ports, drained, network, seen: None };
+        let (node, hop_keys) = (config.node, config.hop_keys);
+        let control = Control { plane, node, hop_keys, ports, drained, network, seen: None };
         let control = tokio::spawn(control.run(shutdown));
         Edge { control, connections: connections.tasks, observer, workers, writing }
     }
@@ -128,6 +133,7 @@ enum Plane {
 struct Control {
     plane: Plane,
     node: Option<NodeId>,
+    hop_keys: HopKeys,
     ports: Ports,
     drained: Arc<Notify>,
     network: Own,
@@ -189,8 +195,12 @@ impl Control {
     }
 
     async fn far_round(&mut self, scenery: &dyn Scenery) -> Result<(), RoundError> {
-        let Scene { version, endpoints, instances, rollouts } =
+        let Scene { version, endpoints, instances, rollouts, hop_key } =
             scenery.scene().await.map_err(RoundError::Far)?;
+        if let Some(key) = &hop_key {
+            self.ports.hops().accept_under(key.expose());
+        }
+        self.ports.take_hops(hop_key.is_some()).await;
         let routing = Routing::of(Some(scenery.node()), endpoints, &instances, &rollouts, version);
         self.ports.apply(&routing).await;
         let statuses = self.statuses(&routing);
@@ -206,12 +216,13 @@ impl Control {
             true => {
                 let mut routing = routing(self.node, &*view)?;
                 let claims = self.give_addresses(&*view, &mut routing)?;
-                Some((routing, claims))
+                Some((routing, claims, self.know_hops(&*view)?))
             }
             false => None,
         };
         drop(view);
-        let Some((routing, claims)) = planned else { return Ok(()) };
+        let Some((routing, claims, takes_hops)) = planned else { return Ok(()) };
+        self.ports.take_hops(takes_hops).await;
         if !claims.is_empty() {
             match store.commit(claims).await {
                 // An endpoint went meanwhile, which is an event: the next round thinks again.
@@ -221,6 +232,20 @@ impl Control {
         }
         self.ports.apply(&routing).await;
         self.write(store, &routing).await
+    }
+
+    /// Learns the keys of all nodes; answers whether others hand connections over to this one, as other control
+    /// planes' edges do.
+    fn know_hops(&self, view: &dyn View) -> Result<bool, StoreError> {
+        let Some((own, secret)) = self.node.and_then(|node| Some((node, self.hop_keys.secret(node)?))) else {
+            return Ok(false);
+        };
+        let mut others = view.all::<NodeSpec>(None)?;
+        others.retain(|node| node.id != own);
+        let key = |node: &Node| Some((node.id, HopKey::of(&self.hop_keys.secret(node.id)?)));
+        self.ports.hops().know(others.iter().filter_map(key).collect());
+        self.ports.hops().accept_under(&secret);
+        Ok(others.iter().any(|node| !node.status.remote && node.status.away().is_none()))
     }
 
     /// Whether anything happened since the last round that the routing depends on.

@@ -1,7 +1,7 @@
 //! What whoever carries an endpoint's traffic needs to know of it. One for each endpoint, as long as the
 //! endpoint exists; what can be changed by a deploy is read anew for each connection.
 
-use crate::{access::Access, pool::Pool, proxy::Connections, reach::Reach, relay::Pipes};
+use crate::{access::Access, connections::Connections, hop::Hops, pool::Pool, reach::Reach, relay::Pipes};
 use freehold_model::{EndpointId, EndpointSpec, Network, manifest::ProxyProtocol, traffic::EndpointTraffic};
 use std::{
     collections::BTreeSet,
@@ -19,6 +19,7 @@ pub(crate) struct Door {
     pub(crate) access: Access,
     pub(crate) own_ports: OwnPorts,
     pub(crate) reach: Reach,
+    pub(crate) hops: Hops,
     settings: Mutex<Settings>,
 }
 
@@ -44,6 +45,7 @@ pub(crate) struct Hall {
     pub(crate) own_ports: OwnPorts,
     pub(crate) drained: Arc<Notify>,
     pub(crate) reach: Reach,
+    pub(crate) hops: Hops,
 }
 
 impl Settings {
@@ -69,6 +71,7 @@ impl Door {
             access: hall.access.clone(),
             own_ports: hall.own_ports.clone(),
             reach: hall.reach.clone(),
+            hops: hall.hops.clone(),
             settings: Mutex::new(settings),
         })
     }
@@ -99,6 +102,11 @@ impl Door {
 
     #[cfg(test)]
     pub(crate) fn for_test(connections: Connections) -> Arc<Door> {
+        Door::reaching(connections, Reach::default())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn reaching(connections: Connections, reach: Reach) -> Arc<Door> {
         let access = Access::start(None).0;
         let hall = Hall {
             connections,
@@ -106,7 +114,8 @@ impl Door {
             access,
             own_ports: OwnPorts::default(),
             drained: Arc::default(),
-            reach: Reach::default(),
+            reach,
+            hops: Hops::default(),
         };
         let settings = Settings {
             idle: Duration::from_secs(3600),

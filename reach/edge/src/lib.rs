@@ -4,17 +4,20 @@
 //! healthy, serving instance of its process a backend, and what came of it is written back as the
 //! endpoint's status. Deciding ([`routing`], `status`, the choice within a `pool`, the addresses of
 //! `own`) is apart from sockets (`bind`, `ports`); `control` joins the two. Traffic itself (`proxy` and
-//! `relay` for TCP, `udp`) runs on threads of its own (`workers`); what it leaves behind is read through
+//! `relay` for TCP, `udp`, `hop` between two edges) runs on threads of its own (`workers`); what it leaves behind is read through
 //! an [`Observer`].
 
 mod access;
 mod bind;
+mod connect;
+mod connections;
 mod control;
 mod counters;
 mod door;
 pub mod fuzz;
 mod header;
 mod holder;
+mod hop;
 mod observer;
 pub mod own;
 mod pool;
@@ -31,6 +34,7 @@ mod workers;
 pub use control::{Edge, EdgeConfig};
 pub use door::Settings;
 pub use header::{Unproxied, client_of_proxy};
+pub use hop::HopKeys;
 pub use observer::Observer;
 pub use reach::Reach;
 pub use scenery::{Scene, Scenery};

@@ -3,7 +3,10 @@
 //! Invariant: a connection is counted from the moment its backend is chosen, under the same lock that
 //! guards the set of backends. So once [`Pool::set`] has returned, [`Pool::draining`] misses nobody.
 
-use crate::{counters::Counters, routing::Backend};
+use crate::{
+    counters::Counters,
+    routing::{Backend, Way},
+};
 use freehold_model::{InstanceId, traffic::BackendTraffic};
 use std::{
     collections::BTreeMap,
@@ -54,12 +57,9 @@ impl Pool {
         }
         let mut known: Vec<_> = std::mem::take(&mut state.members);
         known.append(&mut state.leaving);
-        let mut known: BTreeMap<_, _> = known
-            .into_iter()
-            .map(|member| ((member.backend.instance, member.backend.address), member))
-            .collect();
+        let mut known: BTreeMap<_, _> = known.into_iter().map(|member| (member.backend, member)).collect();
         for backend in backends {
-            let member = known.remove(&(backend.instance, backend.address));
+            let member = known.remove(backend);
             let member = member.unwrap_or_else(|| Arc::new(Member::new(*backend)));
             member.serves.store(true, SeqCst);
             state.members.push(member);
@@ -87,12 +87,24 @@ impl Pool {
         Some(Lease { pool: Arc::clone(self), backend: member.backend, member })
     }
 
-    /// Open connections of each instance that gets no new ones.
+    /// Counts a connection to this very instance, if it is a backend on this node.
+    pub(crate) fn lease_here(self: &Arc<Self>, instance: InstanceId) -> Option<Lease> {
+        let state = self.lock();
+        let is_it = |member: &&Arc<Member>| {
+            member.backend.instance == instance && matches!(member.backend.way, Way::Here)
+        };
+        let member = Arc::clone(state.members.iter().find(is_it)?);
+        member.open.fetch_add(1, SeqCst);
+        Some(Lease { pool: Arc::clone(self), backend: member.backend, member })
+    }
+
+    /// Open connections of each instance of this node that gets no new ones. Those of other nodes are counted
+    /// by the edges there, which know to whom each went, and count each once.
     pub(crate) fn draining(&self) -> BTreeMap<InstanceId, u32> {
         let mut state = self.lock();
         state.leaving.retain(|member| member.open.load(SeqCst) > 0);
         let mut draining = BTreeMap::new();
-        for member in &state.leaving {
+        for member in state.leaving.iter().filter(|member| matches!(member.backend.way, Way::Here)) {
             let instance = member.backend.instance;
             // One whose target has changed still gets new ones, there.
             if state.members.iter().all(|member| member.backend.instance != instance) {
@@ -179,12 +191,14 @@ fn pick(members: &[Arc<Member>], tried: &[InstanceId], turn: usize) -> Option<Ar
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routing::FarEdge;
+    use freehold_model::NodeId;
     use proptest::prelude::*;
     use std::net::Ipv4Addr;
 
     fn backend(n: u8) -> Backend {
         let instance = InstanceId(ulid::Ulid::from_parts(0, n.into()));
-        Backend { instance, address: (Ipv4Addr::new(10, 210, 0, n), 80).into() }
+        Backend { instance, address: (Ipv4Addr::new(10, 210, 0, n), 80).into(), way: Way::Here }
     }
 
     fn backends(count: u8) -> Vec<Backend> {
@@ -221,6 +235,21 @@ mod tests {
         let told = std::pin::pin!(drained.notified());
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(told.poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn an_instance_of_another_node_drains_there_and_is_not_taken_here() {
+        let pool = Pool::new(Arc::default());
+        let way = Way::Edge(FarEdge { node: NodeId(ulid::Ulid::nil()), hop_port: None });
+        pool.set(&[Backend { way, ..backend(1) }]);
+        assert!(pool.lease_here(backend(1).instance).is_none(), "it would be handed on and on");
+        let _lease = pool.lease(&[]).unwrap();
+        pool.set(&[]);
+        assert_eq!(pool.draining(), [].into());
+        // It has moved here.
+        pool.set(&backends(2));
+        assert_eq!(pool.lease_here(backend(2).instance).map(|it| it.backend), Some(backend(2)));
+        assert!(pool.lease_here(backend(3).instance).is_none());
     }
 
     #[test]

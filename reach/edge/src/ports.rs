@@ -6,7 +6,7 @@
 use crate::{
     bind::{self, Wanted},
     door::{Door, Hall},
-    proxy,
+    hop, proxy,
     routing::{Route, Routing},
     status::Outcome,
     udp,
@@ -35,6 +35,14 @@ pub(crate) struct Ports {
     hall: Hall,
     ports: BTreeMap<EndpointId, Port>,
     doors: Doors,
+    hops: Option<HopPort>,
+}
+
+/// Where other edges hand connections over.
+struct HopPort {
+    port: u16,
+    stop: CancellationToken,
+    acceptors: Vec<JoinHandle<()>>,
 }
 
 struct Port {
@@ -54,12 +62,55 @@ type At = (Protocol, u16, Option<Ipv6Addr>);
 impl Ports {
     /// No ports yet; those to come listen on `listen_on`, and are served by `workers`.
     pub(crate) fn new(listen_on: Vec<IpAddr>, workers: Vec<Handle>, hall: Hall) -> Ports {
-        Ports { listen_on, workers, hall, ports: BTreeMap::new(), doors: Doors::default() }
+        Ports { listen_on, workers, hall, ports: BTreeMap::new(), doors: Doors::default(), hops: None }
     }
 
     /// The doors, as they come and go.
     pub(crate) fn doors(&self) -> Doors {
         Arc::clone(&self.doors)
+    }
+
+    /// What all doors share of hops.
+    pub(crate) fn hops(&self) -> &hop::Hops {
+        &self.hall.hops
+    }
+
+    /// Takes hops, or no more, at the first port for them that can be had.
+    pub(crate) async fn take_hops(&mut self, wanted: bool) {
+        match (&mut self.hops, wanted) {
+            (Some(_), true) | (None, false) => {}
+            (open, false) => {
+                if let Some(open) = open.take() {
+                    open.close().await;
+                }
+            }
+            (None, true) => {
+                let mut ports = hop::PORT..hop::PORT + hop::PORTS;
+                self.hops = ports.find_map(|port| self.open_hops(port));
+                if self.hops.is_none() {
+                    tracing::warn!(
+                        first = hop::PORT,
+                        count = hop::PORTS,
+                        "no port is free for other edges of the house"
+                    );
+                }
+            }
+        }
+    }
+
+    fn open_hops(&self, port: u16) -> Option<HopPort> {
+        let wanted = Wanted { port, listen_on: &self.listen_on, own: None };
+        let listeners = bind::tcp(wanted, &self.workers);
+        let listeners = listeners.inspect_err(|error| tracing::debug!(%error, "not for hops")).ok()?;
+        let stop = CancellationToken::new();
+        let mut acceptors = vec![];
+        for (worker, listeners) in listeners {
+            acceptors.extend(listeners.into_iter().map(|listener| {
+                let (hops, doors) = (self.hall.hops.clone(), Arc::clone(&self.doors));
+                worker.spawn(hop::accept(listener, hops, doors, stop.clone()))
+            }));
+        }
+        Some(HopPort { port, stop, acceptors })
     }
 
     /// Makes listeners and backends as `routing` says: first closes, then opens.
@@ -100,7 +151,8 @@ impl Ports {
             State::Closed(reason) => Err(reason.clone()),
             State::Failed { message, .. } => Err(message.clone()),
         };
-        Some(Outcome { listening, draining: port.door.pool.draining() })
+        let hop_port = self.hops.as_ref().map(|hops| hops.port);
+        Some(Outcome { listening, draining: port.door.pool.draining(), hop_port })
     }
 
     /// When a port that could not be had should be tried again.
@@ -114,6 +166,7 @@ impl Ports {
 
     /// Closes every listener. Open connections go on.
     pub(crate) async fn close(&mut self) {
+        self.take_hops(false).await;
         for port in self.ports.values_mut() {
             port.close("Freehold stops").await;
         }
@@ -123,6 +176,15 @@ impl Ports {
 fn at(route: &Route) -> Result<At, &str> {
     let port = route.listen.as_ref().map_err(String::as_str)?;
     Ok((route.protocol, *port, route.own))
+}
+
+impl HopPort {
+    async fn close(self) {
+        self.stop.cancel();
+        for acceptor in self.acceptors {
+            let _ = acceptor.await;
+        }
+    }
 }
 
 impl Port {

@@ -1,12 +1,14 @@
 //! Carries TCP connections: accepts them, finds each a backend, relays until both sides are done.
 //!
 //! Invariant: a connection that was accepted is given to every backend once before it is given up, and
-//! waits [`HOLD`] for one to appear, so that a restart costs a moment and not a failure. Not a byte has
+//! waits a moment for one to appear, so that a restart costs a moment and not a failure. Not a byte has
 //! been taken from the client by then, so a second attempt is as good as the first.
 
 use crate::{
-    door::Door,
-    header::{HeaderError, Received, header, plain, receive},
+    connect::{Whose, connect, connect_to, tune},
+    door::{Door, Inside},
+    header::{HeaderError, Received, plain, receive},
+    hop::Hop,
     pool::Lease,
     relay::{Counted, End, Relay},
 };
@@ -20,65 +22,14 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
+    sync::OwnedSemaphorePermit,
+    time::sleep,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
-/// How long a backend may take to answer a connection attempt.
-const CONNECT: Duration = Duration::from_secs(2);
-/// How long a connection waits for a backend when there is none that answers.
-const HOLD: Duration = Duration::from_secs(3);
-/// How soon backends that did not answer are tried again.
-const AGAIN: Duration = Duration::from_millis(250);
 /// How long to wait before accepting again when file descriptors or memory ran out.
 const BREATHER: Duration = Duration::from_millis(100);
-/// A peer that vanished without a word is noticed after one such silence and three probes.
-const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(10), 3);
-
-/// How much an instance may send that was not passed on yet. Instances are near: this is what 10 Gbit/s
-/// need at a round trip of 0.4 ms. Left alone, the kernel lets each of them fill 32 MiB, which costs
-/// memory, and keeps senders running that the proxy then waits for.
-const WINDOW: usize = 512 << 10;
-
-/// The open connections of all endpoints, and room for more.
-#[derive(Clone)]
-pub(crate) struct Connections {
-    pub(crate) tasks: TaskTracker,
-    room: Arc<Semaphore>,
-}
-
-impl Connections {
-    /// Room for `most` at a time.
-    pub(crate) fn new(most: usize) -> Connections {
-        Connections { tasks: TaskTracker::new(), room: Arc::new(Semaphore::new(most)) }
-    }
-
-    /// Waits for room: clients wait where the kernel keeps them, and the store, the API and the agent
-    /// are left the files that they need.
-    async fn room(&self) -> OwnedSemaphorePermit {
-        if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
-            return room;
-        }
-        tracing::warn!("as many connections are open as may be; others wait");
-        Arc::clone(&self.room).acquire_owned().await.expect("it is never closed")
-    }
-
-    /// Room for one that would rather be turned away than wait.
-    pub(crate) fn room_now(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.room).try_acquire_owned().ok()
-    }
-}
-
-/// How the `limit` of open files is shared out: so many connections, of two files each, and so many
-/// pipes, likewise, leave a quarter of the files to others.
-pub(crate) fn shares(limit: Option<u64>) -> (usize, usize) {
-    let limit = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX).min(1 << 20);
-    let pipes = (limit / 16).min(512);
-    ((limit - limit / 4) / 2 - pipes, pipes)
-}
 
 /// Accepts connections at `door` and serves each, until `stop`.
 pub(crate) async fn accept(listener: TcpListener, door: Arc<Door>, stop: CancellationToken) {
@@ -142,26 +93,49 @@ async fn serve(client: TcpStream, from: SocketAddr, door: Arc<Door>) {
             }
         }
     }
-    let greeting = header(settings.proxy_protocol, visit.client, here);
-    let Some((lease, backend)) = connect(&door, &greeting).await else {
+    let whose = Whose { client: visit.client, here };
+    let Some((lease, backend)) = connect(&door, &settings, whose).await else {
         counters.failed.fetch_add(1, Relaxed);
         visit.end = AccessEnd::NoInstance;
         return;
     };
-    let counted = Counted { bytes_in: &counters.bytes_in, bytes_out: &counters.bytes_out };
-    visit.lease = Some(lease);
-    let relay = visit.relay.insert(Relay::new(client, backend, counted));
-    visit.end = match relay.run(settings.idle, &door.pipes).await {
-        End::Done => AccessEnd::Done,
-        End::Idle => AccessEnd::Idle,
-        End::Client => AccessEnd::ClientReset,
-        End::Backend => AccessEnd::InstanceReset,
-    };
-    match visit.end {
-        AccessEnd::Idle => counters.idled.fetch_add(1, Relaxed),
-        AccessEnd::ClientReset | AccessEnd::InstanceReset => counters.broken.fetch_add(1, Relaxed),
-        _ => 0,
-    };
+    visit.relay(client, lease, backend, settings.idle).await;
+}
+
+/// A connection that another edge hands over, and the instance that waits for it.
+pub(crate) struct Taken {
+    client: SocketAddr,
+    began: Instant,
+    inside: Inside,
+    lease: Lease,
+    backend: TcpStream,
+    idle: Duration,
+    room: OwnedSemaphorePermit,
+}
+
+/// Connects what `hop` tells of to its instance, if that is here and answers. The edge where the client came
+/// counts the endpoint's limit.
+pub(crate) async fn take(door: &Arc<Door>, hop: &Hop) -> Option<Taken> {
+    let began = Instant::now();
+    let (room, settings, inside) = (door.connections.room_now()?, door.settings(), door.enter(None)?);
+    let whose = Whose { client: hop.client, here: hop.here };
+    let (lease, backend) = connect_to(door, &settings, hop.instance, whose).await?;
+    Some(Taken { client: hop.client, began, inside, lease, backend, idle: settings.idle, room })
+}
+
+impl Taken {
+    /// Carries it, from now on beside others.
+    pub(crate) fn carry(self, client: TcpStream) {
+        tune(&client);
+        let tasks = self.inside.door().connections.tasks.clone();
+        tokio::spawn(tasks.track_future(async move {
+            let mut visit = Visit::new(self.inside.door(), self.client);
+            visit.began = self.began;
+            visit.relay(client, self.lease, self.backend, self.idle).await;
+            drop(visit);
+            drop(self.room);
+        }));
+    }
 }
 
 /// The first, the second, the fourth ... is said aloud: a proxy that is set up wrongly errs every time.
@@ -188,6 +162,25 @@ impl<'a> Visit<'a> {
     fn new(door: &'a Door, client: SocketAddr) -> Visit<'a> {
         Visit { door, client, began: Instant::now(), relay: None, lease: None, end: AccessEnd::Cut }
     }
+
+    /// Carries the connection to its end.
+    async fn relay(&mut self, client: TcpStream, lease: Lease, backend: TcpStream, idle: Duration) {
+        let counters = &self.door.pool.counters;
+        let counted = Counted { bytes_in: &counters.bytes_in, bytes_out: &counters.bytes_out };
+        self.lease = Some(lease);
+        let relay = self.relay.insert(Relay::new(client, backend, counted));
+        self.end = match relay.run(idle, &self.door.pipes).await {
+            End::Done => AccessEnd::Done,
+            End::Idle => AccessEnd::Idle,
+            End::Client => AccessEnd::ClientReset,
+            End::Backend => AccessEnd::InstanceReset,
+        };
+        match self.end {
+            AccessEnd::Idle => counters.idled.fetch_add(1, Relaxed),
+            AccessEnd::ClientReset | AccessEnd::InstanceReset => counters.broken.fetch_add(1, Relaxed),
+            _ => 0,
+        };
+    }
 }
 
 impl Drop for Visit<'_> {
@@ -206,63 +199,6 @@ impl Drop for Visit<'_> {
     }
 }
 
-/// A connection to a backend, which knows by now whose it is; `None` when none answered within [`HOLD`].
-async fn connect(door: &Door, greeting: &[u8]) -> Option<(Lease, TcpStream)> {
-    let mut changed = None;
-    let patience = async {
-        loop {
-            if let Some(connected) = try_each(door, greeting).await {
-                return connected;
-            }
-            // Looked at before the second attempt, so that no change is missed after it.
-            let changed = changed.get_or_insert_with(|| door.pool.changed());
-            let _ = timeout(AGAIN, changed.changed()).await;
-        }
-    };
-    // The first attempt needs no timer.
-    if let Some(connected) = try_each(door, greeting).await {
-        return Some(connected);
-    }
-    timeout(HOLD, patience).await.ok()
-}
-
-async fn try_each(door: &Door, greeting: &[u8]) -> Option<(Lease, TcpStream)> {
-    let mut tried = vec![];
-    while let Some(lease) = door.pool.lease(&tried) {
-        match timeout(CONNECT, greet(door, lease.backend.address, greeting)).await {
-            Ok(Ok(stream)) => {
-                lease.succeeded();
-                return Some((lease, stream));
-            }
-            failed => tracing::debug!(backend = ?lease.backend, ?failed, "a backend does not answer"),
-        }
-        lease.failed();
-        tried.push(lease.backend.instance);
-    }
-    None
-}
-
-async fn greet(door: &Door, address: SocketAddr, greeting: &[u8]) -> io::Result<TcpStream> {
-    let mut stream = door.reach.tcp(address).await?;
-    tune(&stream);
-    let _ = sockopt::set_socket_recv_buffer_size(&stream, WINDOW);
-    if !greeting.is_empty() {
-        stream.write_all(greeting).await?;
-    }
-    Ok(stream)
-}
-
-/// Small writes go out at once; silent death is noticed. A socket that refuses is already broken, and
-/// the relay will say so.
-fn tune(socket: &impl std::os::fd::AsFd) {
-    let (idle, interval, probes) = KEEPALIVE;
-    let _ = sockopt::set_tcp_nodelay(socket, true);
-    let _ = sockopt::set_socket_keepalive(socket, true);
-    let _ = sockopt::set_tcp_keepidle(socket, idle);
-    let _ = sockopt::set_tcp_keepintvl(socket, interval);
-    let _ = sockopt::set_tcp_keepcnt(socket, probes);
-}
-
 fn reset(client: &TcpStream) {
     let _ = sockopt::set_socket_linger(client, Some(Duration::ZERO));
 }
@@ -270,26 +206,21 @@ fn reset(client: &TcpStream) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::Backend;
+    use crate::{
+        connections::Connections,
+        routing::{Backend, Way},
+    };
     use freehold_model::InstanceId;
-    use tokio::io::AsyncReadExt;
+    use tokio::{io::AsyncReadExt, time::timeout};
 
-    #[test]
-    fn a_quarter_of_the_files_is_left_to_others() {
-        for limit in [1024_u64, 20_000, 1 << 20] {
-            let (connections, pipes) = shares(Some(limit));
-            assert!(2 * (connections + pipes) as u64 <= limit - limit / 4, "{limit}");
-            assert!(connections as u64 > limit / 4 && pipes > 32, "{limit}: {connections}, {pipes}");
-        }
-        assert!(shares(None).0 < Semaphore::MAX_PERMITS);
-    }
+    const SOON: Duration = Duration::from_secs(2);
 
     #[tokio::test]
     async fn who_finds_no_room_waits_for_it() {
         let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let door = Door::for_test(Connections::new(1));
         let instance = InstanceId(ulid::Ulid::nil());
-        door.pool.set(&[Backend { instance, address: backend.local_addr().unwrap() }]);
+        door.pool.set(&[Backend { instance, address: backend.local_addr().unwrap(), way: Way::Here }]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -300,7 +231,7 @@ mod tests {
         let mut second = TcpStream::connect(address).await.unwrap();
         assert!(timeout(Duration::from_millis(100), backend.accept()).await.is_err(), "it waits");
         drop((first, server));
-        let (server, _) = timeout(CONNECT, backend.accept()).await.expect("its turn came").unwrap();
+        let (server, _) = timeout(SOON, backend.accept()).await.expect("its turn came").unwrap();
         drop(server);
         assert_eq!(second.read(&mut [0]).await.unwrap(), 0);
         stop.cancel();

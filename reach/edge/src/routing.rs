@@ -14,12 +14,32 @@ use std::{
 };
 
 /// An instance that may be given connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Backend {
     /// The instance.
     pub instance: InstanceId,
-    /// Where it listens.
+    /// Where it listens, or where the edge of its node does.
     pub address: SocketAddr,
+    /// How it is reached.
+    pub way: Way,
+}
+
+/// How an instance is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// It is on this node.
+    Here,
+    /// Through the edge of its node.
+    Edge(FarEdge),
+}
+
+/// The edge of another node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FarEdge {
+    /// Which node.
+    pub node: NodeId,
+    /// The port on which it takes what other edges hand over; none where it does not know of that.
+    pub hop_port: Option<u16>,
 }
 
 /// Everything that the edge should do, as of one view of the store.
@@ -105,11 +125,11 @@ impl Route {
     fn new(node: Option<NodeId>, endpoint: Endpoint, env: &EnvState<'_>) -> Route {
         let spec = &endpoint.spec;
         let backend = |instance: &&Instance| {
-            let address = match node {
-                Some(node) if instance.spec.node != node => way(&endpoint.status, instance.spec.node)?,
-                _ => SocketAddr::new(host(&instance.spec), spec.target),
+            let (address, way) = match node {
+                Some(node) if instance.spec.node != node => far(&endpoint.status, instance.spec.node)?,
+                _ => (SocketAddr::new(host(&instance.spec), spec.target), Way::Here),
             };
-            Some(Backend { instance: instance.id, address })
+            Some(Backend { instance: instance.id, address, way })
         };
         let listen = match endpoint.deleting {
             Some(_) => Err("it is being removed".into()),
@@ -131,10 +151,11 @@ impl Route {
 }
 
 /// Where the edge of another node listens, for machines that are not that one.
-fn way(status: &EndpointStatus, node: NodeId) -> Option<SocketAddr> {
+fn far(status: &EndpointStatus, node: NodeId) -> Option<(SocketAddr, Way)> {
     let there = status.nodes.get(&node).filter(|it| it.listening)?;
     let addresses = there.addresses.iter().filter_map(|it| it.parse::<SocketAddr>().ok());
-    addresses.filter(|it| !it.ip().is_loopback()).min_by_key(|it| it.is_ipv6())
+    let address = addresses.filter(|it| !it.ip().is_loopback()).min_by_key(|it| it.is_ipv6())?;
+    Some((address, Way::Edge(FarEdge { node, hop_port: there.hop_port })))
 }
 
 fn ready(instance: &Instance) -> bool {

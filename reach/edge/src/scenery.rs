@@ -1,7 +1,7 @@
 //! The port through which an edge far from the store sees what it routes by, and says what became of it.
 
 use async_trait::async_trait;
-use freehold_model::{Endpoint, EndpointId, EndpointStatus, Instance, NodeId, Rollout, Seq};
+use freehold_model::{Endpoint, EndpointId, EndpointStatus, Instance, NodeId, Rollout, Seq, secrets::Hidden};
 use std::collections::BTreeMap;
 use tokio::sync::watch;
 
@@ -16,6 +16,9 @@ pub struct Scene {
     pub instances: Vec<Instance>,
     /// The rollouts under way.
     pub rollouts: Vec<Rollout>,
+    /// Under what secret other edges hand connections over to this node; none where the control plane does not
+    /// know of that.
+    pub hop_key: Option<Hidden>,
 }
 
 /// The control plane, as an edge far from it needs it.

@@ -21,6 +21,8 @@ pub(crate) struct Outcome {
     pub(crate) listening: Result<Vec<IpAddr>, String>,
     /// Open connections of instances that get no new ones.
     pub(crate) draining: BTreeMap<InstanceId, u32>,
+    /// Where this edge takes what others hand over.
+    pub(crate) hop_port: Option<u16>,
 }
 
 /// The status to write, unless what is stored is as good.
@@ -44,6 +46,7 @@ fn status(routing: &Routing, route: &Route, mut outcome: Outcome) -> EndpointSta
         backends: u32::try_from(route.backends.len()).unwrap_or(u32::MAX),
         applied: routing.version,
         draining: outcome.draining,
+        hop_port: outcome.hop_port,
         nodes: BTreeMap::new(),
     }
 }
@@ -114,7 +117,11 @@ mod tests {
     }
 
     fn outcome() -> Outcome {
-        Outcome { listening: Ok(vec![Ipv6Addr::UNSPECIFIED.into()]), draining: BTreeMap::new() }
+        Outcome {
+            listening: Ok(vec![Ipv6Addr::UNSPECIFIED.into()]),
+            draining: BTreeMap::new(),
+            hop_port: None,
+        }
     }
 
     #[test]
@@ -140,7 +147,11 @@ mod tests {
 
     #[test]
     fn a_port_that_cannot_be_had_is_said_with_the_reason() {
-        let outcome = Outcome { listening: Err("port 8000 is taken".into()), draining: BTreeMap::new() };
+        let outcome = Outcome {
+            listening: Err("port 8000 is taken".into()),
+            draining: BTreeMap::new(),
+            hop_port: None,
+        };
         let written = to_write(&Routing::default(), &route(EndpointStatus::default(), 0), outcome).unwrap();
         assert!(!written.listening && written.addresses.is_empty());
         assert_eq!(written.message.as_deref(), Some("port 8000 is taken"));

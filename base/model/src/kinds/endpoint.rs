@@ -70,6 +70,10 @@ pub struct EndpointStatus {
     /// Open connections of each instance that no longer gets new ones; absent when it has none.
     #[schema(value_type = Object)]
     pub draining: BTreeMap<InstanceId, u32>,
+    /// The TCP port on which the edge of a node takes connections that other edges of the house hand over;
+    /// absent where it takes none. Said in `nodes` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hop_port: Option<u16>,
     /// By node, where several have an edge: what each observed. What is above is made of these.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = Object)]
@@ -100,6 +104,7 @@ impl EndpointStatus {
                 it.draining.iter().for_each(|(id, count)| *all.entry(*id).or_insert(0) += count);
                 all
             }),
+            hop_port: None,
             nodes: self.nodes,
         }
     }

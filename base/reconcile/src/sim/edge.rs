@@ -51,6 +51,7 @@ impl SimEdge {
             backends: backends as u32,
             applied,
             draining: open.map(|(_, instance)| (*instance, 1)).collect(),
+            hop_port: None,
             nodes: Default::default(),
         }
     }

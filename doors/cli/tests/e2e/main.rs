@@ -18,6 +18,7 @@ mod exec;
 mod far;
 mod formats;
 mod full;
+mod hops;
 mod hostile;
 mod images;
 mod import;

@@ -19,7 +19,7 @@ use freehold_agent::{
     },
 };
 use freehold_deploy::address;
-use freehold_edge::{Edge, EdgeConfig, Reach};
+use freehold_edge::{Edge, EdgeConfig, HopKeys, Reach};
 use freehold_identity::Membership;
 use freehold_image::ImageStore;
 use freehold_model::NodeId;
@@ -196,6 +196,7 @@ impl Parts {
             own_addresses: false,
             reach: if rootless::is_rootless() { Reach::by(rootless::socket) } else { Reach::default() },
             node: Some(node),
+            hop_keys: HopKeys::default(),
         };
         let scenery = FarScenery::new(node, control, link.clone(), data.join("agent/routing.json"));
         let edge = Edge::start_far(Arc::new(scenery), config, shutdown.clone());

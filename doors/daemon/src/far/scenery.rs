@@ -88,6 +88,7 @@ impl Scenery for FarScenery {
             endpoints: resources(view.endpoints),
             instances: resources(view.instances),
             rollouts: resources(view.rollouts),
+            hop_key: view.hop_key,
         })
     }
 
@@ -111,5 +112,9 @@ impl Scenery for FarScenery {
 
 /// Whether two views route alike.
 fn same(one: &RoutingView, other: &RoutingView) -> bool {
-    one.endpoints == other.endpoints && one.instances == other.instances && one.rollouts == other.rollouts
+    let RoutingView { version: _, endpoints, instances, rollouts, hop_key } = one;
+    *endpoints == other.endpoints
+        && *instances == other.instances
+        && *rollouts == other.rollouts
+        && *hop_key == other.hop_key
 }

@@ -26,7 +26,7 @@ use freehold_agent::{
 use freehold_api::NodeHall;
 use freehold_model::{
     Actor, AnyId, Code, Digest, EndpointId, EndpointSpec, ImageRef, InstanceSpec, NodeId, Problem, RolloutId,
-    RolloutSpec,
+    RolloutSpec, secrets::Hidden,
 };
 use freehold_reconcile::{Clock, Store, StoreError, TaskHandle, View, ViewExt as _};
 use freehold_secrets::Vault;
@@ -79,7 +79,8 @@ impl NodeHall for Nodes {
 
     async fn routing(&self, node: NodeId) -> Result<RoutingView, Problem> {
         let view = self.store.view().await.map_err(failed)?;
-        routing(&*view, node).map_err(failed)
+        let hop_key = Hidden::new(hop_secret(&self.vault, node));
+        routing(&*view, node, hop_key).map_err(failed)
     }
 
     async fn endpoints(&self, node: NodeId, report: EndpointReport) -> Result<(), Problem> {
@@ -130,8 +131,13 @@ fn concerned(view: &dyn View, node: NodeId) -> Result<BTreeSet<EndpointId>, Stor
     Ok(endpoints.into_iter().filter(|it| envs.contains(&it.parent)).map(|it| it.id).collect())
 }
 
+/// The secret under which edges hand connections over to that of `node`: every control plane has the same.
+pub(crate) fn hop_secret(vault: &Vault, node: NodeId) -> String {
+    vault.voucher("hops").seal(&node.to_string())
+}
+
 /// What concerns the edge of a node: its own instances, and the endpoints and rollouts of their envs.
-fn routing(view: &dyn View, node: NodeId) -> Result<RoutingView, StoreError> {
+fn routing(view: &dyn View, node: NodeId, hop_key: Hidden) -> Result<RoutingView, StoreError> {
     let mut instances = view.all::<InstanceSpec>(None)?;
     instances.retain(|it| it.spec.node == node);
     let envs: BTreeSet<Option<AnyId>> = instances.iter().map(|it| it.parent).collect();
@@ -147,6 +153,7 @@ fn routing(view: &dyn View, node: NodeId) -> Result<RoutingView, StoreError> {
         endpoints: items(endpoints),
         instances: items(instances),
         rollouts: items(rollouts),
+        hop_key: Some(hop_key),
     })
 }
 

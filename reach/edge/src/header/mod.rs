@@ -29,7 +29,7 @@ pub(crate) fn header(version: ProxyProtocol, client: SocketAddr, here: SocketAdd
 }
 
 /// Both of one family, as a header has them: IPv4 in IPv6's clothes where the other is IPv6.
-fn alike(one: SocketAddr, other: SocketAddr) -> (SocketAddr, SocketAddr) {
+pub(crate) fn alike(one: SocketAddr, other: SocketAddr) -> (SocketAddr, SocketAddr) {
     let mapped = |address: SocketAddr| match address.ip() {
         IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
         IpAddr::V6(_) => address,

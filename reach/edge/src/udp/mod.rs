@@ -10,7 +10,7 @@ mod table;
 
 use crate::{door::Door, pool::Lease};
 use freehold_model::InstanceId;
-use message::{Datagram, receive};
+use message::{Datagram, Here, receive};
 use session::{Sent, Session};
 use std::{
     net::{IpAddr, SocketAddr},
@@ -31,6 +31,24 @@ const SHUNNED: Duration = Duration::from_secs(1);
 struct Key {
     client: SocketAddr,
     here: IpAddr,
+}
+
+/// Whose a datagram is.
+#[derive(Clone, Copy)]
+struct Said {
+    key: Key,
+    here: Here,
+    client: SocketAddr,
+    /// Where another edge wants it to go.
+    instance: Option<InstanceId>,
+}
+
+impl Said {
+    /// What the datagram itself says.
+    fn by(datagram: &Datagram<'_>) -> Said {
+        let key = Key { client: datagram.client, here: datagram.here.ip };
+        Said { key, here: datagram.here, client: datagram.client, instance: None }
+    }
 }
 
 /// One endpoint's sessions.
@@ -75,16 +93,25 @@ impl Endpoint {
     }
 
     fn carry(self: &Arc<Self>, socket: &Arc<UdpSocket>, datagram: &Datagram<'_>) {
-        let key = Key { client: datagram.client, here: datagram.here.ip };
-        let known = self.sessions().touch(&key);
-        let session = match known {
+        let handed = self.handed(datagram);
+        let said = handed.as_ref().map_or(Said::by(datagram), |(said, _)| *said);
+        let bytes = handed.map_or(datagram.bytes, |(_, bytes)| bytes);
+        let known = self.sessions().touch(&said.key);
+        let session = match known.filter(|session| session.client == said.client) {
             Some(session) if session.lease.serves() => Some(session),
             // Its instance leaves: another takes over, if there is one.
-            known => self.open(socket, datagram, &[]).or(known),
+            known => self.open(socket, said, &[]).or(known),
         };
-        if !session.is_some_and(|session| self.pass_on(session, socket, datagram)) {
+        if !session.is_some_and(|session| self.pass_on(session, socket, (said, bytes))) {
             self.door.pool.counters.dropped.fetch_add(1, Relaxed);
         }
+    }
+
+    /// What another edge hands over, and the datagram itself.
+    fn handed<'b>(&self, datagram: &Datagram<'b>) -> Option<(Said, &'b [u8])> {
+        let (hop, bytes) = self.door.hops.open(datagram.bytes)?;
+        let said = Said { client: hop.client, instance: Some(hop.instance), ..Said::by(datagram) };
+        (hop.endpoint == self.door.endpoint).then_some((said, bytes))
     }
 
     /// Sends to the instance of `session`; where nobody listens there, to each of the others, once.
@@ -92,19 +119,19 @@ impl Endpoint {
         self: &Arc<Self>,
         session: Arc<Session>,
         socket: &Arc<UdpSocket>,
-        datagram: &Datagram<'_>,
+        (said, bytes): (Said, &[u8]),
     ) -> bool {
         let (mut next, mut refused) = (Some(session), vec![]);
         while let Some(session) = next {
             let instance = session.lease.backend.instance;
-            match session.send(datagram.bytes) {
+            match session.send(bytes) {
                 Sent::Yes => return true,
                 Sent::No => return false,
                 Sent::Refused => refused.push(instance),
                 Sent::Over => {}
             }
             self.shun(instance);
-            next = self.open(socket, datagram, &refused);
+            next = self.open(socket, said, &refused);
         }
         false
     }
@@ -113,33 +140,36 @@ impl Endpoint {
     fn open(
         self: &Arc<Self>,
         socket: &Arc<UdpSocket>,
-        datagram: &Datagram<'_>,
+        said: Said,
         refused: &[InstanceId],
     ) -> Option<Arc<Session>> {
-        if self.is_ours(datagram) {
+        if self.is_ours(&said.key) {
             return None;
         }
         let most = self.door.settings().max_connections.unwrap_or(SESSIONS);
-        let key = Key { client: datagram.client, here: datagram.here.ip };
-        let lease = self.lease(refused)?;
+        let lease = self.lease(said.instance, refused)?;
         while self.sessions().len() >= most as usize
             && let Some(oldest) = self.sessions().evict()
         {
             self.door.pool.counters.refused.fetch_add(1, Relaxed);
             oldest.end.cancel();
         }
-        let session = Session::open(self, lease, key)?;
-        if let Some(before) = self.sessions().insert(key, Arc::clone(&session)) {
+        let session = Session::open(self, lease, said.key, said.client)?;
+        if let Some(before) = self.sessions().insert(said.key, Arc::clone(&session)) {
             before.end.cancel();
         }
-        let carried =
-            session::answers(Arc::clone(self), Arc::clone(&session), Arc::clone(socket), datagram.here);
+        let carried = session::answers(Arc::clone(self), Arc::clone(&session), Arc::clone(socket), said.here);
         tokio::spawn(self.door.connections.tasks.track_future(carried));
         Some(session)
     }
 
-    /// One that was shunned of late serves where no other is left.
-    fn lease(&self, refused: &[InstanceId]) -> Option<Lease> {
+    /// The instance that another edge chose, or any; one that was shunned of late serves where no other is left.
+    fn lease(&self, chosen: Option<InstanceId>, refused: &[InstanceId]) -> Option<Lease> {
+        if let Some(lease) =
+            chosen.filter(|it| !refused.contains(it)).and_then(|it| self.door.pool.lease_here(it))
+        {
+            return Some(lease);
+        }
         let shunned = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let shunned = shunned.filter(|(_, at)| at.elapsed() < SHUNNED).map(|(instance, _)| instance);
         let passed_over: Vec<_> = refused.iter().copied().chain(shunned).collect();
@@ -147,9 +177,9 @@ impl Endpoint {
     }
 
     /// Whether one of our own sockets seems to have sent it: nobody else has that address.
-    fn is_ours(&self, datagram: &Datagram<'_>) -> bool {
-        let (ip, port) = (datagram.client.ip().to_canonical(), datagram.client.port());
-        let is_here = || ip == datagram.here.ip.to_canonical() || std::net::UdpSocket::bind((ip, 0)).is_ok();
+    fn is_ours(&self, key: &Key) -> bool {
+        let (ip, port) = (key.client.ip().to_canonical(), key.client.port());
+        let is_here = || ip == key.here.to_canonical() || std::net::UdpSocket::bind((ip, 0)).is_ok();
         port == 0 || (self.door.own_ports.contains(port) && is_here())
     }
 

@@ -5,13 +5,24 @@ use super::{
     Endpoint, Key,
     message::{Here, answer},
 };
-use crate::{door::Inside, header::plain, pool::Lease};
+use crate::{
+    door::{Door, Inside},
+    header::plain,
+    hop::{Hop, seal},
+    pool::Lease,
+    reach::Reach,
+    routing::{FarEdge, Way},
+};
 use freehold_model::traffic::{AccessEnd, AccessLine};
 use jiff::Timestamp;
-use rustix::{io::Errno, net::SendFlags};
+use rustix::{
+    io::Errno,
+    net::{SendAncillaryBuffer, SendFlags, send, sendmsg},
+};
 use std::{
     cell::RefCell,
-    io,
+    io::{self, IoSlice},
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -40,6 +51,10 @@ thread_local! {
 /// A session. It ends when its task does, which [`answers`] is.
 pub(super) struct Session {
     pub(super) key: Key,
+    /// Whose it is: who sends the datagrams, or whom another edge names.
+    pub(super) client: SocketAddr,
+    /// What stands before each datagram: another edge is told whose it is.
+    preface: Vec<u8>,
     pub(super) lease: Lease,
     /// Told to make room, or to leave to its successor.
     pub(super) end: CancellationToken,
@@ -67,15 +82,27 @@ pub(super) enum Sent {
 }
 
 impl Session {
-    /// A session at the instance of `lease`, if there are files for it.
-    pub(super) fn open(endpoint: &Endpoint, lease: Lease, key: Key) -> Option<Arc<Session>> {
-        let room = endpoint.door.connections.room_now()?;
-        let upstream = endpoint.door.reach.udp(lease.backend.address);
+    /// A session of `client` at the instance of `lease`, if there are files for it.
+    pub(super) fn open(
+        endpoint: &Endpoint,
+        lease: Lease,
+        key: Key,
+        client: SocketAddr,
+    ) -> Option<Arc<Session>> {
+        let door = &endpoint.door;
+        let room = door.connections.room_now()?;
+        let (reach, preface) = match lease.backend.way {
+            Way::Here => (&door.reach, vec![]),
+            Way::Edge(far) => (&Reach::default(), preface(door, &lease, far, client, key.here)),
+        };
+        let upstream = reach.udp(lease.backend.address);
         let upstream =
             upstream.inspect_err(|error| tracing::debug!(%error, "no socket for a session")).ok()?;
         lease.succeeded();
         Some(Arc::new(Session {
             key,
+            client,
+            preface,
             lease,
             end: CancellationToken::new(),
             upstream,
@@ -96,9 +123,9 @@ impl Session {
     pub(super) fn send(&self, bytes: &[u8]) -> Sent {
         self.note_activity();
         let is_first = self.bytes_in.load(Relaxed) == 0;
-        let sent = match send(&self.upstream, bytes) {
+        let sent = match self.pass(bytes) {
             // The answer to an earlier datagram, which is taken by now; this one was not sent.
-            Err(error) if !is_gone(error) && error != Errno::AGAIN => send(&self.upstream, bytes),
+            Err(error) if !is_gone(error) && error != Errno::AGAIN => self.pass(bytes),
             sent => sent,
         };
         match sent {
@@ -120,6 +147,16 @@ impl Session {
         }
     }
 
+    fn pass(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        if self.preface.is_empty() {
+            return send(&self.upstream, bytes, flags);
+        }
+        let pieces = [IoSlice::new(&self.preface), IoSlice::new(bytes)];
+        let sent = sendmsg(&self.upstream, &pieces, &mut SendAncillaryBuffer::default(), flags)?;
+        Ok(sent.saturating_sub(self.preface.len()))
+    }
+
     fn give_up(&self) {
         self.is_broken.store(true, Relaxed);
         self.end.cancel();
@@ -136,8 +173,13 @@ impl Session {
     }
 }
 
-fn send(socket: &UdpSocket, bytes: &[u8]) -> rustix::io::Result<usize> {
-    rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
+/// What stands before datagrams to the edge of another node; nothing where that does not know hops.
+fn preface(door: &Door, lease: &Lease, far: FarEdge, client: SocketAddr, here: IpAddr) -> Vec<u8> {
+    let key = far.hop_port.and_then(|_| door.hops.key_to(far.node));
+    let (endpoint, instance) = (door.endpoint, lease.backend.instance);
+    // The endpoint's port is the same on all nodes.
+    let here = SocketAddr::new(here, lease.backend.address.port());
+    key.map(|key| seal(&Hop { endpoint, instance, client, here }, &key)).unwrap_or_default()
 }
 
 /// Whether the instance's port is closed, or its machine cannot be reached (icmp(7)). Anything else, such as
@@ -164,7 +206,7 @@ pub(super) async fn answers(
     door.access.note(AccessLine {
         time: Timestamp::now(),
         endpoint: door.endpoint,
-        client: plain(session.key.client),
+        client: plain(session.client),
         instance: Some(session.lease.backend.instance),
         bytes_in: session.bytes_in.load(Relaxed),
         bytes_out: session.bytes_out.load(Relaxed),

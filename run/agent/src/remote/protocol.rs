@@ -12,6 +12,7 @@ use freehold_model::{
     kinds::Capacity,
     logs::{LogLine, LogPlace},
     manifest::Driver,
+    secrets::Hidden,
     traffic::{AccessLine, AccessQuery, EndpointTraffic},
 };
 use freehold_secrets::Delivered;
@@ -201,6 +202,10 @@ pub struct RoutingView {
     pub instances: Vec<Item<InstanceSpec>>,
     /// The rollouts under way of those envs.
     pub rollouts: Vec<Item<RolloutSpec>>,
+    /// Under what secret the edges of other nodes hand connections over to this one; a control plane of before
+    /// says none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hop_key: Option<Hidden>,
 }
 
 /// `POST /v1/node/endpoints`: what became of endpoints on the node.

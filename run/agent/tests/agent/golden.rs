@@ -11,6 +11,7 @@ use freehold_model::{
     kinds::Capacity,
     logs::{LogLine, LogPlace, LogStream},
     manifest::Driver,
+    secrets::Hidden,
     traffic::{AccessEnd, AccessLine, AccessQuery},
 };
 use freehold_secrets::Delivered;
@@ -118,7 +119,11 @@ fn every_message_of_version_1_is_as_it_was() {
     .unwrap();
     let endpoint = Resource::new(id("end", 1), "tcp/8000", Some(id("env", 1)), spec, time());
     let (endpoints, instances) = (vec![endpoint.into()], vec![instance().into()]);
-    check("routing", &RoutingView { version: 9, endpoints, instances, rollouts: vec![] });
+    let routing = RoutingView { version: 9, endpoints, instances, rollouts: vec![], hop_key: None };
+    check("routing", &routing);
+    // Added later: a node of before passes it over.
+    let hop_key = Some(Hidden::new("hop.00".into()));
+    check("routing-hop-key", &RoutingView { hop_key, ..routing });
     let open = EndpointStatus { listening: true, applied: 9, backends: 1, ..EndpointStatus::default() };
     check("endpoint-report", &EndpointReport { endpoints: [(id("end", 1), open)].into() });
 }
