@@ -29,7 +29,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold_identity::{
-    Access, Action, Admitted, Identity, Needs, Peer, Place, TokenHash, decide, decide_peer,
+    Access, Action, Admitted, Identity, Needs, Peer, Place, RateOf, TokenHash, decide, decide_peer,
 };
 use freehold_image::Addressed;
 use freehold_model::{AnyId, Code, Problem, Rate};
@@ -113,7 +113,7 @@ async fn admit(api: &Api, action: Action, site: Site, request: Request) -> Resul
         };
     };
     if let Some(stranger) = parts.extensions.get::<Stranger>() {
-        stranger.is_known();
+        stranger.is_known(RateOf::of(who.principal.identity));
     }
     // Whoever signs in proves it by what the body holds.
     if action.needs() != Needs::Nothing {

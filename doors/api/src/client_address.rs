@@ -5,7 +5,7 @@ use axum::{extract::FromRequestParts, http::request::Parts};
 use std::{convert::Infallible, net::IpAddr};
 
 /// From where a request comes.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ClientAddress(pub Option<IpAddr>);
 
 impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {

@@ -30,6 +30,7 @@ mod scope;
 mod signing;
 mod state;
 mod stranger;
+mod streams;
 mod tail;
 mod who;
 mod withheld;
@@ -41,7 +42,8 @@ pub use merge::Merge;
 pub use node_door::{Broken, CallDesk, CallLine, NodeDoor, NodeHall, agent_router};
 pub use port::{AccessLines, EdgePort, LogLines, LogSelection, LogTrail, NodePort};
 pub use state::ApiState;
-pub use stranger::Stranger;
+pub use stranger::{ConnectionPlace, Stranger};
+pub use streams::Streams;
 pub use tail::Tail;
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};

@@ -5,6 +5,7 @@ use crate::{
     error::{Answer, Failure},
     known::Known,
     port::{EdgePort, NodePort},
+    streams::Streams,
     tail::Tail,
 };
 use freehold_identity::{Attempts, Authority, Devices, Rates, Tokens, oidc::Signer, sso::Relying};
@@ -49,6 +50,8 @@ pub struct ApiState {
     pub rates: Rates,
     /// Who was let in since the last change.
     pub known: Known,
+    /// The long calls that are open.
+    pub streams: Streams,
     /// What programs without a browser ask of late.
     pub devices: Devices,
     /// Whether the server serves: false while it starts, and again when it stops. Meanwhile nothing

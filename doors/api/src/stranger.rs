@@ -1,24 +1,29 @@
-//! The place of a connection among those of strangers, which whoever serves the router puts into each
-//! request's extensions.
+//! The place of a connection among all that are open, which whoever serves the router puts into each request's
+//! extensions.
 //!
-//! Invariant: the guard gives it back once it knows who asks, and nothing else does: strangers, however
-//! many, take only the places that are meant for them.
+//! Invariant: the guard says whose it is once it knows, and nothing else does: until then it counts as a stranger's.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::OwnedSemaphorePermit;
+use freehold_identity::RateOf;
+use std::{fmt::Debug, sync::Arc};
 
-/// A connection of which nobody has shown yet who they are; given back when it ends, at the latest.
+/// A connection's place, as whoever accepts connections keeps it.
+pub trait ConnectionPlace: Debug + Send + Sync + 'static {
+    /// The connection is this caller's; `None`: the owner's of the house.
+    fn is_known(&self, whose: Option<RateOf>);
+}
+
+/// A connection of which nobody may have shown yet who they are.
 #[derive(Debug, Clone)]
-pub struct Stranger(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+pub struct Stranger(Arc<dyn ConnectionPlace>);
 
 impl Stranger {
-    /// With one of the places for strangers.
-    pub fn with(place: OwnedSemaphorePermit) -> Stranger {
-        Stranger(Arc::new(Mutex::new(Some(place))))
+    /// With its place.
+    pub fn with(place: Arc<dyn ConnectionPlace>) -> Stranger {
+        Stranger(place)
     }
 
-    /// The connection is somebody's: its place is for the next.
-    pub fn is_known(&self) {
-        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    /// The connection is somebody's.
+    pub fn is_known(&self, whose: Option<RateOf>) {
+        self.0.is_known(whose);
     }
 }

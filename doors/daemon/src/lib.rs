@@ -13,6 +13,7 @@ mod disk;
 mod edge;
 mod far;
 mod forget;
+mod guests;
 mod house_images;
 mod local;
 mod lock;

@@ -107,14 +107,14 @@ impl Door {
     }
 
     /// The logs here that fit; perhaps none.
-    pub(crate) fn trails(
+    pub(crate) async fn trails(
         &self,
         selection: LogSelection,
         query: LogQuery,
     ) -> Result<BoxStream<'static, LogTrail>, Problem> {
         let patterns =
             Patterns::new(&query.grep).map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
-        let trails = self.agent.logs(move |source| fits(&selection, source), query, patterns);
+        let trails = self.agent.logs(move |source| fits(&selection, source), query, patterns).await;
         let trails = trails.map(|trail| {
             let lines = trail
                 .lines
@@ -139,7 +139,7 @@ impl NodePort for Door {
         query: LogQuery,
     ) -> Result<BoxStream<'static, LogTrail>, Problem> {
         whole(&selection, &self.sources(&selection).await)?;
-        self.trails(selection, query)
+        self.trails(selection, query).await
     }
 
     async fn drill_egress(

@@ -122,6 +122,7 @@ pub(crate) async fn start(parts: Parts, tasks: &mut Tasks) -> Result<watch::Send
         rates: Default::default(),
         known: Default::default(),
         devices: Default::default(),
+        streams: Default::default(),
         ready: is_ready,
         doctor,
     });

@@ -2,10 +2,10 @@
 //!
 //! Called by [`crate::up`], and by [`crate::machines`] for what comes out of TLS. Whoever can reach the port
 //! can open a connection before any token is asked for. Invariant: such a caller holds no connection for longer
-//! than [`Limits::headers`] without a whole request, never takes the place of one who is known, and there are
+//! than [`Limits::headers`] without a whole request, keeps nobody else out ([`crate::guests`]), and there are
 //! never so many that the process runs out of files.
 
-use crate::strict::strict;
+use crate::{guests::Guests, strict::strict};
 use axum::{
     Router,
     http::{Extensions, Request},
@@ -21,7 +21,6 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -37,9 +36,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Limits {
     /// How long the head of a request may take, the first and each later one of a connection.
     pub(crate) headers: Duration,
-    /// How many connections may be open on which nobody has shown who they are; others wait to be accepted.
+    /// How many connections may be open on which nobody has shown who they are; then one makes way.
     pub(crate) strangers: usize,
-    /// How many connections may be open in all.
+    /// How many connections may be open in all, those of the house's owner apart.
     pub(crate) connections: usize,
 }
 
@@ -60,38 +59,47 @@ pub(crate) async fn serve(
 ) {
     let router = strictly(router);
     let proxies: Arc<[Network]> = proxies.into();
-    let places = Arc::new(Semaphore::new(limits.connections));
-    let strangers = Arc::new(Semaphore::new(limits.strangers));
+    let guests = Guests::new(limits.strangers, limits.connections);
     let mut open = JoinSet::new();
     loop {
-        let (place, stranger) = (places.clone().acquire_owned(), strangers.clone().acquire_owned());
-        let next = async {
-            let places = (place.await, stranger.await);
-            (accept(&listener).await, places)
-        };
         tokio::select! {
             () = shutdown.cancelled() => break,
             Some(_) = open.join_next() => {}
-            (stream, (place, stranger)) = next => {
+            stream = accept(&listener) => {
                 let (router, shutdown, proxies) = (router.clone(), shutdown.clone(), Arc::clone(&proxies));
-                open.spawn(async move {
-                    let _place = place;
-                    tune_or_say(&stream);
-                    let Some(address) = client(&stream, &proxies).await else { return };
-                    let stranger = stranger.ok().map(Stranger::with);
-                    let known = move |extensions: &mut Extensions| {
-                        extensions.insert(address);
-                        if let Some(stranger) = &stranger {
-                            extensions.insert(stranger.clone());
-                        }
-                    };
-                    converse(stream, router, known, shutdown, limits).await;
-                });
+                let guests = guests.clone();
+                open.spawn(async move { receive(stream, router, shutdown, (limits, guests), &proxies).await });
             }
         }
     }
     drop(listener);
     while open.join_next().await.is_some() {}
+}
+
+/// One connection, until it ends or has to make way for others.
+async fn receive(
+    stream: TcpStream,
+    router: Router,
+    shutdown: CancellationToken,
+    (limits, guests): (Limits, Guests),
+    proxies: &[Network],
+) {
+    tune_or_say(&stream);
+    // Until a proxy has said whose it is, it counts as the proxy's.
+    let peer = ClientAddress(stream.peer_addr().ok().map(|peer| peer.ip().to_canonical()));
+    let place = guests.admit(peer);
+    let leave = place.leave.clone();
+    let told = async {
+        let address = client(&stream, proxies).await?;
+        let place = if address == peer { place } else { guests.admit(address) };
+        Some((address, place.leave.clone(), Stranger::with(Arc::new(place))))
+    };
+    let Some(Some((address, leave, stranger))) = leave.run_until_cancelled(told).await else { return };
+    let known = move |extensions: &mut Extensions| {
+        extensions.insert(address);
+        extensions.insert(stranger.clone());
+    };
+    leave.run_until_cancelled(converse(stream, router, known, shutdown, limits)).await;
 }
 
 /// Whose connection it is: the peer's, or whose a trusted proxy says it is. `None`: that one says nothing that can
@@ -188,10 +196,12 @@ mod tests {
     use std::net::SocketAddr;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        time::{Instant, timeout},
+        time::timeout,
     };
 
     const WHOLE: &[u8] = b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+
+    const DEAF: &[u8] = b"GET /much HTTP/1.1\r\nhost: h\r\n\r\n";
 
     async fn start(limits: Limits) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
         start_behind(limits, vec![]).await
@@ -207,11 +217,12 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(300)).await;
             "slow"
         });
-        let known = get(async |Extension(stranger): Extension<Stranger>| stranger.is_known());
+        let known = get(async |Extension(stranger): Extension<Stranger>| stranger.is_known(None));
         let whose = get(async |Extension(client): Extension<ClientAddress>| {
             client.0.map(|it| it.to_string()).unwrap_or_default()
         });
         let router = Router::new().route("/", get(async || "hello")).route("/slow", slow);
+        let router = router.route("/much", get(async || "much ".repeat(4 << 20)));
         let router = router.route("/known", known).route("/whose", whose);
         let stop = CancellationToken::new();
         (address, stop.clone(), tokio::spawn(serve(listener, router, stop, limits, proxies)))
@@ -241,14 +252,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn idle_callers_take_every_place_for_a_moment_only() {
-        let limits = Limits { headers: Duration::from_millis(300), strangers: 2, connections: 8 };
+    async fn callers_that_send_or_read_nothing_keep_nobody_out() {
+        let limits = Limits { strangers: 2, connections: 8, ..Limits::default() };
         let (address, ..) = start(limits).await;
         let idle = [say(address, b"").await, say(address, b"").await];
-        let began = Instant::now();
         assert!(answer(say(address, WHOLE).await).await.ends_with("hello"));
-        assert!(began.elapsed() >= Duration::from_millis(100), "the third was not held back");
-        drop(idle);
+        // Two that ask for more than the kernel keeps for them, and never read it.
+        let deaf = [say(address, DEAF).await, say(address, DEAF).await];
+        assert!(answer(say(address, WHOLE).await).await.ends_with("hello"));
+        drop((idle, deaf));
     }
 
     #[tokio::test]

@@ -208,13 +208,13 @@ impl Agent {
 
     /// The logs that fit, of instances that are gone too. With `query.follow` the stream goes on and brings
     /// those of new instances as soon as there are any; the log of one that goes ends with its last line.
-    pub fn logs<F: Fn(&LogSource) -> bool + Send + Sync + 'static>(
+    pub async fn logs<F: Fn(&LogSource) -> bool + Send + Sync + 'static>(
         &self,
         fits: F,
         query: LogQuery,
         patterns: Patterns,
     ) -> impl Stream<Item = LogTrail> + Send + use<F> {
-        Search::new(Arc::clone(&self.shared), fits, query, patterns).trails()
+        Search::new(Arc::clone(&self.shared), fits, query, patterns).trails().await
     }
 
     /// Whose logs are on this node, instances that are gone included.

@@ -51,17 +51,18 @@ impl<F: Fn(&LogSource) -> bool + Send + Sync + 'static> Search<F> {
         Search { shared, fits: Arc::new(fits), query, patterns, seen, kept, followed }
     }
 
-    /// The logs, one after the other.
-    pub(crate) fn trails(self) -> impl Stream<Item = LogTrail> + Send + use<F> {
-        let rounds = stream::unfold((self, true), |(mut search, first)| async move {
-            let more = first || search.query.follow && search.kept.changed().await.is_ok();
-            if !more {
+    /// The logs. All that are there now are found before this returns, so that whoever merges them with those of
+    /// other nodes gives out no line before it has them all.
+    pub(crate) async fn trails(mut self) -> impl Stream<Item = LogTrail> + Send + use<F> {
+        let now = self.round(true).await;
+        let rounds = stream::unfold(self, |mut search| async move {
+            if !search.query.follow || search.kept.changed().await.is_err() {
                 return None;
             }
-            let trails = search.round(first).await;
-            Some((stream::iter(trails), (search, false)))
+            let trails = search.round(false).await;
+            Some((stream::iter(trails), search))
         });
-        rounds.flatten()
+        stream::iter(now).chain(rounds.flatten())
     }
 
     /// Lets go of what is gone, and finds what is new.

@@ -23,7 +23,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
-use freehold_identity::{Action, Needs};
+use freehold_identity::{Action, Needs, RateOf};
 use freehold_model::{Code, Problem};
 
 /// The largest form that is read.
@@ -53,8 +53,8 @@ pub(crate) async fn admit(
 async fn enter(api: &Api, action: Action, request: Request, next: Next) -> Answer<Response> {
     let (mut parts, body) = request.into_parts();
     let who = identify_counted(api, action, &parts).await?.filter(|who| who.by_cookie);
-    if let (Some(_), Some(stranger)) = (&who, parts.extensions.get::<Stranger>()) {
-        stranger.is_known();
+    if let (Some(who), Some(stranger)) = (&who, parts.extensions.get::<Stranger>()) {
+        stranger.is_known(RateOf::of(who.principal.identity));
     }
     let signed_in_only = action.needs() == Needs::SignedIn;
     if signed_in_only && who.is_none() {

@@ -6,6 +6,7 @@ use crate::{
     extract::Id,
     params::{FromParams, Keys, NoParams, Params},
     state::Api,
+    streams::Long,
     who::Who,
 };
 use axum::{
@@ -78,8 +79,12 @@ pub(crate) async fn access(
     Params(Wish(query)): Params<Wish>,
 ) -> Answer<Response> {
     exists(&api, id).await?;
+    let open = api.streams.open(&who, Long::Logs)?;
     let lines = api.edge.access(id, query).take_until(api.stopping()).take_until(who.dismissed(&api));
-    let body = Body::from_stream(lines.map(|lines| lines.map(|lines| text(&lines))));
+    let body = Body::from_stream(lines.map(move |lines| {
+        let _ = &open;
+        lines.map(|lines| text(&lines))
+    }));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
 

@@ -5,6 +5,7 @@ use crate::{
     extract::excerpt,
     params::{FromParams, Keys, Params},
     state::Api,
+    streams::Long,
     tail::Follower,
     who::{Sight, Who},
 };
@@ -215,16 +216,17 @@ pub(crate) async fn watch(
     Params(watch): Params<WatchParams>,
     headers: HeaderMap,
 ) -> Answer<Response> {
+    let open = api.streams.open(&who, Long::Watch)?;
     let from = last_event_id(&headers)?.or(watch.from).unwrap_or_else(|| *api.store.head().borrow());
     let begin = api.read(|view| Ok(view.beginning()?)).await?;
     is_kept(begin, from)?;
     let end = future::select(Box::pin(api.stopping()), Box::pin(who.dismissed(&api)));
     let sight = Arc::new(Mutex::new(who.sight()));
     let watcher = Watcher { log: api.tail.follow(from), sight, subject: watch.subject, api };
-    let frames = stream::unfold(Some(watcher), |watcher| async {
-        let mut watcher = watcher?;
+    let frames = stream::unfold(Some((watcher, open)), |watching| async {
+        let (mut watcher, open) = watching?;
         match watcher.next().await {
-            Ok(Some(frame)) => Some((Ok(frame), Some(watcher))),
+            Ok(Some(frame)) => Some((Ok(frame), Some((watcher, open)))),
             Ok(None) => None,
             Err(failure) => Some((Err(failure.0), None)),
         }

@@ -9,6 +9,7 @@ use crate::{
     extract::Id,
     params::{NoParams, Params},
     state::Api,
+    streams::Long,
     who::{Caller, Who},
 };
 use axum::{
@@ -61,13 +62,17 @@ pub(crate) async fn exec(
             .hint("Use `freehold exec`, or a WebSocket client.")
     })?;
     must_run(&api, id).await?;
-    let place = COMMANDS.try_acquire().map_err(|_| {
-        Problem::new(Code::OverQuota, format!("{MAX_COMMANDS} commands run by exec already, as many as may."))
+    let open = api.streams.open(&who, Long::Exec)?;
+    let place = COMMANDS.try_acquire();
+    if place.is_err() && !who.principal.is_root() {
+        let title = format!("{MAX_COMMANDS} commands run by exec already, as many as may.");
+        return Err(Problem::new(Code::OverQuota, title)
             .hint("Try again once some have ended; ending `freehold exec` ends its command.")
-    })?;
+            .into());
+    }
     let upgrade = upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
     Ok(upgrade.on_upgrade(async move |socket| {
-        let _place = place;
+        let _places = (place, open);
         converse(api, id, who, caller, socket).await;
     }))
 }

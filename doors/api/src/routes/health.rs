@@ -5,9 +5,10 @@ use crate::{
     params::{NoParams, Params},
     state::Api,
 };
-use axum::{Json, extract::State};
+use axum::{Json, body::Bytes, extract::State, http::header::CONTENT_TYPE, response::IntoResponse};
 use freehold_model::{Code, Problem};
 use serde::Serialize;
+use std::sync::LazyLock;
 use utoipa::ToSchema;
 
 /// How the server is.
@@ -31,6 +32,9 @@ pub(crate) async fn healthz(State(api): State<Api>, _: Params<NoParams>) -> Answ
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", operation_id = "openapi", tag = "server", security(()),
     responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
-pub(crate) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
-    Json(crate::openapi())
+pub(crate) async fn openapi() -> impl IntoResponse {
+    // Anybody may ask, so it is written once.
+    static DOCUMENT: LazyLock<Bytes> =
+        LazyLock::new(|| crate::openapi().to_json().expect("it is JSON").into());
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT.clone())
 }

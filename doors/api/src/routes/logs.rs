@@ -8,6 +8,7 @@ use crate::{
     port::LogSelection,
     scope::Scope,
     state::Api,
+    streams::Long,
     who::{Who, not_allowed},
 };
 use axum::{
@@ -30,6 +31,8 @@ use utoipa::IntoParams;
 /// Lines are sent in chunks of at most so many.
 const CHUNK: usize = 256;
 const MAX_TAIL: u64 = 1_000_000;
+/// So many expressions may be given: each takes memory, and time for each line.
+const MAX_PATTERNS: usize = 16;
 
 /// The time by the server's clock when the answer began: from when to go on, should it break before its
 /// first line.
@@ -91,7 +94,14 @@ impl FromParams for Wish {
         let (since, until, follow) = (keys.optional("since"), keys.optional("until"), keys.flag("follow"));
         let after =
             keys.several("after").into_iter().map(|Cursor(instance, place)| (instance, place)).collect();
-        let grep = keys.many("grep");
+        let mut grep = keys.many("grep");
+        if grep.len() > MAX_PATTERNS {
+            keys.mistake(
+                "grep",
+                format!("is given {} times, at most {MAX_PATTERNS}; join them with |", grep.len()),
+            );
+            grep.clear();
+        }
         if let Err(error) = Patterns::new(&grep) {
             keys.mistake("grep", error);
         }
@@ -142,6 +152,7 @@ pub(crate) async fn read(
     who: Who,
     Params(mut wish): Params<Wish>,
 ) -> Answer<Response> {
+    let open = api.streams.open(&who, Long::Logs)?;
     let began = api.clock.now().to_string();
     let env = match wish.scope.app {
         Some(_) => Some(env(&api, &who, wish.scope).await?),
@@ -153,7 +164,11 @@ pub(crate) async fn read(
     let selection = LogSelection { env, processes: wish.processes, instances: wish.instances };
     let trails = api.agent.logs(selection, wish.query).await?;
     let lines = Merge::new(trails).take_until(api.stopping()).take_until(who.dismissed(&api));
-    let body = Body::from_stream(chunks(lines));
+    let held = chunks(lines).map(move |chunk| {
+        let _ = &open;
+        chunk
+    });
+    let body = Body::from_stream(held);
     let kind = HeaderValue::from_static("application/x-ndjson");
     let began = HeaderValue::from_str(&began).expect("a time is ASCII");
     Ok(([(header::CONTENT_TYPE, kind), (BEGAN, began)], body).into_response())

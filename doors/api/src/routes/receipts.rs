@@ -6,6 +6,7 @@ use crate::{
     extract::Id,
     params::{FromParams, Keys, NoParams, Params},
     state::Api,
+    streams::Long,
     who::{Caller, Who},
 };
 use axum::{Json, extract::State, http::StatusCode};
@@ -42,8 +43,10 @@ impl FromParams for Wait {
 pub(crate) async fn get(
     State(api): State<Api>,
     Id(id): Id<ReceiptId>,
+    who: Who,
     Params(wait): Params<Wait>,
 ) -> Answer<Json<AnyResource>> {
+    let _open = wait.wait_ms.map(|_| api.streams.open(&who, Long::Wait)).transpose()?;
     let deadline = Instant::now() + Duration::from_millis(wait.wait_ms.unwrap_or(0));
     let mut head = api.store.head();
     let stopping = api.stopping();

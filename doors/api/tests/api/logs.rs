@@ -83,6 +83,9 @@ async fn mistakes_are_named_with_their_place() {
     {
         assert!(detail.contains(part), "{part} in {detail}");
     }
+    let (status, problem) = world.get(&format!("/v1/logs?app=web{}", "&grep=a".repeat(17))).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(problem["detail"].as_str().unwrap().contains("grep: is given 17 times, at most 16"), "{problem}");
 }
 
 #[tokio::test]

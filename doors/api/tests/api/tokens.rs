@@ -166,6 +166,31 @@ async fn who_asks_too_often_is_told_the_limit_and_who_raises_it_and_others_are_s
 }
 
 #[tokio::test]
+async fn who_holds_as_many_watches_as_may_be_is_refused_more_and_others_are_served() {
+    let world = World::new();
+    world.tree();
+    let (many, other) = (make(&world, "many", "viewer").await.0, make(&world, "other", "viewer").await.0);
+    let watch = async |token: &str| {
+        let request = Request::get("/v1/watch").header("authorization", format!("Bearer {token}"));
+        world.send(request.body(Body::empty()).unwrap()).await
+    };
+    let mut held = vec![];
+    for _ in 0..64 {
+        let response = watch(&many).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        held.push(response);
+    }
+    let refused = watch(&many).await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    let text = String::from_utf8(bytes(refused).await).unwrap();
+    assert!(text.contains("64 watches of the event log open"), "{text}");
+    assert_eq!(watch(&other).await.status(), StatusCode::OK);
+    // One that ends makes room for another.
+    held.pop();
+    assert_eq!(watch(&many).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn the_house_sets_a_rate_for_all_and_it_counts_at_once() {
     let world = World::new();
     let (org, project, ..) = world.tree();

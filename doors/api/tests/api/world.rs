@@ -161,6 +161,7 @@ impl World {
             rates: Default::default(),
             known: Default::default(),
             devices: Default::default(),
+            streams: Default::default(),
             ready: is_ready,
             doctor: Arc::new(|| Doctor { drivers: vec![], findings: vec![] }),
         });

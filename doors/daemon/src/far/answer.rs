@@ -78,7 +78,7 @@ impl Answers {
         let (selection, query) = question(wanted);
         let sources: Vec<LogSource> = self.door.sources(&selection).await;
         send(socket, Ok(LogsFound { sources })).await?;
-        let trails = match self.door.trails(selection, query) {
+        let trails = match self.door.trails(selection, query).await {
             Ok(trails) => trails,
             Err(problem) => return send::<()>(socket, Err(problem)).await,
         };

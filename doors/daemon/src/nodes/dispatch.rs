@@ -157,7 +157,7 @@ impl Dispatch {
         }
         if let Some((_, near)) = &self.near {
             sources.extend(near.sources(selection).await);
-            trails.push(near.trails(selection.clone(), query.clone())?);
+            trails.push(near.trails(selection.clone(), query.clone()).await?);
         }
         whole(selection, &sources)?;
         Ok(trails)

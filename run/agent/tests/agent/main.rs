@@ -2,6 +2,7 @@
 
 mod golden;
 mod limits;
+mod logs;
 mod order;
 mod secrets;
 mod world;

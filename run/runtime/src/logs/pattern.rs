@@ -5,7 +5,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use std::ops::Range;
 
 /// A compiled expression may take so much memory.
-const SIZE: usize = 1 << 20;
+const SIZE: usize = 1 << 18;
 
 /// What lines must match: one of several regular expressions, or none at all.
 #[derive(Debug, Clone, Default)]
