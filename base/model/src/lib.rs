@@ -19,6 +19,7 @@ pub mod lease;
 pub mod link;
 pub mod logs;
 pub mod manifest;
+pub mod masking;
 pub mod name;
 pub mod network;
 pub mod nodes;

@@ -39,14 +39,19 @@ pub(crate) async fn commit<T: Send + 'static>(
         }
     }
     Err(match last {
-        Some(taken @ (CommitError::NameTaken { .. } | CommitError::Claimed { .. })) => {
-            let problem = Problem::new(Code::Conflict, "That name is taken.").detail(taken.to_string());
-            problem.hint("Choose another name.").into()
-        }
+        // By what, and whose it is, may be none of the caller's business.
+        Some(CommitError::NameTaken { kind, name, .. }) => taken(&format!("{kind} `{name}`")),
+        Some(CommitError::Claimed { .. }) => taken("What it is known by"),
         _ => Problem::new(Code::Conflict, "Others keep changing the same things.")
             .hint("Nothing was changed. Try again in a moment.")
             .into(),
     })
+}
+
+fn taken(what: &str) -> Failure {
+    let problem =
+        Problem::new(Code::Conflict, "That name is taken.").detail(format!("{what} is there already."));
+    problem.hint("Choose another name.").into()
 }
 
 /// Changes one resource, and answers with it as it is then, or as it was if that removed it.

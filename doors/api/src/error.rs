@@ -57,11 +57,14 @@ impl From<CommitError> for Failure {
         match error {
             CommitError::Full => Failure(freehold_deploy::disk_full()),
             CommitError::Engine(why) => Failure::internal(why),
-            conflict => Failure(
-                Problem::new(Code::Conflict, "Somebody else changed this at the same time.")
-                    .detail(conflict.to_string())
-                    .hint("Look at how it is now, then try again."),
-            ),
+            // Which resource it met may be none of the caller's business: the log has it.
+            conflict => {
+                tracing::info!(%conflict, "a change met another");
+                Failure(
+                    Problem::new(Code::Conflict, "Somebody else changed this at the same time.")
+                        .hint("Look at how it is now, then try again."),
+                )
+            }
         }
     }
 }

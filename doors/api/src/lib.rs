@@ -32,6 +32,7 @@ mod state;
 mod stranger;
 mod streams;
 mod tail;
+mod veil;
 mod who;
 mod withheld;
 

@@ -133,8 +133,9 @@ impl Who {
         }))
     }
 
-    /// Whether they may do `action` with a repository of the built-in registry. What belongs to no project is
-    /// for everybody to read; and to write `shop/web`, there must be a project `shop` for them.
+    /// Whether they may do `action` with a repository of the built-in registry. What is the house's is for everybody
+    /// to read; for `shop/web`, there must be a project `shop` for them: whether there is one that they do not see
+    /// makes no difference.
     pub(crate) fn repository(
         &self,
         view: &dyn View,
@@ -142,7 +143,7 @@ impl Who {
         repository: &str,
     ) -> Result<Access, StoreError> {
         let place = match (Place::of_repository(view, repository)?, action) {
-            (None | Some(Place::House), Action::PullImage) => Place::Anywhere,
+            (Some(Place::House), Action::PullImage) => Place::Anywhere,
             (Some(place), _) => place,
             (None, _) => return Ok(Access::Hidden),
         };
@@ -185,7 +186,7 @@ impl Who {
 /// What somebody sees of lists and of the event log; remembers places, since many things share one.
 pub(crate) struct Sight {
     who: Who,
-    seen: HashMap<AnyId, bool>,
+    seen: HashMap<(AnyId, Action), bool>,
 }
 
 impl Sight {
@@ -196,30 +197,38 @@ impl Sight {
 
     /// Whether they see `id`, where that is known without a look.
     pub(crate) fn knows(&self, id: AnyId) -> Option<bool> {
-        if self.is_whole() { Some(true) } else { self.seen.get(&id).copied() }
+        self.remembers(id, reading(id.kind))
+    }
+
+    fn remembers(&self, id: AnyId, action: Action) -> Option<bool> {
+        if self.is_whole() { Some(true) } else { self.seen.get(&(id, action)).copied() }
     }
 
     /// Whether they see `id`, be it there or gone.
     pub(crate) fn sees(&mut self, view: &dyn View, id: AnyId) -> Result<bool, StoreError> {
-        if let Some(known) = self.knows(id) {
+        self.may(view, id, reading(id.kind))
+    }
+
+    fn may(&mut self, view: &dyn View, id: AnyId, action: Action) -> Result<bool, StoreError> {
+        if let Some(known) = self.remembers(id, action) {
             return Ok(known);
         }
         let place = Place::of(view, id)?;
-        let sees = place.is_some_and(|place| self.who.may(reading(id.kind), place));
+        let sees = place.is_some_and(|place| self.who.may(action, place));
         // What was never there may come yet.
         if place.is_some() {
             if self.seen.len() >= REMEMBERED {
                 self.seen.clear();
             }
-            self.seen.insert(id, sees);
+            self.seen.insert((id, action), sees);
         }
         Ok(sees)
     }
 
-    /// The same of a resource in hand: siblings are in one place.
+    /// The same of a resource in hand: siblings of a kind are in one place, and it takes the same to read them.
     pub(crate) fn sees_it(&mut self, view: &dyn View, resource: &AnyResource) -> Result<bool, StoreError> {
         let own = matches!(resource.kind, Kind::Org | Kind::Project);
-        self.sees(view, resource.parent.filter(|_| !own).unwrap_or(resource.id))
+        self.may(view, resource.parent.filter(|_| !own).unwrap_or(resource.id), reading(resource.kind))
     }
 
     /// Those of `resources` that they see.

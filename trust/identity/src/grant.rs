@@ -13,7 +13,7 @@ use crate::{
     place::HOUSE,
 };
 use freehold_model::{
-    Binding, Millis, OrgSpec, Rate, Resource, TokenId, TokenResource, TokenSpec, Txn,
+    AnyId, Binding, Millis, OrgSpec, Rate, Resource, TokenId, TokenResource, TokenSpec, Txn,
     access::{CreateToken, CreatedToken, TokenSummary},
     secrets::Hidden,
 };
@@ -53,14 +53,30 @@ pub fn create_token(
     let (secret, id) = (Token::generate(), TokenId(SystemIds.ulid()));
     let (hash, creator) = (secret.hash().hex(), asker.principal.actor());
     let rate = wanted.rate;
+    let home = home(&asker.principal, &bindings, maker);
     let spec = TokenSpec { hash: hash.clone(), bindings, expires, creator: creator.clone(), maker, rate };
-    let token: TokenResource = Resource::new(id, wanted.name.as_str(), None, spec, asker.now);
+    let token: TokenResource = Resource::new(id, wanted.name.as_str(), home, spec, asker.now);
     let mut txn = Txn::new(creator, format!("make token {}", wanted.name), &asker.request);
     txn.put(&token).claim(CREDENTIAL, hash, id);
     let summary = summary(view, &token, asker.now)?;
     let data = json!({ "name": wanted.name, "bindings": summary.bindings, "expires": expires, "rate": rate });
     txn.event(id, "token.issued", data);
     Ok((txn, CreatedToken { token: Hidden::new(secret.reveal().to_owned()), summary }))
+}
+
+/// Where a token has its name to itself: the project or the org that all its bindings are in, so that a name which
+/// is taken was taken by one that whoever is refused can see. Where that is more than its maker manages, their
+/// own. Tokens of before, and those of several orgs that the house makes, are the house's.
+fn home(asker: &Principal, bindings: &[Binding], maker: Option<AnyId>) -> Option<AnyId> {
+    let first = bindings.first()?;
+    let (at, common) = match first.project {
+        Some(project) if bindings.iter().all(|it| it.project == Some(project)) => {
+            (place(first), Some(project.into()))
+        }
+        _ if bindings.iter().all(|it| it.org == first.org) => (Place::Org(first.org), Some(first.org.into())),
+        _ => (Place::House, None),
+    };
+    if decide(Some(asker), Action::ManageTokens, at) == Access::Granted { common } else { maker }
 }
 
 /// More than the house gives everybody is the house's to give.
@@ -151,7 +167,7 @@ fn summary(view: &dyn View, token: &TokenResource, now: Timestamp) -> Result<Tok
 mod tests {
     use super::*;
     use crate::{TokenHash, authenticate, testing::House};
-    use freehold_model::{Role, access::NamedBinding};
+    use freehold_model::{OrgId, Role, access::NamedBinding};
 
     fn wanted(role: Role, org: Option<&str>, project: Option<&str>) -> CreateToken {
         let name = |text: Option<&str>| text.map(|text| text.parse().unwrap());
@@ -208,6 +224,52 @@ mod tests {
         assert!(hidden.contains("There is no project"), "{hidden}");
         let developer = asker(Role::Developer, None);
         assert!(say(&developer, &wanted(Role::Viewer, None, None)).contains("You may not"));
+    }
+
+    #[test]
+    fn a_name_is_taken_only_where_it_is_seen() {
+        let house = House::new();
+        let make = |principal: Principal, places: &[(Option<&str>, Option<&str>)]| {
+            let mut all = wanted(Role::Viewer, None, None);
+            all.bindings = places
+                .iter()
+                .map(|(org, project)| wanted(Role::Viewer, *org, *project).bindings.remove(0))
+                .collect();
+            let (txn, _) = create_token(&*house.view(), &Asker { principal, ..house.root() }, &all).unwrap();
+            house.store.commit_now(txn).is_ok()
+        };
+        let root = || house.root().principal;
+        let admin = |of: &[Binding]| Principal {
+            name: "x".into(),
+            identity: crate::Identity::Token(TokenId(ulid::Ulid(9))),
+            bindings: of.to_vec(),
+            house: Some(house.org),
+        };
+        let at = |org, project| Binding { role: Role::Admin, org, project };
+        let foreign = house.view().all::<freehold_model::ProjectSpec>(None).unwrap();
+        let foreign = foreign.iter().find(|it| it.name == "foreign").unwrap();
+        let other = OrgId::try_from(foreign.parent.unwrap()).unwrap();
+        let (own, theirs) = (at(house.org, Some(house.project)), at(other, Some(foreign.id)));
+        assert!(make(admin(&[own]), &[(None, Some("default"))]));
+        assert!(!make(admin(&[own]), &[(None, Some("default"))]), "twice in one place");
+        assert!(make(admin(&[theirs]), &[(None, Some("foreign"))]), "taken by what they cannot see");
+        let both = [(None, Some("default")), (None, Some("foreign"))];
+        assert!(make(root(), &both), "the house's own");
+        house.commit(|txn| {
+            let spec = TokenSpec {
+                hash: "h".into(),
+                ..house.view().all::<TokenSpec>(None).unwrap()[0].spec.clone()
+            };
+            txn.put(&TokenResource::new(
+                TokenId(ulid::Ulid(9)),
+                "x",
+                Some(house.project.into()),
+                spec,
+                house.now,
+            ));
+        });
+        assert!(make(admin(&[own, theirs]), &both), "taken by the house, which they cannot see");
+        assert!(!make(admin(&[own, theirs]), &both));
     }
 
     #[test]

@@ -10,7 +10,9 @@ use crate::{
     idempotency::Key,
     params::{NoParams, Params},
     planning::{Prepared, may, prepare},
+    redact,
     state::Api,
+    veil::Veil,
     who::{Caller, Who},
 };
 use axum::{
@@ -39,7 +41,7 @@ pub(crate) async fn plan(
     Json(change): Json<Change>,
 ) -> Answer<Sent<Plan>> {
     let prepared = prepare(&api, &who, Action::Plan, change).await?;
-    let plan = api.read(move |view| prepared.plan(view, &who)).await?;
+    let plan = api.read(move |view| Ok(Veil::of(view, &who)?.plan(prepared.plan(view, &who)?))).await?;
     Ok(Sent(plan))
 }
 
@@ -116,9 +118,9 @@ async fn decide(
     let (actor, request) = (caller.actor.clone(), caller.request.clone());
     let pinned = seen.is_some();
     api.read(move |view| {
-        let plan = prepared.plan(view, &who)?;
+        let (plan, veil) = (prepared.plan(view, &who)?, Veil::of(view, &who)?);
         if seen.is_some_and(|seen| seen != plan.hash) {
-            return Err(stale(&plan).into());
+            return Err(stale(&veil.plan(plan)).into());
         }
         let asking = Asking { actor: &actor, request: &request, now, pinned };
         match freehold_deploy::apply(view, &plan, &asking, &mut SystemIds) {
@@ -126,7 +128,7 @@ async fn decide(
             Err(PlanError::NoClientSecret { app, env }) => {
                 Ok(Decided::NoClientSecret { project: plan.project, app, env })
             }
-            Err(error) => Err(failure(error)),
+            Err(error) => Err(Failure(veil.problem(failure(error).0))),
         }
     })
     .await
@@ -147,7 +149,7 @@ pub(crate) async fn answer(api: &Api, id: ReceiptId) -> Answer<(StatusCode, Sent
     let receipt = found.ok_or_else(|| super::resources::missing(id))?;
     let status = receipt.clone().typed::<ReceiptSpec>().map_err(Failure::internal)?.status;
     let code = if status.verdict.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok((code, Sent(receipt)))
+    Ok((code, Sent(redact::public(receipt))))
 }
 
 pub(crate) fn failure(error: PlanError) -> Failure {

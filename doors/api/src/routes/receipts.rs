@@ -5,6 +5,7 @@ use crate::{
     error::{Answer, Failure},
     extract::Id,
     params::{FromParams, Keys, NoParams, Params},
+    redact,
     state::Api,
     streams::Long,
     who::{Caller, Who},
@@ -108,5 +109,5 @@ fn refused(error: CancelError) -> Failure {
 }
 
 async fn read(api: &Api, id: ReceiptId) -> Answer<AnyResource> {
-    api.read(move |view| Ok(view.get(id.into())?)).await?.ok_or_else(|| missing(id))
+    api.read(move |view| Ok(view.get(id.into())?)).await?.map(redact::public).ok_or_else(|| missing(id))
 }

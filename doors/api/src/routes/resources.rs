@@ -7,6 +7,7 @@ use crate::{
     params::{FromParams, Keys, NoParams, Params},
     redact,
     state::Api,
+    veil::Veil,
     who::{Sight, Who, not_allowed, reading},
 };
 use axum::{Json, extract::State};
@@ -174,7 +175,11 @@ pub(crate) async fn description(
     who: Who,
     _: Params<NoParams>,
 ) -> Answer<Json<Description>> {
-    let found = api.read(move |view| Ok(describe::describe(view, &mut who.sight(), id)?)).await?;
+    let describe = move |view: &dyn View| {
+        let (veil, found) = (Veil::of(view, &who)?, describe::describe(view, &mut who.sight(), id)?);
+        Ok(found.map(|found| Description { reason: found.reason.map(|text| veil.text(&text)), ..found }))
+    };
+    let found = api.read(describe).await?;
     let mut description = found.map(redact::description).ok_or_else(|| missing(id))?;
     description.traffic = EndpointId::try_from(id).ok().and_then(|endpoint| api.edge.traffic(endpoint));
     Ok(Json(description))

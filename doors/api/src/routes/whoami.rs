@@ -104,6 +104,10 @@ fn answer(view: &dyn View, who: &Who, question: &Question, now: Timestamp) -> An
         return Err(not_allowed(Action::ReadPeople).into());
     }
     let mut people = everybody(view, now)?;
+    // Whoever is nobody there is none of their business, named or not; the house may ask about everybody.
+    if !who.may(Action::ReadPeople, Place::House) {
+        people.retain(|one| one.role_at(place).is_some());
+    }
     let (what, name) = match (&question.user, &question.token) {
         (Some(user), _) => ("user", Some(user)),
         (None, token) => ("token", token.as_ref()),
@@ -117,7 +121,6 @@ fn answer(view: &dyn View, who: &Who, question: &Question, now: Timestamp) -> An
             };
             of_kind && one.name == name.as_str()
         }
-        // Whoever is nobody there is none of their business.
         None => one.role_at(place).is_some(),
     });
     if let (Some(name), true) = (name, people.is_empty()) {

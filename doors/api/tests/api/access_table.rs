@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// What a place has: its names, and an id of everything that a path can name.
-struct Site {
-    project: &'static str,
-    app: &'static str,
-    ids: BTreeMap<&'static str, String>,
+pub(crate) struct Site {
+    pub(crate) project: &'static str,
+    pub(crate) app: &'static str,
+    pub(crate) ids: BTreeMap<&'static str, String>,
 }
 
 struct House {
@@ -125,14 +125,14 @@ impl House {
 }
 
 #[derive(Debug, Clone)]
-struct Asked {
-    method: String,
-    path: String,
-    body: Option<Value>,
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) body: Option<Value>,
 }
 
 /// The request that a test makes of a route, at a site. `None`: the route has no case.
-fn request(method: &str, path: &str, site: &Site) -> Option<Asked> {
+pub(crate) fn request(method: &str, path: &str, site: &Site) -> Option<Asked> {
     let (project, app) = (site.project, site.app);
     let noun = path.trim_start_matches("/v1/").split('/').next().unwrap_or_default();
     let mut body = None;

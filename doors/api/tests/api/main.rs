@@ -24,6 +24,7 @@ mod resources;
 mod second_factor;
 mod secrets;
 mod tokens;
+mod two_orgs;
 mod volumes;
 mod watch;
 mod world;

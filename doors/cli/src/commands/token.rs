@@ -90,7 +90,16 @@ async fn create(args: CreateArgs, session: &Session) -> Outcome {
 
 async fn find(text: &str, session: &Session) -> Outcome<TokenSummary> {
     let all = session.client.tokens().await?;
-    all.into_iter().find(|token| token.name == text || token.id.to_string() == text).ok_or_else(|| {
+    let mut found: Vec<TokenSummary> =
+        all.into_iter().filter(|token| token.name == text || token.id.to_string() == text).collect();
+    if found.len() > 1 {
+        let lines = found.iter().map(|it| format!("{} ({})", it.id, people::bindings(&it.bindings)));
+        return Err(Failure::usage(
+            format!("{} tokens are called `{text}`: {}", found.len(), lines.collect::<Vec<_>>().join(", ")),
+            "Name it by its id.",
+        ));
+    }
+    found.pop().ok_or_else(|| {
         Failure::not_found(
             format!("there is no token called `{text}`"),
             "`freehold token list` shows what there is.",

@@ -34,9 +34,13 @@ fn seal(plan: Plan) -> Plan {
         for key in ["hash", "behind", "supersedes"] {
             body.remove(key);
         }
-        // Why not elsewhere is told with figures that come and go; where, and why there, is what counts.
+        // Why not elsewhere is told with figures that come and go; where, and why there, is what counts. A node's
+        // name is not for everybody who sees the hash; its id says the same.
         let placed = body.get_mut("placement").and_then(|it| it.as_array_mut()).into_iter().flatten();
-        placed.filter_map(|it| it.as_object_mut()).for_each(|it| drop(it.remove("elsewhere")));
+        for placement in placed.filter_map(|it| it.as_object_mut()) {
+            placement.remove("elsewhere");
+            placement.remove("node_name");
+        }
     }
     Plan { hash: Digest::of_json(&body), ..plan }
 }
