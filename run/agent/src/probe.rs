@@ -2,6 +2,8 @@
 //!
 //! One task per run, ended with it. Judging the results is `health`'s; here is only the trying.
 
+mod answer;
+
 use crate::health::{Health, Streak};
 use freehold_model::{
     exec::ExecRequest,
@@ -10,7 +12,7 @@ use freehold_model::{
 use freehold_runtime::{ExecOutput, ExecSession, Handle, rootless};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::AsyncWriteExt,
     net::TcpStream,
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
@@ -19,8 +21,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// What has no check counts as healthy after running so long.
 const SETTLED: Duration = Duration::from_secs(1);
-/// No status line is longer.
-const STATUS_LINE: u64 = 1024;
 
 /// The checks of one run; they end when this is dropped.
 pub(crate) struct Prober {
@@ -84,30 +84,20 @@ async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
         .map_err(|error| format!("connecting to port {}: {error}", address.port()))
 }
 
-/// A GET over HTTP/1.1 (RFC 9112) that looks at the status alone.
+/// A GET over HTTP/1.1 that looks at the final status alone.
 async fn get(address: SocketAddr, path: &str) -> Result<(), String> {
     let mut stream = connect(address).await?;
-    let failed = |error: std::io::Error| format!("GET {path}: {error}");
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: freehold-check\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: freehold-check\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
-    stream.write_all(request.as_bytes()).await.map_err(failed)?;
-    let mut line = vec![];
-    BufReader::new(stream.take(STATUS_LINE)).read_until(b'\n', &mut line).await.map_err(failed)?;
-    match status_code(&line) {
-        Some(200..=399) => Ok(()),
-        Some(code) => Err(format!("GET {path} answered {code}")),
-        None => Err(format!("GET {path}: the answer is not HTTP/1.1")),
+    let written = stream.write_all(request.as_bytes()).await;
+    // One that answers before it has read all may close: what it said counts.
+    match (answer::final_status(stream).await, written) {
+        (Ok(200..=399), _) => Ok(()),
+        (Ok(code), _) => Err(format!("GET {path} answered {code}")),
+        (Err(_), Err(error)) => Err(format!("GET {path}: {error}")),
+        (Err(error), Ok(())) => Err(format!("GET {path}: {error}")),
     }
-}
-
-/// The code of `HTTP/1.1 200 OK\r\n` (RFC 9112, section 4).
-fn status_code(line: &[u8]) -> Option<u16> {
-    let line = std::str::from_utf8(line.strip_suffix(b"\r\n")?).ok()?;
-    let (version, rest) = line.split_once(' ')?;
-    let code = rest.split(' ').next()?;
-    let known = matches!(version, "HTTP/1.1" | "HTTP/1.0") && code.len() == 3;
-    known.then(|| code.parse().ok()).flatten()
 }
 
 async fn run(handle: &Arc<dyn Handle>, command: &[String]) -> Result<(), String> {
@@ -129,24 +119,7 @@ async fn run(handle: &Arc<dyn Handle>, command: &[String]) -> Result<(), String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::TcpListener;
-
-    #[test]
-    fn only_status_lines_are_understood() {
-        let table: [(&[u8], Option<u16>); 8] = [
-            (b"HTTP/1.1 200 OK\r\n", Some(200)),
-            (b"HTTP/1.0 404 Not Found\r\n", Some(404)),
-            (b"HTTP/1.1 204\r\n", Some(204)),
-            (b"HTTP/2 200\r\n", None),
-            (b"HTTP/1.1 20 OK\r\n", None),
-            (b"HTTP/1.1 200 OK", None),
-            (b"SSH-2.0-OpenSSH\r\n", None),
-            (b"", None),
-        ];
-        for (line, expected) in table {
-            assert_eq!(status_code(line), expected, "{}", String::from_utf8_lossy(line));
-        }
-    }
+    use tokio::{io::AsyncReadExt, net::TcpListener};
 
     /// Answers one request with `answer`, and hands back what was asked.
     async fn asked(answer: &'static str) -> (Result<(), String>, String) {
@@ -172,6 +145,9 @@ mod tests {
         assert_eq!(result, Err("GET /healthz answered 503".into()));
         let (result, _) = asked("hello\n").await;
         assert_eq!(result, Err("GET /healthz: the answer is not HTTP/1.1".into()));
+        let (result, _) =
+            asked("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n").await;
+        assert_eq!(result, Ok(()), "an interim answer is none");
     }
 
     #[tokio::test]
