@@ -5,6 +5,7 @@
 //! the same trait in memory.
 
 pub mod agenda;
+pub mod backoff;
 pub mod lease;
 pub mod memory;
 pub mod ports;
@@ -14,6 +15,7 @@ pub mod sim;
 pub mod tasks;
 pub mod watch;
 
+pub use backoff::Backoff;
 pub use lease::{Keeper, Seat};
 pub use memory::MemoryStore;
 pub use ports::{Clock, Ids, Store, StoreError, SystemClock, SystemIds, View, ViewExt};

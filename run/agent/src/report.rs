@@ -4,11 +4,11 @@
 
 use crate::control::{Control, ControlError};
 use freehold_model::{InstanceId, InstanceStatus};
+use freehold_reconcile::Backoff;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::sleep};
 
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const SLOWEST_RETRY: Duration = Duration::from_secs(5);
+const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// Tells `control` each new status until the worker is gone and its last word was taken.
 pub(crate) async fn report(
@@ -16,7 +16,7 @@ pub(crate) async fn report(
     control: Arc<dyn Control>,
     mut said: watch::Receiver<Option<InstanceStatus>>,
 ) {
-    let mut retry = FIRST_RETRY;
+    let mut retry = RETRY;
     loop {
         let status = said.borrow_and_update().clone();
         let taken = match &status {
@@ -25,7 +25,7 @@ pub(crate) async fn report(
         };
         match taken {
             Ok(()) => {
-                retry = FIRST_RETRY;
+                retry.succeeded();
                 if said.changed().await.is_err() {
                     return;
                 }
@@ -33,8 +33,7 @@ pub(crate) async fn report(
             Err(ControlError::Gone(_)) => return,
             Err(ControlError::Refused(reason) | ControlError::Unavailable(reason)) => {
                 tracing::debug!(instance = %id, reason, "a report was not taken; trying again");
-                sleep(retry).await;
-                retry = (retry * 2).min(SLOWEST_RETRY);
+                sleep(retry.failed()).await;
             }
         }
     }

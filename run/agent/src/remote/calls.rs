@@ -12,6 +12,7 @@ use super::{
     urls,
 };
 use async_trait::async_trait;
+use freehold_reconcile::Backoff;
 use futures::StreamExt as _;
 use reqwest::Url;
 use std::{sync::Arc, time::Duration};
@@ -27,6 +28,7 @@ const AT_ONCE: usize = 256;
 const SILENCE: Duration = Duration::from_secs(25);
 /// No call is longer, as a line.
 const LONGEST: usize = 1 << 20;
+const SOONEST: Duration = Duration::from_millis(250);
 const SLOWEST: Duration = Duration::from_secs(5);
 
 /// Who answers calls: the daemon, with the agent and the edge.
@@ -62,15 +64,18 @@ struct Line {
 
 impl Line {
     async fn run(self) {
-        let mut wait = Duration::from_millis(250);
+        let mut waits = Backoff::new(SOONEST, SLOWEST);
         loop {
-            match self.listen().await {
-                Ok(()) => wait = Duration::from_millis(250),
+            let wait = match self.listen().await {
+                Ok(()) => {
+                    waits.succeeded();
+                    SOONEST
+                }
                 Err(error) => {
                     tracing::debug!(url = %self.url, %error, "no calls from there");
-                    wait = (wait * 2).min(SLOWEST);
+                    waits.failed()
                 }
-            }
+            };
             sleep(wait.mul_f64(rand::random_range(0.5..1.0))).await;
         }
     }
