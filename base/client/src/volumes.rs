@@ -20,6 +20,13 @@ impl Client {
         self.as_typed(any)
     }
 
+    /// Calls off what the volume's node is doing with it; the status's task says how that ended.
+    pub async fn cancel_volume_task(&self, id: VolumeId) -> Result<Volume, ClientError> {
+        let request = self.request(Method::POST, &format!("/v1/volumes/{id}/cancel"));
+        let any: AnyResource = self.read(self.send(request).await?).await?;
+        self.as_typed(any)
+    }
+
     /// Deletes a volume; it is gone when it is not found any more.
     pub async fn delete_volume(&self, id: VolumeId) -> Result<Volume, ClientError> {
         let request = self.request(Method::DELETE, &format!("/v1/volumes/{id}"));

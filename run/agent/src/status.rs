@@ -36,6 +36,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) usage: Usage,
     /// It was asked to stop because it had written so much.
     pub(crate) excess: Option<DiskUse>,
+    /// For which volume its start waits, and why.
+    pub(crate) awaited: Option<&'a str>,
     /// What must be healthy before it starts.
     pub(crate) lacks: &'a [Name],
     /// Who must be gone before it starts.
@@ -83,6 +85,7 @@ fn phase(facts: &Facts<'_>) -> Phase {
 
 fn message(facts: &Facts<'_>, phase: Phase) -> Option<String> {
     match (facts.stage, phase) {
+        (Stage::Waiting | Stage::Preparing, _) if facts.awaited.is_some() => facts.awaited.map(str::to_owned),
         (Stage::Halted, _) => Some("stopped by its node for a while, and started again by it".into()),
         (_, Phase::Failed) => facts.trouble.map(str::to_owned),
         (_, Phase::Backoff) => facts.memory.last_exit.as_ref().map(|exit| format!("it {exit}")),
@@ -133,6 +136,7 @@ mod tests {
                 trouble,
                 usage: Usage::default(),
                 excess: None,
+                awaited: None,
                 lacks: &[],
                 room_of: &[],
                 image: None,

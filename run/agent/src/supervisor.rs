@@ -134,13 +134,13 @@ impl Supervisor {
         self.keepers.retain(|_, keeper| !keeper.task.is_finished());
         for instance in assigned {
             let order = match order_of(assigned, instance.id) {
-                Order::Run(_) if self.shared.volumes.is_held(&instance.spec) => Order::Halt,
+                Order::Run(_) if self.shared.volumes.is_held(&instance.spec) => Order::Pause,
                 order => order,
             };
             let is_done = matches!(order, Order::Stop(_)) && instance.status.phase == Phase::Stopped;
             match self.keepers.get(&instance.id) {
                 Some(keeper) => keeper.order(order),
-                None if is_done || order == Order::Halt => {}
+                None if is_done || order == Order::Pause => {}
                 None => {
                     self.note_source(instance);
                     self.hire(instance.id, order, self.left_by_predecessor(instance.id));

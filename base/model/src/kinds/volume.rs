@@ -69,6 +69,9 @@ pub struct VolumeTask {
     /// When it was asked for.
     #[schema(value_type = String, format = DateTime)]
     pub asked: Timestamp,
+    /// Somebody called it off: the node ends it, unless it is too late.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancelled: bool,
 }
 
 /// What a node can do with a volume.
@@ -160,7 +163,7 @@ pub struct TaskStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
-    /// The node is at it.
+    /// The node is at it; the message says at what, or for what it waits.
     Running,
     /// It was done.
     Done,

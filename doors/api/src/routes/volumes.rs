@@ -11,7 +11,8 @@ use crate::{
 };
 use axum::{Json as Sent, extract::State, http::StatusCode};
 use freehold_deploy::{
-    Asker, change_volume, create_volume, delete_volume, new_volume_demands, volume_demands,
+    Asker, cancel_volume_task, change_volume, create_volume, delete_volume, new_volume_demands,
+    volume_demands,
 };
 use freehold_identity::{Action, Place};
 use freehold_model::{AnyResource, VolumeAction, VolumeId, api::CreateVolume};
@@ -65,6 +66,19 @@ pub(crate) async fn task(
     let decide =
         move |view: &dyn View, asker: &Asker| change_volume(view, id, action.clone(), asker, &mut SystemIds);
     accepted(change(&api, caller, decide).await)
+}
+
+/// Calls off what the volume's node is doing with it. The status's `task` says how that ended: it may be too late.
+#[utoipa::path(post, path = "/v1/volumes/{id}/cancel", operation_id = "cancel_volume_task", tag = "run",
+    params(("id" = String, Path, description = "The volume's id")),
+    responses((status = 202, description = "Accepted: the volume, its task marked as called off", body = AnyResource)))]
+pub(crate) async fn cancel(
+    State(api): State<Api>,
+    Id(id): Id<VolumeId>,
+    _: Params<NoParams>,
+    caller: Caller,
+) -> Answer<(StatusCode, Sent<AnyResource>)> {
+    accepted(change(&api, caller, move |view, asker| cancel_volume_task(view, id, asker)).await)
 }
 
 /// Deletes a volume that no instance has, with all it holds and all its snapshots.

@@ -48,6 +48,10 @@ async fn task(world: &World, volume: &Volume, action: Value) -> (StatusCode, Val
     world.post(&format!("/v1/volumes/{}/tasks", volume.id), &action).await
 }
 
+async fn cancel(world: &World, volume: &Volume) -> (StatusCode, Value) {
+    world.post(&format!("/v1/volumes/{}/cancel", volume.id), &value!({})).await
+}
+
 async fn delete(world: &World, volume: &Volume) -> (StatusCode, Value) {
     let request = world.request("DELETE", &format!("/v1/volumes/{}", volume.id));
     json(world.send(request.body(Body::empty()).unwrap()).await).await
@@ -74,9 +78,23 @@ async fn a_volume_is_made_once_and_asked_for_one_thing_at_a_time() {
     assert!(problem["title"].as_str().unwrap().contains("the snapshot new is under way"), "{problem:#}");
     assert_eq!(delete(&world, &volume).await.0, StatusCode::CONFLICT);
 
+    // It is called off, once or twice, and stays under way until its node says how that ended.
+    for _ in 0..2 {
+        let (status, cancelled) = cancel(&world, &volume).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{cancelled:#}");
+        assert!(find(&world, &asked).spec.task.unwrap().cancelled);
+    }
+    let (_, problem) = task(&world, &volume, value!({ "restore": "old" })).await;
+    assert!(
+        problem["hint"].as_str().unwrap().contains("freehold volume cancel web/prod/data"),
+        "{problem:#}"
+    );
+
     let id = find(&world, &asked).spec.task.unwrap().id;
     let task_status = Some(TaskStatus { id, state: TaskState::Done, message: "taken".into() });
     observe(&world, &volume, &VolumeStatus { task: task_status, ..ready() });
+    let (status, problem) = cancel(&world, &volume).await;
+    assert_eq!(status, StatusCode::CONFLICT, "it has ended: {problem:#}");
     assert_eq!(task(&world, &volume, value!({ "restore": "old" })).await.0, StatusCode::ACCEPTED);
 }
 

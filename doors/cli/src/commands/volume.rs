@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Snapshots(NameArgs),
     /// Makes a volume hold what a snapshot does. Its instance is stopped meanwhile and started again.
     Restore(RestoreArgs),
+    /// Calls off the snapshot, restore or removal that is under way. The volume is as before, unless it is too late.
+    Cancel(CancelArgs),
     /// Makes a new volume that holds what another one, or a snapshot of it, does.
     Clone(CloneArgs),
 }
@@ -110,6 +112,15 @@ pub(crate) struct CloneArgs {
     wait: WaitArgs,
 }
 
+/// Flags of `volume cancel`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CancelArgs {
+    /// Its name, `app/env/volume`, or its id.
+    name: String,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
 /// How long to wait for the node.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WaitArgs {
@@ -140,6 +151,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
                 .show(&volume.status.snapshots, |all| output::volume::snapshots(all, paint, Timestamp::now()))
         }
         Command::Restore(args) => restore(args, session).await,
+        Command::Cancel(args) => cancel(args, session).await,
         Command::Clone(args) => clone(args, session).await,
     }
 }
@@ -225,17 +237,8 @@ async fn act(session: &Session, volume: &Volume, action: VolumeAction, args: &Wa
     if args.detach {
         return session.out.show(&asked.to_any(), |_| format!("{what} has begun."));
     }
-    let task = asked.spec.task.as_ref().map(|task| task.id.clone());
-    let ended = |seen: Option<&Volume>| {
-        let status = seen.and_then(|volume| volume.status.task.as_ref());
-        seen.is_none()
-            || status.is_some_and(|it| Some(&it.id) == task.as_ref() && it.state != TaskState::Running)
-    };
-    let Some(volume) = wait(session, volume.id, args, &what, ended).await? else {
-        return Err(Failure::not_found(format!("{what}: the volume was deleted meanwhile"), ""));
-    };
-    let status = volume.status.task.clone();
-    match status {
+    let volume = ended(session, &asked, args, &what).await?;
+    match volume.status.task.clone() {
         Some(status) if status.state == TaskState::Failed => Err(Failure::Problem(
             Problem::new(Code::Internal, format!("{what} failed")).detail(status.message),
         )),
@@ -244,6 +247,40 @@ async fn act(session: &Session, volume: &Volume, action: VolumeAction, args: &Wa
             session.out.show(&volume.to_any(), |_| format!("{what}: {message}."))
         }
     }
+}
+
+/// Calls off what is under way, and says how that ended.
+async fn cancel(args: CancelArgs, session: &Session) -> Outcome {
+    let volume = find(session, &args.name).await?;
+    let asked = session.client.cancel_volume_task(volume.id).await?;
+    let action = asked.spec.task.as_ref().map(|task| task.action.to_string()).unwrap_or_default();
+    let what = format!("{}: {action}", asked.name);
+    if args.wait.detach {
+        return session.out.show(&asked.to_any(), |_| format!("{what} is being called off."));
+    }
+    let volume = ended(session, &asked, &args.wait, &what).await?;
+    match volume.status.task.clone() {
+        Some(status) if status.state == TaskState::Done => Err(Failure::Problem(
+            Problem::new(Code::Conflict, format!("{what} was done before it could be called off"))
+                .detail(status.message),
+        )),
+        status => {
+            let message = status.map(|status| status.message).unwrap_or_default();
+            session.out.show(&volume.to_any(), |_| format!("{what}: {message}."))
+        }
+    }
+}
+
+/// Waits until the task that was `asked` for has ended.
+async fn ended(session: &Session, asked: &Volume, args: &WaitArgs, what: &str) -> Outcome<Volume> {
+    let task = asked.spec.task.as_ref().map(|task| task.id.clone());
+    let ended = |seen: Option<&Volume>| {
+        let status = seen.and_then(|volume| volume.status.task.as_ref());
+        seen.is_none()
+            || status.is_some_and(|it| Some(&it.id) == task.as_ref() && it.state != TaskState::Running)
+    };
+    let missing = || Failure::not_found(format!("{what}: the volume was deleted meanwhile"), "");
+    wait(session, asked.id, args, what, ended).await?.ok_or_else(missing)
 }
 
 /// Waits until a new volume is there.
@@ -278,8 +315,16 @@ async fn wait(
     done: impl Fn(Option<&Volume>) -> bool,
 ) -> Outcome<Option<Volume>> {
     let deadline = Instant::now() + args.wait_timeout.duration();
+    let (mut reason, mut told) = (None, None);
     loop {
-        session.progress.now(what);
+        match &reason {
+            Some(reason) => session.progress.now(format!("{what}: {reason}")),
+            None => session.progress.now(what),
+        }
+        if reason != told && !session.progress.is_live() {
+            told.clone_from(&reason);
+            reason.iter().for_each(|reason| session.progress.line(&format!("{what}: {reason}")));
+        }
         let seen = match session.client.typed::<VolumeSpec>(id).await {
             Ok(volume) => Some(volume),
             Err(error) if error.code() == Code::NotFound => None,
@@ -293,14 +338,31 @@ async fn wait(
             session.progress.clear();
             return Ok(seen);
         }
+        reason = seen.as_ref().and_then(waits_for);
         if Instant::now() >= deadline {
             let problem =
-                Problem::new(Code::Timeout, format!("{what}: it goes on after {}", args.wait_timeout))
-                    .hint(format!("`freehold volume describe {id}` says how it is getting on."));
-            return Err(Failure::Problem(problem));
+                Problem::new(Code::Timeout, format!("{what}: it goes on after {}", args.wait_timeout));
+            let problem = reason.into_iter().fold(problem, Problem::detail);
+            let name = seen.as_ref().map_or_else(|| id.to_string(), |volume| volume.name.clone());
+            let can_cancel = seen.is_some_and(|volume| volume.deleting.is_none() && volume.status.ready);
+            let cancel = match can_cancel {
+                true => format!("; `freehold volume cancel {name}` calls it off"),
+                false => String::new(),
+            };
+            return Err(Failure::Problem(
+                problem.hint(format!("`freehold volume describe {name}` says how it is getting on{cancel}.")),
+            ));
         }
         pause().await;
     }
+}
+
+/// What its node says of what is under way with it.
+fn waits_for(volume: &Volume) -> Option<String> {
+    let task = volume.status.task.as_ref().filter(|task| task.state == TaskState::Running);
+    let running = task.and_then(|task| Some(task.message.split_once(": ")?.1.to_owned()));
+    let ready = volume.status.conditions.iter().find(|it| it.kind == "Ready" && !it.state);
+    running.or_else(|| ready.map(|condition| condition.message.clone()))
 }
 
 /// Between two looks.

@@ -126,6 +126,28 @@ fn a_snapshot_is_restored_and_cloned(world: &World) {
 }
 
 #[test]
+fn a_restore_leaves_those_alone_who_come_after() {
+    let Some(world) = World::start() else { return };
+    world.push_busybox("app:1");
+    let text = "schema = 1\napp = \"notes\"\n[process.web]\nimage = \"app:1\"\nafter = [\"db\"]\n\
+                command = [\"/bin/sleep\", \"1000\"]\n\
+                [process.db]\nimage = \"app:1\"\nstop_timeout = \"1s\"\ncommand = [\"/bin/sleep\", \"1000\"]\n\
+                [[volume]]\nname = \"data\"\nprocess = \"db\"\npath = \"/data\"\n";
+    let file = world.write("freehold.toml", text);
+    world.freehold(&["deploy", "-f", &file]).ok();
+    let web = world.pid_of("notes", "web");
+    let volume = |args: &[&str]| world.freehold(&[&["volume"], args].concat());
+    let db = |line: &str| world.freehold(&["exec", "-a", "notes", "-p", "db", "--", "sh", "-c", line]);
+    db("echo one > /data/note").ok();
+    volume(&["cancel", "notes/prod/data"]).exits(5).says("nothing is under way");
+    volume(&["snapshot", "notes/prod/data", "before"]).ok().says("taken");
+    db("echo two > /data/note").ok();
+    volume(&["restore", "notes/prod/data", "before", "--yes", "--wait-timeout", "30s"]).ok().says("restored");
+    wait_for("the database", || db("cat /data/note").out, |said| said == "one\n");
+    assert_eq!(world.pid_of("notes", "web"), web, "web was stopped");
+}
+
+#[test]
 fn a_volume_that_holds_more_than_its_size_says_so() {
     let Some(world) = World::start() else { return };
     world.push_busybox("app:1");

@@ -3,10 +3,10 @@
 //! One task looks at all; whatever may take long (copies, removals, measuring) runs in a task of its own,
 //! one for each volume at a time.
 
-use super::{Volumes, task};
+use super::{Volumes, task, work::Work};
 use crate::control::Control;
 use freehold_model::{Bytes, Condition, Keeping, TaskState, TaskStatus, Volume, VolumeId, VolumeStatus};
-use freehold_reconcile::Clock;
+use freehold_reconcile::{Backoff, Clock};
 use jiff::Timestamp;
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 use task::blocking;
@@ -20,6 +20,8 @@ use tokio::{
 const RESYNC: Duration = Duration::from_secs(15);
 /// What a volume holds is measured so often, or less, so that measuring takes at most a fiftieth of the time.
 const MEASURE: Duration = Duration::from_secs(10);
+/// What failed is tried again after this.
+const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// The one that looks after volumes.
 pub(crate) struct Keeper {
@@ -29,10 +31,19 @@ pub(crate) struct Keeper {
     /// What is being worked on; and, while it is copied from, its source.
     busy: BTreeMap<VolumeId, Option<VolumeId>>,
     measured: BTreeMap<VolumeId, Measured>,
-    troubles: BTreeMap<VolumeId, String>,
+    /// What failed, and when it is tried again.
+    failed: BTreeMap<VolumeId, Tries>,
     /// To which size the file system keeps it; or why it cannot.
     kept: BTreeMap<VolumeId, Kept>,
     work: JoinSet<(VolumeId, Outcome)>,
+}
+
+/// How often something failed, and when it is tried again.
+struct Tries {
+    waits: Backoff,
+    again: Instant,
+    /// It was removed, or else made: to fail at the one says nothing of the other.
+    removing: bool,
 }
 
 /// To which size a volume is kept by its file system; or why it is not.
@@ -46,7 +57,7 @@ struct Measured {
 enum Outcome {
     Done,
     Measured { used: io::Result<Bytes>, took: Duration, kept: Kept },
-    Failed(String),
+    Failed { why: String, removing: bool },
 }
 
 impl Keeper {
@@ -57,7 +68,7 @@ impl Keeper {
             clock,
             busy: BTreeMap::new(),
             measured: BTreeMap::new(),
-            troubles: BTreeMap::new(),
+            failed: BTreeMap::new(),
             kept: BTreeMap::new(),
             work: JoinSet::new(),
         }
@@ -81,7 +92,10 @@ impl Keeper {
     fn done(&mut self, done: Result<(VolumeId, Outcome), tokio::task::JoinError>) {
         let Ok((id, outcome)) = done else {
             tracing::error!("a volume's work ended badly; it is done again");
-            self.busy.clear();
+            // Which one it was is not known any more: all that were under way wait a little.
+            for id in std::mem::take(&mut self.busy).into_keys() {
+                self.try_later(id, false);
+            }
             return;
         };
         if let Some(Some(source)) = self.busy.remove(&id) {
@@ -89,14 +103,19 @@ impl Keeper {
         }
         match outcome {
             Outcome::Done => {
-                self.troubles.remove(&id);
+                self.failed.remove(&id);
+                self.volumes.note_trouble(id, None);
                 // A restore puts another folder in its place.
                 self.kept.remove(&id);
                 self.measured.remove(&id);
             }
-            Outcome::Failed(why) => {
-                tracing::warn!(volume = %id, why, "a volume is not as wanted");
-                self.troubles.insert(id, why);
+            Outcome::Failed { why, removing } => {
+                let wait = self.try_later(id, removing);
+                // Said once for each reason, however often it is tried.
+                if self.volumes.trouble(id).as_ref() != Some(&why) {
+                    tracing::warn!(volume = %id, why, again_in = ?wait, "a volume is not as wanted");
+                }
+                self.volumes.note_trouble(id, Some(&why));
             }
             Outcome::Measured { used: Ok(used), took, kept } => {
                 self.kept.insert(id, kept);
@@ -112,6 +131,17 @@ impl Keeper {
         self.volumes.tell();
     }
 
+    fn try_later(&mut self, id: VolumeId, removing: bool) -> Duration {
+        let now = Instant::now();
+        let tries = self.failed.entry(id).or_insert(Tries { waits: RETRY, again: now, removing });
+        if tries.removing != removing {
+            *tries = Tries { waits: RETRY, again: now, removing };
+        }
+        let wait = tries.waits.failed();
+        tries.again = now + wait;
+        wait
+    }
+
     /// Starts what is to be done, tells what is news; how long until there may be more.
     async fn round(&mut self) -> Duration {
         let all = match self.control.volumes().await {
@@ -122,28 +152,47 @@ impl Keeper {
             }
         };
         for volume in &all {
+            let task = volume.spec.task.as_ref();
+            if volume.deleting.is_some()
+                || task.is_some_and(|it| it.cancelled && self.is_news(volume, &it.id))
+            {
+                self.volumes.call_off(volume.id);
+            }
             if !self.busy.contains_key(&volume.id) {
                 self.start(volume);
             }
             self.say(volume).await;
         }
-        RESYNC
+        let now = Instant::now();
+        self.failed.retain(|id, _| all.iter().any(|volume| volume.id == *id));
+        let waits = self.failed.values().map(|tries| tries.again.saturating_duration_since(now));
+        waits.filter(|wait| !wait.is_zero()).min().map_or(RESYNC, |wait| wait.min(RESYNC))
     }
 
     /// Starts the one thing that is next about `volume`.
     fn start(&mut self, volume: &Volume) {
         let (id, store) = (volume.id, self.volumes.store(volume.id));
+        let removing = volume.deleting.is_some();
+        if self
+            .failed
+            .get(&id)
+            .is_some_and(|tries| tries.removing == removing && tries.again > Instant::now())
+        {
+            return;
+        }
         if volume.deleting.is_some() {
-            if self.volumes.holder(id).is_some() {
+            if self.volumes.writer(id).is_some() {
                 return;
             }
             let control = Arc::clone(&self.control);
             self.spawn(id, async move {
                 match blocking(move || store.remove()).await {
-                    Err(error) => Outcome::Failed(format!("it cannot be removed: {error}")),
+                    Err(error) => {
+                        Outcome::Failed { why: format!("it cannot be removed: {error}"), removing: true }
+                    }
                     Ok(()) => match control.volume_gone(id).await {
                         Ok(()) => Outcome::Done,
-                        Err(error) => Outcome::Failed(error.to_string()),
+                        Err(error) => Outcome::Failed { why: error.to_string(), removing: true },
                     },
                 }
             });
@@ -153,30 +202,33 @@ impl Keeper {
                 return;
             }
             let source = volume.spec.source.clone().map(|source| {
-                (self.volumes.store(source.volume), source.snapshot, self.volumes.holder(source.volume))
+                let writer = self.volumes.writer(source.volume).map(|writer| writer.instance);
+                (self.volumes.store(source.volume), source.snapshot, writer)
             });
-            let size = volume.spec.size;
+            let (size, work) = (volume.spec.size, Work::begin(&self.volumes, id));
             self.spawn(id, async move {
                 let made = blocking(move || match source {
-                    None => store.make(None, size),
+                    None => store.make(None, size, &|| work.goes_on()),
                     Some((from, Some(snapshot), _)) => {
-                        store.make(Some(&from.snapshot_data(&snapshot)?), size)
+                        store.make(Some(&from.snapshot_data(&snapshot)?), size, &|| work.goes_on())
                     }
                     Some((from, None, writer)) => {
                         let _frozen = writer.map(freehold_runtime::volume::Frozen::freeze).transpose()?;
-                        store.make(Some(&from.data()), size)
+                        store.make(Some(&from.data()), size, &|| work.goes_on())
                     }
                 });
                 match made.await {
                     Ok(()) => Outcome::Done,
-                    Err(error) => Outcome::Failed(format!("it cannot be made: {error}")),
+                    Err(error) => {
+                        Outcome::Failed { why: format!("it cannot be made: {error}"), removing: false }
+                    }
                 }
             });
             if let Some(from) = from {
                 self.busy.insert(id, Some(from));
                 self.busy.insert(from, None);
             }
-        } else if let Some(wanted) = volume.spec.task.clone().filter(|it| is_news(&store, &it.id)) {
+        } else if let Some(wanted) = volume.spec.task.clone().filter(|it| self.is_news(volume, &it.id)) {
             let (volumes, size) = (Arc::clone(&self.volumes), volume.spec.size);
             self.spawn(id, async move {
                 task::perform(&volumes, id, &wanted, size).await;
@@ -236,15 +288,16 @@ impl Keeper {
         let store = self.volumes.store(volume.id);
         let ready = store.exists() && volume.deleting.is_none();
         let used = self.measured.get(&volume.id).map_or(volume.status.used, |measured| measured.used);
-        let trouble = self.troubles.get(&volume.id);
+        let trouble = self.volumes.trouble(volume.id);
         let mut conditions = vec![match (ready, trouble) {
             (true, _) => Fact { kind: "Ready", state: true, reason: "Made", message: "it is there".into() },
-            (false, Some(why)) => {
-                Fact { kind: "Ready", state: false, reason: "Failed", message: why.clone() }
-            }
+            (false, Some(why)) => Fact { kind: "Ready", state: false, reason: "Failed", message: why },
             (false, None) if volume.deleting.is_some() => {
                 let message = "it is being removed".into();
                 Fact { kind: "Ready", state: false, reason: "Deleting", message }
+            }
+            (false, None) if let Some(waits) = self.waits_for_source(volume) => {
+                Fact { kind: "Ready", state: false, reason: "Waiting", message: waits }
             }
             (false, None) if volume.spec.source.is_some() => {
                 let message = "its source is being copied".into();
@@ -280,20 +333,36 @@ impl Keeper {
         }
     }
 
+    /// For what the copying of its source waits.
+    fn waits_for_source(&self, volume: &Volume) -> Option<String> {
+        let source = volume.spec.source.as_ref()?.volume;
+        if self.busy.contains_key(&volume.id) || !self.busy.contains_key(&source) {
+            return None;
+        }
+        let said = self.volumes.said(source).map_or_else(String::new, |said| format!(": {said}"));
+        Some(format!("waits for its source, with which something else is being done{said}"))
+    }
+
     /// How the task that was asked for last is getting on.
     fn task(&self, volume: &Volume) -> Option<TaskStatus> {
         let wanted = volume.spec.task.as_ref()?;
-        let ended = self.volumes.store(volume.id).task().filter(|ended| ended.id == wanted.id);
-        Some(ended.unwrap_or_else(|| TaskStatus {
+        let told =
+            volume.status.task.clone().filter(|it| it.id == wanted.id && it.state != TaskState::Running);
+        Some(self.volumes.ended(volume.id, &wanted.id).or(told).unwrap_or_else(|| TaskStatus {
             id: wanted.id.clone(),
             state: TaskState::Running,
-            message: wanted.action.to_string(),
+            message: match self.volumes.said(volume.id) {
+                Some(said) => format!("{}: {said}", wanted.action),
+                None => wanted.action.to_string(),
+            },
         }))
     }
-}
 
-fn is_news(store: &super::store::Store, task: &str) -> bool {
-    store.task().is_none_or(|ended| ended.id != task)
+    /// Whether that task of `volume` has not ended yet.
+    fn is_news(&self, volume: &Volume, task: &str) -> bool {
+        let told = volume.status.task.as_ref().filter(|it| it.state != TaskState::Running);
+        self.volumes.ended(volume.id, task).is_none() && told.is_none_or(|ended| ended.id != task)
+    }
 }
 
 fn condition<'a>(status: &'a VolumeStatus, kind: &str) -> Option<&'a Condition> {

@@ -7,18 +7,21 @@
 mod keeper;
 mod store;
 mod task;
+mod work;
 
 pub(crate) use keeper::Keeper;
 
-use freehold_model::{InstanceId, InstanceSpec, VolumeId};
+use freehold_model::{InstanceId, InstanceSpec, Name, TaskStatus, VolumeId};
 use freehold_runtime::volume::VolumeMount;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use store::Store;
 use tokio::sync::watch;
+use work::UnderWay;
 
 /// Who has which volume.
 pub(crate) struct Volumes {
@@ -29,8 +32,29 @@ pub(crate) struct Volumes {
 
 #[derive(Default)]
 struct State {
-    attached: BTreeMap<VolumeId, InstanceId>,
+    attached: BTreeMap<VolumeId, Writer>,
     held: BTreeSet<VolumeId>,
+    work: BTreeMap<VolumeId, UnderWay>,
+    /// How the last task of each ended, as far as this agent did it.
+    ended: BTreeMap<VolumeId, TaskStatus>,
+    /// Why those are not there that are not.
+    troubles: BTreeMap<VolumeId, String>,
+}
+
+/// Who has a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Writer {
+    pub(crate) instance: InstanceId,
+    process: Name,
+    /// It has so long to stop, and is killed then.
+    patience: Duration,
+}
+
+impl Writer {
+    fn of(instance: InstanceId, spec: &InstanceSpec) -> Writer {
+        let patience = spec.template.stop_timeout.duration();
+        Writer { instance, process: spec.process.clone(), patience }
+    }
 }
 
 impl Volumes {
@@ -60,14 +84,42 @@ impl Volumes {
         spec.volumes.values().any(|id| state.held.contains(id))
     }
 
-    /// Waits until every volume of `spec` is there and nobody holds it.
-    pub(crate) async fn available(&self, spec: &InstanceSpec) {
-        let mut changed = self.changed();
-        while self.is_held(spec) || spec.volumes.values().any(|id| !self.store(*id).exists()) {
-            if changed.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
+    /// For which volume of `spec` its start has to wait, and why.
+    pub(crate) fn awaited(&self, spec: &InstanceSpec) -> Option<String> {
+        let state = self.state();
+        spec.volumes.iter().find_map(|(name, id)| {
+            let why = match self.store(*id).exists() {
+                true if !state.held.contains(id) => return None,
+                true => "is being restored",
+                false => state.troubles.get(id).map_or("is being made", String::as_str),
+            };
+            Some(format!("starts when its volume {name} is there: {why}"))
+        })
+    }
+
+    /// Notes why a volume is not there, or that nothing is wrong with it.
+    pub(crate) fn note_trouble(&self, id: VolumeId, trouble: Option<&str>) {
+        let mut state = self.state();
+        match trouble {
+            Some(why) => state.troubles.insert(id, why.to_owned()),
+            None => state.troubles.remove(&id),
+        };
+    }
+
+    /// Why a volume is not as wanted.
+    pub(crate) fn trouble(&self, id: VolumeId) -> Option<String> {
+        self.state().troubles.get(&id).cloned()
+    }
+
+    /// Notes how a task of a volume ended.
+    fn note_ended(&self, id: VolumeId, status: &TaskStatus) {
+        self.state().ended.insert(id, status.clone());
+    }
+
+    /// How the task `task` of a volume ended, as far as this node knows.
+    fn ended(&self, id: VolumeId, task: &str) -> Option<TaskStatus> {
+        let here = self.state().ended.get(&id).cloned();
+        here.or_else(|| self.store(id).task()).filter(|ended| ended.id == task)
     }
 
     /// Where `spec` finds its volumes, in the runtime's words.
@@ -88,34 +140,35 @@ impl Volumes {
         let mut state = self.state();
         for id in spec.volumes.values() {
             match state.attached.get(id) {
-                Some(other) if *other != instance => {
+                Some(other) if other.instance != instance => {
+                    let other = other.instance;
                     return Err(format!("volume {id} is written by {other}, and has one writer at a time"));
                 }
                 _ if state.held.contains(id) => return Err(format!("volume {id} is being restored")),
                 _ => {}
             }
         }
-        state.attached.extend(spec.volumes.values().map(|id| (*id, instance)));
+        state.attached.extend(spec.volumes.values().map(|id| (*id, Writer::of(instance, spec))));
         Ok(())
     }
 
     /// The run of `instance` is followed already: it has its volumes, come what may.
     pub(crate) fn adopt(&self, instance: InstanceId, spec: &InstanceSpec) {
-        self.state().attached.extend(spec.volumes.values().map(|id| (*id, instance)));
+        self.state().attached.extend(spec.volumes.values().map(|id| (*id, Writer::of(instance, spec))));
     }
 
     /// Takes back whatever `instance` has.
     pub(crate) fn detach(&self, instance: InstanceId) {
         let before = self.state().attached.len();
-        self.state().attached.retain(|_, holder| *holder != instance);
+        self.state().attached.retain(|_, writer| writer.instance != instance);
         if before != self.state().attached.len() {
             self.tell();
         }
     }
 
     /// Who has the volume.
-    pub(crate) fn holder(&self, id: VolumeId) -> Option<InstanceId> {
-        self.state().attached.get(&id).copied()
+    pub(crate) fn writer(&self, id: VolumeId) -> Option<Writer> {
+        self.state().attached.get(&id).cloned()
     }
 
     /// Keeps the volume from everybody until the guard is dropped, once who has it has let it go.
@@ -124,7 +177,7 @@ impl Volumes {
         let mut changed = self.changed();
         self.state().held.insert(id);
         self.tell();
-        while self.holder(id).is_some() {
+        while self.writer(id).is_some() {
             if changed.changed().await.is_err() {
                 break;
             }

@@ -6,7 +6,7 @@
 use freehold_model::{Bytes, Name, Snapshot, TaskStatus, VolumeId};
 use freehold_runtime::{
     quota::{self, remove},
-    volume::{copy_tree, data, initialised, measure},
+    volume::{GoesOn, copy_tree, data, initialised, measure},
 };
 use jiff::Timestamp;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -43,21 +43,26 @@ impl Store {
     }
 
     /// Makes it for `size`, empty, or with what is in `source`.
-    pub(super) fn make(&self, source: Option<&Path>, size: Bytes) -> io::Result<()> {
+    pub(super) fn make(&self, source: Option<&Path>, size: Bytes, goes_on: &GoesOn<'_>) -> io::Result<()> {
         let draft =
             self.root.join(format!(".{}", self.dir.file_name().unwrap_or_default().to_string_lossy()));
         remove(&draft)?;
-        private(&draft)?;
+        let made = self.fill(&draft, source, size, goes_on);
+        or_remove(made, &draft)
+    }
+
+    fn fill(&self, draft: &Path, source: Option<&Path>, size: Bytes, goes_on: &GoesOn<'_>) -> io::Result<()> {
+        private(draft)?;
         match source {
-            None => quota::make_dir(&data(&draft))?,
+            None => quota::make_dir(&data(draft))?,
             Some(source) => {
-                copy(source, &data(&draft))?;
-                File::create(initialised(&draft))?;
+                copy(source, &data(draft), goes_on)?;
+                File::create(initialised(draft))?;
             }
         }
         // Where that is not enforced, the size is watched, and the keeper says why.
-        let _ = quota::limit(&data(&draft), size);
-        settle(&draft, &self.dir)
+        let _ = quota::limit(&data(draft), size);
+        settle(draft, &self.dir)
     }
 
     /// Removes it and its snapshots.
@@ -98,17 +103,25 @@ impl Store {
     }
 
     /// Copies what it holds now; whoever writes to it stands still meanwhile, or the copy is not of one moment.
-    pub(super) fn take_snapshot(&self, name: &Name, now: Timestamp) -> io::Result<PathBuf> {
+    pub(super) fn take_snapshot(
+        &self,
+        name: &Name,
+        now: Timestamp,
+        goes_on: &GoesOn<'_>,
+    ) -> io::Result<PathBuf> {
         if self.snapshot_dir(name).exists() {
             return Err(io::Error::other(format!("there is a snapshot `{name}` already")));
         }
         let draft = self.dir.join("snapshots/.new");
         remove(&draft)?;
-        fs::create_dir_all(&draft)?;
-        copy(&self.data(), &draft.join("data"))?;
-        let size = measure(&draft.join("data")).map(Bytes)?;
-        let snapshot = Snapshot { name: name.clone(), taken: now, size };
-        fs::write(draft.join("snapshot.json"), serde_json::to_vec(&snapshot)?)?;
+        let taken = (|| {
+            fs::create_dir_all(&draft)?;
+            copy(&self.data(), &draft.join("data"), goes_on)?;
+            let size = measure(&draft.join("data")).map(Bytes)?;
+            let snapshot = Snapshot { name: name.clone(), taken: now, size };
+            fs::write(draft.join("snapshot.json"), serde_json::to_vec(&snapshot)?)
+        })();
+        or_remove(taken, &draft)?;
         Ok(draft)
     }
 
@@ -129,24 +142,26 @@ impl Store {
     }
 
     /// Copies a snapshot beside the data, on the disk, for `size`.
-    pub(super) fn draft_restore(&self, name: &Name, size: Bytes) -> io::Result<()> {
+    pub(super) fn draft_restore(&self, name: &Name, size: Bytes, goes_on: &GoesOn<'_>) -> io::Result<()> {
         let draft = self.dir.join(".restore");
         remove(&draft)?;
         let source = self.snapshot_data(name)?;
-        copy(&source, &draft)?;
+        or_remove(copy(&source, &draft, goes_on), &draft)?;
         let _ = quota::limit(&draft, size);
         rustix::fs::syncfs(File::open(&draft)?)?;
         Ok(())
     }
 
-    /// Puts the copy in the place of the data; nobody has the volume meanwhile.
+    /// Puts the copy in the place of the data, and the note that was drafted in its place; nobody has the
+    /// volume meanwhile.
     pub(super) fn swap_restored(&self) -> io::Result<()> {
-        renameat_with(CWD, self.dir.join(".restore"), CWD, self.data(), RenameFlags::EXCHANGE)?;
         // A restore gives content to what had none yet.
         File::create(initialised(&self.dir))?;
-        File::open(&self.dir)?.sync_all()
+        renameat_with(CWD, self.dir.join(".restore"), CWD, self.data(), RenameFlags::EXCHANGE)?;
+        self.keep_note()
     }
 
+    /// Removes what is beside the data: what a restore replaced, or what it would have put there.
     pub(super) fn forget_replaced(&self) -> io::Result<()> {
         remove(&self.dir.join(".restore"))
     }
@@ -157,10 +172,19 @@ impl Store {
     }
 
     pub(super) fn note_task(&self, task: &TaskStatus) -> io::Result<()> {
+        self.draft_note(task)?;
+        self.keep_note()
+    }
+
+    /// Writes how a task will have ended, so that noting it needs no room.
+    pub(super) fn draft_note(&self, task: &TaskStatus) -> io::Result<()> {
         let draft = self.dir.join(".task");
         fs::write(&draft, serde_json::to_vec(task)?)?;
-        File::open(&draft)?.sync_all()?;
-        fs::rename(draft, self.dir.join("task.json"))?;
+        File::open(&draft)?.sync_all()
+    }
+
+    fn keep_note(&self) -> io::Result<()> {
+        fs::rename(self.dir.join(".task"), self.dir.join("task.json"))?;
         File::open(&self.dir)?.sync_all()
     }
 
@@ -187,17 +211,30 @@ fn settle(draft: &Path, name: &Path) -> io::Result<()> {
 }
 
 /// Makes `to` a folder with what is in `from`: at once, where the file system can.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
+fn copy(from: &Path, to: &Path, goes_on: &GoesOn<'_>) -> io::Result<()> {
+    goes_on()?;
     if quota::snapshot(from, to)? {
         return Ok(());
     }
     quota::make_dir(to)?;
-    copy_tree(from, to)
+    copy_tree(from, to, goes_on)
+}
+
+/// What was not finished takes no room.
+fn or_remove(done: io::Result<()>, draft: &Path) -> io::Result<()> {
+    if done.is_err() {
+        let _ = remove(draft);
+    }
+    done
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn on() -> io::Result<()> {
+        Ok(())
+    }
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
@@ -205,7 +242,7 @@ mod tests {
 
     fn store(root: &Path) -> Store {
         let store = Store::new(root, VolumeId(ulid::Ulid::from_parts(1, 1)));
-        store.make(None, Bytes(1 << 30)).unwrap();
+        store.make(None, Bytes(1 << 30), &on).unwrap();
         store
     }
 
@@ -222,14 +259,14 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let store = store(root.path());
         write(&store, "one");
-        let draft = store.take_snapshot(&name("a"), Timestamp::UNIX_EPOCH).unwrap();
+        let draft = store.take_snapshot(&name("a"), Timestamp::UNIX_EPOCH, &on).unwrap();
         assert_eq!(store.snapshots(), [], "it has no name yet");
         // A crash here leaves a draft, which the next one replaces.
-        let again = store.take_snapshot(&name("a"), Timestamp::UNIX_EPOCH).unwrap();
+        let again = store.take_snapshot(&name("a"), Timestamp::UNIX_EPOCH, &on).unwrap();
         assert_eq!(draft, again);
         store.keep_snapshot(&again, &name("a")).unwrap();
         assert_eq!(store.snapshots().len(), 1);
-        let taken = store.take_snapshot(&name("a"), Timestamp::UNIX_EPOCH).unwrap_err();
+        let taken = store.take_snapshot(&name("a"), Timestamp::UNIX_EPOCH, &on).unwrap_err();
         assert!(taken.to_string().contains("already"), "{taken}");
         store.drop_snapshot(&name("a")).unwrap();
         assert_eq!(store.snapshots(), []);
@@ -241,18 +278,29 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let store = store(root.path());
         write(&store, "one");
-        let draft = store.take_snapshot(&name("a"), Timestamp::UNIX_EPOCH).unwrap();
+        let draft = store.take_snapshot(&name("a"), Timestamp::UNIX_EPOCH, &on).unwrap();
         store.keep_snapshot(&draft, &name("a")).unwrap();
         write(&store, "two");
         for _ in 0..2 {
-            store.draft_restore(&name("a"), Bytes(1 << 30)).unwrap();
+            store.draft_restore(&name("a"), Bytes(1 << 30), &on).unwrap();
+            let note = TaskStatus {
+                id: "1".into(),
+                state: freehold_model::kinds::TaskState::Done,
+                message: "".into(),
+            };
+            store.draft_note(&note).unwrap();
             store.swap_restored().unwrap();
+            assert_eq!(store.task(), Some(note));
             assert_eq!(read(&store), "one");
         }
         store.forget_replaced().unwrap();
         assert_eq!(read(&store), "one");
         assert!(
-            store.draft_restore(&name("b"), Bytes(1 << 30)).unwrap_err().to_string().contains("there are: a")
+            store
+                .draft_restore(&name("b"), Bytes(1 << 30), &on)
+                .unwrap_err()
+                .to_string()
+                .contains("there are: a")
         );
     }
 
@@ -262,7 +310,7 @@ mod tests {
         let store = store(root.path());
         write(&store, "one");
         let clone = Store::new(root.path(), VolumeId(ulid::Ulid::from_parts(2, 2)));
-        clone.make(Some(&store.data()), Bytes(1 << 30)).unwrap();
+        clone.make(Some(&store.data()), Bytes(1 << 30), &on).unwrap();
         write(&clone, "two");
         assert_eq!((read(&store), read(&clone)), ("one".into(), "two".into()));
         assert!(initialised(clone.dir()).exists(), "an image must not replace what was cloned");

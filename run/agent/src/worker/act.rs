@@ -13,8 +13,6 @@ use nix::libc::SIGKILL;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
-/// When to try a signal or a removal again that did not work.
-const AGAIN: Duration = Duration::from_millis(500);
 /// SIGKILL cannot fail but through the runtime: repeat it, in case that lost it.
 const KILL_AGAIN: Duration = Duration::from_secs(5);
 
@@ -31,6 +29,10 @@ impl Worker {
     pub(super) async fn start(&mut self) {
         let Some(spec) = self.spec.clone() else { return };
         self.preparing = true;
+        if !self.has_volumes(&spec).await {
+            self.preparing = false;
+            return;
+        }
         self.say();
         let prepared = tokio::select! {
             launched = self.prepare(&spec) => Some(launched),
@@ -47,8 +49,27 @@ impl Worker {
         }
     }
 
+    /// Waits until every volume of `spec` is there and nobody holds it, and says for which; whether it still
+    /// should run then.
+    async fn has_volumes(&mut self, spec: &InstanceSpec) -> bool {
+        let mut changed = self.shared.volumes.changed();
+        loop {
+            self.awaited = self.shared.volumes.awaited(spec);
+            if self.awaited.is_none() {
+                return true;
+            }
+            self.say();
+            tokio::select! {
+                Ok(()) = changed.changed() => {}
+                () = recalled(self.orders.clone()) => {
+                    self.awaited = None;
+                    return false;
+                }
+            }
+        }
+    }
+
     async fn prepare(&self, spec: &InstanceSpec) -> Result<Prepared, String> {
-        self.shared.volumes.available(spec).await;
         let image =
             self.shared.images.prepare(&spec.template.image).await.map_err(|error| error.to_string())?;
         let network = (self.shared.config.gateway, self.shared.config.network_bits);
@@ -172,6 +193,7 @@ impl Worker {
     fn over(&mut self) {
         self.run = Current::Over;
         self.act_at = None;
+        self.again.succeeded();
         self.noted_kills = None;
         self.shared.live().remove(&self.id);
         self.shared.volumes.detach(self.id);
@@ -194,10 +216,13 @@ impl Worker {
             live.excess = Some(disk);
         }
         match live.handle.signal(live.stop_signal).await {
-            Ok(()) => live.asked = Some(now),
+            Ok(()) => {
+                live.asked = Some(now);
+                self.again.succeeded();
+            }
             Err(error) => {
                 tracing::debug!(instance = %self.id, %error, "the stop signal was not sent");
-                self.act_at = Some(now + AGAIN);
+                self.act_at = Some(now + self.again.failed());
             }
         }
     }
@@ -205,18 +230,26 @@ impl Worker {
     /// Ends it by force.
     pub(super) async fn kill(&mut self) {
         let Current::Live(live) = &self.run else { return };
-        tracing::warn!(instance = %self.id, "it did not stop in time and is killed");
+        if self.again.failures() == 0 {
+            tracing::warn!(instance = %self.id, "it did not stop in time and is killed");
+        }
         let sent = live.handle.signal(SIGKILL).await;
-        self.act_at = Some(self.now() + if sent.is_ok() { KILL_AGAIN } else { AGAIN });
+        let wait = self.again.failed();
+        self.act_at = Some(self.now() + if sent.is_ok() { wait.max(KILL_AGAIN) } else { wait });
     }
 
     /// Removes what the run left, its log aside.
     pub(super) async fn remove(&mut self) {
         match self.shared.runtime.remove(self.id).await {
-            Ok(()) => self.run = Current::Absent,
+            Ok(()) => {
+                self.run = Current::Absent;
+                self.again.succeeded();
+            }
             Err(error) => {
-                tracing::warn!(instance = %self.id, %error, "what it left cannot be removed yet");
-                self.act_at = Some(self.now() + AGAIN);
+                if self.again.failures() == 0 {
+                    tracing::warn!(instance = %self.id, %error, "what it left cannot be removed yet");
+                }
+                self.act_at = Some(self.now() + self.again.failed());
             }
         }
     }
@@ -224,13 +257,11 @@ impl Worker {
     /// Says the last word.
     pub(super) fn forget(mut self) {
         self.gone = true;
-        if self.order == Order::Halt {
-            // It stays assigned, and is known again to the next agent.
-            self.shared.residents.observed(self.id, false, false, false);
+        if matches!(self.order, Order::Halt | Order::Pause) {
+            // It stays assigned, and is known again to the next worker.
+            self.shared.residents.observed(self.id, self.order == Order::Pause, false, false);
         } else {
             self.shared.residents.forget(self.id);
-        }
-        if self.order != Order::Halt {
             self.shared.journal.forget(self.id);
         }
         self.say();

@@ -15,6 +15,7 @@ use crate::{
     status::{Facts, Stage, status},
 };
 use freehold_model::{Digest, InstanceId, InstanceSpec, InstanceStatus, Millis, Name};
+use freehold_reconcile::Backoff;
 use freehold_runtime::{Handle, Launch, RunState};
 use freehold_secrets::Delivered;
 use jiff::Timestamp;
@@ -33,12 +34,18 @@ pub(crate) enum Order {
     Stop(Option<Box<InstanceSpec>>),
     /// Stop it because the node stops; it stays assigned.
     Halt,
+    /// Stop it for as long as its node does something with its volumes; it is about to run again, so those
+    /// who come after it go on.
+    Pause,
     /// Leave it running and end.
     Detach,
 }
 
 /// How an unknown instance is stopped.
 const PATIENCE: Millis = Millis(10_000);
+
+/// When to try a signal or a removal again that did not work.
+const AGAIN: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(60));
 
 /// The keeper of one instance.
 pub(crate) struct Worker {
@@ -54,8 +61,12 @@ pub(crate) struct Worker {
     journaled: Option<Entry>,
     run: Current,
     preparing: bool,
+    /// For which volume its start waits, and why.
+    awaited: Option<String>,
     gone: bool,
     act_at: Option<Timestamp>,
+    /// The waits of a signal or a removal that does not work.
+    again: Backoff,
     trouble: Option<String>,
     /// So many kills for want of memory in this run are in its log already; `None`: not known.
     noted_kills: Option<u64>,
@@ -90,8 +101,10 @@ impl Worker {
             journaled: known,
             run: Current::Absent,
             preparing: false,
+            awaited: None,
             gone: false,
             act_at: None,
+            again: AGAIN,
             trouble: None,
             noted_kills: None,
             image: None,
@@ -145,10 +158,10 @@ impl Worker {
             Some(RunState::Starting) | None => {}
         }
         self.neighbours.mark_unchanged();
-        let wanted = matches!(self.order, Order::Run(_));
+        let wanted = matches!(self.order, Order::Run(_) | Order::Pause);
         let live = matches!(self.run, Current::Live(_));
         self.shared.residents.observed(self.id, wanted, live, self.run.health().healthy);
-        let waits = wanted && !live;
+        let waits = wanted && !live && self.order != Order::Pause;
         self.lacks = if waits { self.shared.residents.lacks(self.id) } else { vec![] };
         self.room_of = if waits { self.shared.residents.room_of(self.id) } else { vec![] };
     }
@@ -158,6 +171,7 @@ impl Worker {
         let halt = self.order == Order::Halt;
         match self.goal() {
             Goal::Run => !self.lacks.is_empty() || !self.room_of.is_empty(),
+            Goal::Stop if self.order == Order::Pause => false,
             Goal::Stop => self.shared.residents.is_needed(self.id, halt),
             Goal::Leave => false,
         }
@@ -167,7 +181,7 @@ impl Worker {
         match self.order {
             Order::Leave | Order::Detach => Goal::Leave,
             Order::Run(_) => Goal::Run,
-            Order::Stop(_) | Order::Halt => Goal::Stop,
+            Order::Stop(_) | Order::Halt | Order::Pause => Goal::Stop,
         }
     }
 
@@ -197,6 +211,7 @@ impl Worker {
             trouble: self.trouble.as_deref(),
             usage: self.run.usage(),
             excess: if let Current::Live(live) = &self.run { live.excess } else { None },
+            awaited: self.awaited.as_deref(),
             lacks: &self.lacks,
             room_of: &self.room_of,
             image: self.image.as_ref(),
@@ -208,7 +223,7 @@ impl Worker {
 
     fn stage(&self) -> Stage {
         match (&self.run, self.preparing) {
-            _ if self.gone && self.order == Order::Halt => Stage::Halted,
+            _ if self.gone && matches!(self.order, Order::Halt | Order::Pause) => Stage::Halted,
             _ if self.gone => Stage::Gone,
             (Current::Live(live), _) => match (live.asked, live.since) {
                 (Some(_), _) => Stage::Stopping,

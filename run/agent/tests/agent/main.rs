@@ -5,6 +5,7 @@ mod limits;
 mod logs;
 mod order;
 mod secrets;
+mod volumes;
 mod world;
 
 use freehold_model::{Desired, Instance, Phase};

@@ -34,6 +34,7 @@ pub(crate) struct Behaviour {
     pub(crate) exits_after: Option<(Duration, i32)>,
     pub(crate) start_fails: Option<&'static str>,
     pub(crate) ignores_stop: bool,
+    pub(crate) survives_kill: bool,
     pub(crate) pull_takes: Duration,
     pub(crate) unguarded: Option<&'static str>,
 }
@@ -62,6 +63,9 @@ struct State {
     stumbles: bool,
     oom_kills: u64,
     rules: Option<Neighbourhood>,
+    volumes: BTreeMap<VolumeId, Volume>,
+    /// How often the agent asked for the volumes.
+    asked_for_volumes: usize,
 }
 
 impl World {
@@ -136,6 +140,27 @@ impl World {
     pub(crate) fn put(&self, instance: Instance) {
         self.lock().assigned.insert(instance.id, instance);
         self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Changes a volume's spec, or makes it.
+    pub(crate) fn put_volume(&self, volume: Volume) {
+        self.lock().volumes.insert(volume.id, volume);
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// The volume as it is now; `None` when it is gone.
+    pub(crate) fn volume(&self, id: VolumeId) -> Option<Volume> {
+        self.lock().volumes.get(&id).cloned()
+    }
+
+    /// How often the agent has asked for the volumes.
+    pub(crate) fn asked_for_volumes(&self) -> usize {
+        self.lock().asked_for_volumes
+    }
+
+    /// The folder that an instance sees of a volume.
+    pub(crate) fn volume_dir(&self, id: VolumeId) -> std::path::PathBuf {
+        self.data.path().join("volumes").join(id.to_string())
     }
 
     /// Several at once, as one transaction has them.
@@ -352,19 +377,26 @@ impl Control for World {
     }
 
     async fn volumes(&self) -> Result<Vec<Volume>, ControlError> {
-        Ok(vec![])
+        let mut state = self.lock();
+        state.asked_for_volumes += 1;
+        Ok(state.volumes.values().cloned().collect())
     }
 
     async fn report_volume(
         &self,
-        _: VolumeId,
-        _: &VolumeStatus,
+        id: VolumeId,
+        status: &VolumeStatus,
         _: Option<&'static str>,
     ) -> Result<(), ControlError> {
+        if let Some(volume) = self.lock().volumes.get_mut(&id) {
+            volume.status = status.clone();
+        }
+        self.changed.send_modify(|n| *n += 1);
         Ok(())
     }
 
-    async fn volume_gone(&self, _: VolumeId) -> Result<(), ControlError> {
+    async fn volume_gone(&self, id: VolumeId) -> Result<(), ControlError> {
+        self.lock().volumes.remove(&id);
         Ok(())
     }
 }

@@ -140,16 +140,44 @@ pub fn change_volume(
             .into());
     }
     if let Some(task) = under_way(&volume) {
-        let title = format!("{}: the {} is under way", volume.name, task.action);
-        return Err(Problem::new(Code::Conflict, title).hint("Try again when it has ended.").into());
+        return Err(busy(&volume, task).into());
     }
     if let (VolumeAction::Restore(_), Some(instance)) = (&action, attached(view, &volume)?) {
         not_while_rolling(view, &volume, &instance)?;
     }
     let reason = format!("{action} of volume {}", volume.name);
-    volume.spec.task = Some(VolumeTask { id: ids.ulid().to_string(), action, asked: asker.now });
+    volume.spec.task =
+        Some(VolumeTask { id: ids.ulid().to_string(), action, asked: asker.now, cancelled: false });
     let mut txn = txn(asker, reason);
     txn.expect(volume.id, volume.version).put_spec(&volume);
+    Ok((txn, id))
+}
+
+/// Calls off what the volume's node is doing with it. The status's task says how that ended: it may be too
+/// late. Calling it off twice is calling it off.
+///
+/// # Errors
+/// When nothing is under way.
+pub fn cancel_volume_task(view: &dyn View, id: VolumeId, asker: &Asker) -> Change {
+    let mut volume = find(view, id)?;
+    let Some(mut task) = under_way(&volume).cloned() else {
+        let VolumeSpec { source, .. } = &volume.spec;
+        let hint = match (volume.status.ready, source) {
+            (false, Some(_)) => format!(
+                "It is being copied from another; `freehold volume delete {} --yes` gives it up.",
+                volume.name
+            ),
+            _ => format!("`freehold volume describe {}` says how it is.", volume.name),
+        };
+        let title = format!("nothing is under way with {}", volume.name);
+        return Err(Problem::new(Code::Conflict, title).hint(hint).into());
+    };
+    let mut txn = txn(asker, format!("call off the {} of volume {}", task.action, volume.name));
+    if !task.cancelled {
+        task.cancelled = true;
+        volume.spec.task = Some(task);
+        txn.expect(volume.id, volume.version).put_spec(&volume);
+    }
     Ok((txn, id))
 }
 
@@ -170,8 +198,7 @@ pub fn delete_volume(view: &dyn View, id: VolumeId, asker: &Asker) -> Change {
     }
     is_no_source(view, &volume, None)?;
     if let Some(task) = under_way(&volume) {
-        let title = format!("{}: the {} is under way", volume.name, task.action);
-        return Err(Problem::new(Code::Conflict, title).hint("Try again when it has ended.").into());
+        return Err(busy(&volume, task).into());
     }
     txn.expect(volume.id, volume.version);
     match view.find::<NodeSpec>(volume.spec.node)? {
@@ -232,6 +259,20 @@ fn find_node(view: &dyn View, name: Option<&str>) -> Result<NodeId, ChangeError>
             .into(),
         None => Problem::new(Code::Unplaceable, "there is no node that takes anything").into(),
     })
+}
+
+fn busy(volume: &Volume, task: &VolumeTask) -> Problem {
+    let title = format!("{}: the {} is under way", volume.name, task.action);
+    let problem = match &volume.status.task {
+        Some(status) if status.id == task.id => {
+            Problem::new(Code::Conflict, title).detail(status.message.clone())
+        }
+        _ => Problem::new(Code::Conflict, title),
+    };
+    problem.hint(format!(
+        "Try again when it has ended, or call it off: `freehold volume cancel {}`.",
+        volume.name
+    ))
 }
 
 fn under_way(volume: &Volume) -> Option<&VolumeTask> {

@@ -30,21 +30,29 @@ const DIRECTORY: OFlags =
 /// Copies everything in the directory `from` into the directory `to`, which is empty and which nobody else
 /// touches; `to` gets the owner, mode, times and attributes of `from`.
 ///
+/// `goes_on` is asked again and again, and what it answers ends the copy.
+///
 /// # Errors
-/// At the first that cannot be read or written, with its path within the tree.
-pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+/// At the first that cannot be read or written, with its path within the tree; or as `goes_on` says.
+pub fn copy_tree(from: &Path, to: &Path, goes_on: &GoesOn<'_>) -> io::Result<()> {
     let (from, to) =
         (openat(CWD, from, DIRECTORY, Mode::empty())?, openat(CWD, to, DIRECTORY, Mode::empty())?);
-    copy_dir(&from, &to)
+    copy_dir(&from, &to, goes_on)
 }
+
+/// Says that a copy goes on, or why not.
+pub type GoesOn<'a> = dyn Fn() -> io::Result<()> + 'a;
 
 /// The same, of open directories.
-pub(super) fn copy_dir(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
-    let mut copy = Copy { target: to.try_clone()?, linked: HashMap::new(), path: PathBuf::new() };
-    copy.directory(from, to).map_err(|error| copy.told(error))
+pub(super) fn copy_dir(from: &OwnedFd, to: &OwnedFd, goes_on: &GoesOn<'_>) -> io::Result<()> {
+    let mut copy = Copy { target: to.try_clone()?, linked: HashMap::new(), path: PathBuf::new(), goes_on };
+    let copied = copy.directory(from, to).map_err(|error| copy.told(error));
+    // Who ended it need not hear where it was.
+    copied.map_err(|error| goes_on().err().unwrap_or(error))
 }
 
-struct Copy {
+struct Copy<'a> {
+    goes_on: &'a GoesOn<'a>,
     target: OwnedFd,
     /// Where files with several names were copied to first.
     linked: HashMap<(u64, u64), PathBuf>,
@@ -52,7 +60,7 @@ struct Copy {
     path: PathBuf,
 }
 
-impl Copy {
+impl Copy<'_> {
     fn told(&self, error: io::Error) -> io::Error {
         io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
     }
@@ -78,6 +86,7 @@ impl Copy {
     }
 
     fn entry(&mut self, from: BorrowedFd<'_>, to: &OwnedFd, name: &CStr) -> io::Result<()> {
+        (self.goes_on)()?;
         let stat = match statat(from, name, AtFlags::SYMLINK_NOFOLLOW) {
             // It went meanwhile.
             Err(Errno::NOENT) => return Ok(()),
@@ -96,7 +105,7 @@ impl Copy {
                 mkdirat(to, name, Mode::RWXU)?;
                 self.directory(&source, &openat(to, name, DIRECTORY, Mode::empty())?)
             }
-            FileType::RegularFile => file(from, to, name),
+            FileType::RegularFile => file(from, to, name, self.goes_on),
             FileType::Symlink => {
                 let link = readlinkat(from, name, Vec::new())?;
                 symlinkat(link.as_c_str(), to, name)?;
@@ -111,7 +120,7 @@ impl Copy {
     }
 }
 
-fn file(from: BorrowedFd<'_>, to: &OwnedFd, name: &CStr) -> io::Result<()> {
+fn file(from: BorrowedFd<'_>, to: &OwnedFd, name: &CStr, goes_on: &GoesOn<'_>) -> io::Result<()> {
     // Should it have become a pipe meanwhile, opening it does not wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let source = openat(from, name, flags, Mode::empty())?;
@@ -122,7 +131,7 @@ fn file(from: BorrowedFd<'_>, to: &OwnedFd, name: &CStr) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
     if ioctl_ficlone(&target, &source).is_err() {
-        content(&source, &target, stat.st_size as u64)?;
+        content(&source, &target, stat.st_size as u64, goes_on)?;
     }
     attributes(&source, &target)?;
     owned(&target, &stat)?;
@@ -130,7 +139,7 @@ fn file(from: BorrowedFd<'_>, to: &OwnedFd, name: &CStr) -> io::Result<()> {
 }
 
 /// Copies what is not a hole.
-fn content(source: &OwnedFd, target: &OwnedFd, size: u64) -> io::Result<()> {
+fn content(source: &OwnedFd, target: &OwnedFd, size: u64, goes_on: &GoesOn<'_>) -> io::Result<()> {
     let mut at = 0;
     loop {
         let start = match seek(source, SeekFrom::Data(at)) {
@@ -141,6 +150,7 @@ fn content(source: &OwnedFd, target: &OwnedFd, size: u64) -> io::Result<()> {
         let end = seek(source, SeekFrom::Hole(start))?;
         let (mut read, mut written) = (start, start);
         while read < end {
+            goes_on()?;
             let length = usize::try_from(end - read).unwrap_or(COPY_AT_ONCE).min(COPY_AT_ONCE);
             let copied = match copy_file_range(source, Some(&mut read), target, Some(&mut written), length) {
                 // Not between these two file systems.
@@ -225,6 +235,23 @@ mod tests {
     };
 
     #[test]
+    fn a_copy_that_is_called_off_ends_and_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        for path in [&from, &to] {
+            fs::create_dir(path).unwrap();
+        }
+        (0..10).for_each(|n| fs::write(from.join(n.to_string()), "x").unwrap());
+        let asked = std::cell::Cell::new(0);
+        let goes_on = || {
+            asked.set(asked.get() + 1);
+            if asked.get() > 6 { Err(io::Error::other("called off")) } else { Ok(()) }
+        };
+        assert_eq!(copy_tree(&from, &to, &goes_on).unwrap_err().to_string(), "called off");
+        assert!(fs::read_dir(&to).unwrap().count() < 10);
+    }
+
+    #[test]
     fn a_copy_is_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
@@ -244,7 +271,7 @@ mod tests {
         let attributed = fsetxattr(&file, "user.origin", b"home", XattrFlags::empty()).is_ok();
         fs::set_permissions(from.join("deep"), fs::Permissions::from_mode(0o1711)).unwrap();
 
-        copy_tree(&from, &to).unwrap();
+        copy_tree(&from, &to, &|| Ok(())).unwrap();
 
         assert_eq!(fs::read_to_string(to.join("same")).unwrap(), "hello");
         let meta = |path: &str| fs::symlink_metadata(to.join(path)).unwrap();

@@ -9,7 +9,7 @@ mod freeze;
 mod measure;
 mod mount;
 
-pub use copy::copy_tree;
+pub use copy::{GoesOn, copy_tree};
 pub use freeze::Frozen;
 pub use measure::measure;
 pub(crate) use mount::mount;

@@ -44,7 +44,7 @@ fn initialise(dir: &Path, data: &Path, place: &OwnedFd, user: &User) -> io::Resu
     if is_empty(place)? && fstat(place)?.st_uid == 0 {
         fchown(&inner, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)))?;
     } else {
-        copy_dir(place, &inner)?;
+        copy_dir(place, &inner, &|| Ok(()))?;
     }
     rustix::fs::syncfs(&inner)?;
     File::create(initialised(dir))?.sync_all()?;

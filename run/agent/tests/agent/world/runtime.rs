@@ -142,7 +142,8 @@ impl Handle for FakeRun {
             return Err(RuntimeError::NotRunning(self.id));
         }
         self.world.lock().signals.push((self.id, signal));
-        if signal == 9 || !self.behaviour.ignores_stop {
+        let ends = if signal == 9 { !self.behaviour.survives_kill } else { !self.behaviour.ignores_stop };
+        if ends {
             self.exit(self.world.exit(None, Some(signal)));
         }
         Ok(())
