@@ -59,6 +59,8 @@ pub(crate) struct Worker {
     /// Its secrets, as the control plane sealed them for this node.
     sealed: Vec<Delivered>,
     journaled: Option<Entry>,
+    /// The journal lacks what is so now: the disk is full, say.
+    unjournaled: bool,
     run: Current,
     preparing: bool,
     /// For which volume its start waits, and why.
@@ -99,6 +101,7 @@ impl Worker {
             memory: known.as_ref().map(|entry| entry.memory.clone()).unwrap_or_default(),
             sealed: known.as_ref().map(|entry| entry.sealed.clone()).unwrap_or_default(),
             journaled: known,
+            unjournaled: false,
             run: Current::Absent,
             preparing: false,
             awaited: None,
@@ -239,14 +242,23 @@ impl Worker {
         let Some(spec) = &self.spec else { return };
         let same =
             |known: &Entry| known.spec == *spec && known.memory == self.memory && known.sealed == self.sealed;
-        if !self.journaled.as_ref().is_some_and(same) {
-            let env = self.shared.residents.env(self.id);
-            let (memory, sealed) = (self.memory.clone(), self.sealed.clone());
-            let entry = Entry { spec: spec.clone(), env, memory, sealed };
-            let assigned = |known: &Entry| known.spec == entry.spec && known.sealed == entry.sealed;
-            let durably = !self.journaled.as_ref().is_some_and(assigned);
-            self.shared.journal.save(self.id, &entry, durably);
-            self.journaled = Some(entry);
+        if self.journaled.as_ref().is_some_and(same) {
+            return;
+        }
+        let env = self.shared.residents.env(self.id);
+        let (memory, sealed) = (self.memory.clone(), self.sealed.clone());
+        let entry = Entry { spec: spec.clone(), env, memory, sealed };
+        match self.shared.journal.save(self.id, &entry, self.journaled.as_ref()) {
+            Ok(()) => {
+                self.journaled = Some(entry);
+                self.unjournaled = false;
+            }
+            // With the next thing that happens it is tried again.
+            Err(error) => {
+                if !std::mem::replace(&mut self.unjournaled, true) {
+                    tracing::warn!(instance = %self.id, %error, "its journal cannot be written");
+                }
+            }
         }
     }
 
