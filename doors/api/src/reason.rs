@@ -260,6 +260,7 @@ mod tests {
             signal: None,
             oom: false,
             disk: None,
+            unhealthy: None,
             at: "2026-01-01T00:00:00Z".parse().unwrap(),
         };
         let backoff = InstanceStatus { phase: Phase::Backoff, last_exit: Some(exit), ..Default::default() };

@@ -3,7 +3,7 @@
 //! Pure; journaled by the worker. (Loops that only try again use `freehold_reconcile::Backoff`.) Invariant: the wait doubles with every failure in a row and starts anew
 //! only after a minute of health, so a crash loop costs little and a stumble is mended at once.
 
-use freehold_model::Exit;
+use freehold_model::{Exit, Millis, manifest::RestartAfter};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -12,6 +12,8 @@ use std::time::Duration;
 const ENDED: Waits = Waits { first: Duration::from_millis(100), longest: Duration::from_secs(30) };
 /// The waits while it cannot be started at all.
 const UNSTARTABLE: Waits = Waits { first: Duration::from_secs(5), longest: Duration::from_secs(300) };
+/// No run that fails its check is left alone for longer.
+const MOST_PATIENT: Millis = Millis(3_600_000);
 /// So much health in one run, and earlier failures are forgotten.
 const RECOVERED: Duration = Duration::from_secs(60);
 
@@ -36,6 +38,8 @@ pub(crate) struct Memory {
     pub(crate) start_at: Option<Timestamp>,
     /// Since when the present run is healthy.
     pub(crate) healthy_since: Option<Timestamp>,
+    /// Since when the present run is known to be unhealthy.
+    unhealthy_since: Option<Timestamp>,
 }
 
 impl Memory {
@@ -44,7 +48,7 @@ impl Memory {
         self.restarts = self.restarts.saturating_add(self.ended.into());
         self.ended = false;
         self.start_at = None;
-        self.healthy_since = None;
+        (self.healthy_since, self.unhealthy_since) = (None, None);
     }
 
     /// It ended, and nobody had asked it to. Saying so twice counts once.
@@ -56,25 +60,40 @@ impl Memory {
             self.failures = 0;
         }
         self.ended = true;
+        self.unhealthy_since = None;
         self.last_exit = Some(exit);
         self.fail(&ENDED, now);
     }
 
     /// It ended because it was asked to: no failure.
     pub(crate) fn stopped(&mut self, exit: Exit) {
-        self.healthy_since = None;
+        (self.healthy_since, self.unhealthy_since) = (None, None);
         self.last_exit = Some(exit);
     }
 
     /// It could not be started.
     pub(crate) fn unstartable(&mut self, now: Timestamp) {
-        self.healthy_since = None;
+        (self.healthy_since, self.unhealthy_since) = (None, None);
         self.fail(&UNSTARTABLE, now);
     }
 
-    /// Whether it passes its checks changed or not.
-    pub(crate) fn health(&mut self, healthy: bool, now: Timestamp) {
+    /// Whether it passes its checks changed or not; `certain`: if it does not, that is known.
+    pub(crate) fn health(&mut self, healthy: bool, certain: bool, now: Timestamp) {
         self.healthy_since = healthy.then(|| self.healthy_since.unwrap_or(now));
+        self.unhealthy_since = match (healthy, certain) {
+            (true, _) => None,
+            (false, true) => self.unhealthy_since.or(Some(now)),
+            (false, false) => self.unhealthy_since,
+        };
+    }
+
+    /// Until when a run that fails its check is left alone, and how long that is: twice as long after every
+    /// failure in a row, for what is slow to come up must come up in the end.
+    pub(crate) fn restart_at(&self, after: RestartAfter) -> Option<(Timestamp, Millis)> {
+        let (since, after) = (self.unhealthy_since?, after.0?);
+        let factor = 1u64.checked_shl(self.failures).unwrap_or(u64::MAX);
+        let after = Millis(after.0.saturating_mul(factor).min(MOST_PATIENT.0.max(after.0)));
+        Some((since + after.duration(), after))
     }
 
     fn fail(&mut self, waits: &Waits, now: Timestamp) {
@@ -93,7 +112,7 @@ mod tests {
     }
 
     fn exit(second: i64) -> Exit {
-        Exit { code: Some(1), signal: None, oom: false, disk: None, at: at(second) }
+        Exit { code: Some(1), signal: None, oom: false, disk: None, unhealthy: None, at: at(second) }
     }
 
     fn waited(memory: &Memory, now: Timestamp) -> u128 {
@@ -122,11 +141,34 @@ mod tests {
                 memory.ended(exit(n), at(n));
             }
             memory.starting();
-            memory.health(true, at(10));
-            memory.health(true, at(20));
+            memory.health(true, true, at(10));
+            memory.health(true, true, at(20));
             memory.ended(exit(10 + health), at(10 + health));
             assert_eq!(waited(&memory, at(10 + health)), expected);
         }
+    }
+
+    #[test]
+    fn what_fails_its_check_is_started_again_after_a_time_that_doubles() {
+        let (mut memory, two) = (Memory::default(), RestartAfter(Some(Millis(120_000))));
+        let mut times = vec![];
+        for n in 0..7 {
+            memory.starting();
+            memory.health(false, false, at(0));
+            assert_eq!(memory.restart_at(two), None, "its grace");
+            memory.health(false, true, at(10));
+            memory.health(false, true, at(90));
+            let (until, time) = memory.restart_at(two).unwrap();
+            assert_eq!(until, at(10) + time.duration(), "since it was first known");
+            times.push(time.to_string());
+            memory.ended(exit(100 + n), at(100 + n));
+        }
+        assert_eq!(times, ["2m", "4m", "8m", "16m", "32m", "1h", "1h"]);
+        memory.starting();
+        memory.health(false, true, at(10));
+        assert_eq!(memory.restart_at(RestartAfter(None)), None, "never is never");
+        memory.health(true, true, at(11));
+        assert_eq!(memory.restart_at(two), None);
     }
 
     #[test]

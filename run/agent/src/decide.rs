@@ -33,6 +33,8 @@ pub(crate) struct Observed {
     pub(crate) held: bool,
     /// It takes more than it may: it is stopped, and then started again.
     pub(crate) excess: bool,
+    /// It is unhealthy: not healthy until then, it is stopped and started again.
+    pub(crate) restart_at: Option<Timestamp>,
 }
 
 /// How far a run is.
@@ -65,6 +67,8 @@ pub(crate) enum Action {
     Wait(Option<Timestamp>),
 }
 
+/// Nothing is unhealthy for longer without being started again, unless it never is: `restart_after` is shorter.
+const UNHEALTHY: Duration = Duration::from_secs(2 * 3600);
 /// No wait is longer, patience aside: a clock that was set back must not freeze an instance.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -81,6 +85,9 @@ pub(crate) fn decide(goal: Goal, observed: &Observed, now: Timestamp) -> Action 
         }
         (Goal::Stop, Run::Live(None)) => when(observed.act_at, now, || Action::Signal),
         (Goal::Run, Run::Live(None)) if observed.excess => when(observed.act_at, now, || Action::Signal),
+        (Goal::Run, Run::Live(None)) if observed.restart_at.is_some() => {
+            within(UNHEALTHY, observed.restart_at.max(observed.act_at), now, || Action::Signal)
+        }
         (Goal::Stop, Run::Over) => when(observed.act_at, now, || Action::Remove),
         (Goal::Stop, Run::Absent) => Action::Forget,
         (Goal::Run, Run::Absent | Run::Over) => when(observed.start_at, now, || Action::Start),
@@ -118,7 +125,15 @@ mod tests {
     }
 
     fn seen(run: Run) -> Observed {
-        Observed { run, start_at: None, act_at: None, patience: PATIENCE, held: false, excess: false }
+        Observed {
+            run,
+            start_at: None,
+            act_at: None,
+            patience: PATIENCE,
+            held: false,
+            excess: false,
+            restart_at: None,
+        }
     }
 
     #[test]
@@ -156,6 +171,20 @@ mod tests {
                 Action::Wait(Some(at(9))),
             ),
             (Goal::Leave, Observed { excess: true, ..seen(Run::Live(None)) }, Action::Wait(None)),
+            (Goal::Run, Observed { restart_at: later, ..seen(Run::Live(None)) }, Action::Wait(later)),
+            (
+                Goal::Run,
+                Observed { restart_at: Some(at(3000)), ..seen(Run::Live(None)) },
+                Action::Wait(Some(at(3000))),
+            ),
+            (Goal::Run, Observed { restart_at: Some(at(0)), ..seen(Run::Live(None)) }, Action::Signal),
+            (
+                Goal::Run,
+                Observed { restart_at: Some(at(0)), act_at: later, ..seen(Run::Live(None)) },
+                Action::Wait(later),
+            ),
+            (Goal::Leave, Observed { restart_at: Some(at(0)), ..seen(Run::Live(None)) }, Action::Wait(None)),
+            (Goal::Stop, Observed { restart_at: later, ..seen(Run::Live(None)) }, Action::Signal),
             (Goal::Leave, seen(Run::Absent), Action::Wait(None)),
             (Goal::Leave, seen(Run::Over), Action::Wait(None)),
             (Goal::Leave, seen(Run::Live(None)), Action::Wait(None)),
@@ -189,8 +218,9 @@ mod tests {
             act_at in times(),
             held: bool,
             excess: bool,
+            restart_at in times(),
         ) {
-            let observed = Observed { run, start_at, act_at, patience: PATIENCE, held, excess };
+            let observed = Observed { run, start_at, act_at, patience: PATIENCE, held, excess, restart_at };
             match decide(goal, &observed, at(0)) {
                 Action::Start => {
                     prop_assert!(goal == Goal::Run && matches!(run, Run::Absent | Run::Over) && !held);
@@ -198,7 +228,9 @@ mod tests {
                 }
                 Action::Signal => {
                     let stop = goal == Goal::Stop && !held;
-                    prop_assert!((stop || goal == Goal::Run && excess) && run == Run::Live(None));
+                    let overdue = restart_at.is_some_and(|time| time <= at(0));
+                    let again = goal == Goal::Run && (excess || overdue);
+                    prop_assert!((stop || again) && run == Run::Live(None));
                 }
                 Action::Kill => {
                     let Run::Live(Some(asked)) = run else { panic!("killed without being asked") };
@@ -212,7 +244,7 @@ mod tests {
 
         #[test]
         fn a_stop_comes_to_its_end(run in runs(), start_at in times(), act_at in times()) {
-            let mut observed = Observed { run, start_at, act_at, patience: PATIENCE, held: false, excess: false };
+            let mut observed = Observed { start_at, act_at, ..seen(run) };
             let mut now = at(0);
             for _ in 0..10 {
                 match decide(Goal::Stop, &observed, now) {

@@ -71,6 +71,7 @@ mod tests {
             every: Millis(1000),
             timeout: Millis(500),
             unhealthy_after: 3,
+            restart_after: Default::default(),
             grace: Millis(10_000),
         }
     }

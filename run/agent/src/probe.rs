@@ -6,11 +6,18 @@ mod answer;
 
 use crate::health::{Health, Streak};
 use freehold_model::{
+    CheckAnswer,
     exec::ExecRequest,
     manifest::{Check, Probe},
 };
 use freehold_runtime::{ExecOutput, ExecSession, Handle, rootless};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use jiff::Timestamp;
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
@@ -19,6 +26,9 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
+/// So many answers are kept, of so many characters each.
+const ANSWERS: usize = 5;
+const SAID: usize = 200;
 /// What has no check counts as healthy after running so long.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -26,23 +36,48 @@ const SETTLED: Duration = Duration::from_secs(1);
 pub(crate) struct Prober {
     /// What holds.
     pub(crate) health: watch::Receiver<Health>,
+    answers: Answers,
     _task: AbortOnDropHandle<()>,
 }
 
+/// The last few answers, the oldest first.
+type Answers = Arc<Mutex<VecDeque<CheckAnswer>>>;
+
 impl Prober {
-    /// Starts to check a run that began `age` ago; `healthy` when an earlier agent saw it pass.
+    /// Starts to check a run that began at `since`, `age` ago; `healthy` when an earlier agent saw it pass.
     pub(crate) fn start(
         check: Option<Check>,
         handle: Arc<dyn Handle>,
+        since: Timestamp,
         age: Duration,
         healthy: bool,
     ) -> Prober {
         let (said, health) = watch::channel(Health { healthy, message: None });
+        let answers = Answers::default();
         let task = match check {
             None => tokio::spawn(settle(said, age)),
-            Some(check) => tokio::spawn(check_on(check, handle, age, said)),
+            Some(check) => tokio::spawn(check_on(check, handle, since, age, said, Arc::clone(&answers))),
         };
-        Prober { health, _task: AbortOnDropHandle::new(task) }
+        Prober { health, answers, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// What the check said last.
+    pub(crate) fn answers(&self) -> Vec<CheckAnswer> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+fn remember(answers: &Answers, at: Timestamp, result: &Result<String, String>) {
+    let (passed, said) = match result {
+        Ok(said) => (true, said),
+        Err(said) => (false, said),
+    };
+    // What a command says is a stranger's.
+    let said = said.chars().take(SAID).collect();
+    let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+    answers.push_back(CheckAnswer { at, passed, said });
+    while answers.len() > ANSWERS {
+        answers.pop_front();
     }
 }
 
@@ -52,25 +87,35 @@ async fn settle(said: watch::Sender<Health>, age: Duration) {
     said.closed().await;
 }
 
-async fn check_on(check: Check, handle: Arc<dyn Handle>, age: Duration, said: watch::Sender<Health>) {
+async fn check_on(
+    check: Check,
+    handle: Arc<dyn Handle>,
+    since: Timestamp,
+    age: Duration,
+    said: watch::Sender<Health>,
+    answers: Answers,
+) {
     let begun = Instant::now();
     let age = || age + begun.elapsed();
     let mut streak = Streak::new(said.borrow().healthy);
     loop {
         let tried = Instant::now();
         let result = try_once(&check, &handle).await;
-        let health = streak.record(&check, result, age());
+        remember(&answers, since + age(), &result);
+        let health = streak.record(&check, result.map(drop), age());
         said.send_if_modified(|known| std::mem::replace(known, health.clone()) != health);
         sleep_until(tried + streak.pause(&check, age())).await;
     }
 }
 
-async fn try_once(check: &Check, handle: &Arc<dyn Handle>) -> Result<(), String> {
+async fn try_once(check: &Check, handle: &Arc<dyn Handle>) -> Result<String, String> {
     let limit = check.timeout;
     let address = |port| SocketAddr::new(handle.address().into(), port);
     let attempt = async {
         match &check.probe {
-            Probe::Tcp { port } => connect(address(*port)).await.map(drop),
+            Probe::Tcp { port } => {
+                connect(address(*port)).await.map(|_| format!("port {port} accepts connections"))
+            }
             Probe::Http { path, port } => get(address(*port), path).await,
             Probe::Command(command) => run(handle, command).await,
         }
@@ -85,7 +130,7 @@ async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
 }
 
 /// A GET over HTTP/1.1 that looks at the final status alone.
-async fn get(address: SocketAddr, path: &str) -> Result<(), String> {
+async fn get(address: SocketAddr, path: &str) -> Result<String, String> {
     let mut stream = connect(address).await?;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: freehold-check\r\nAccept: */*\r\nConnection: close\r\n\r\n"
@@ -93,21 +138,21 @@ async fn get(address: SocketAddr, path: &str) -> Result<(), String> {
     let written = stream.write_all(request.as_bytes()).await;
     // One that answers before it has read all may close: what it said counts.
     match (answer::final_status(stream).await, written) {
-        (Ok(200..=399), _) => Ok(()),
+        (Ok(code @ 200..=399), _) => Ok(format!("GET {path} answered {code}")),
         (Ok(code), _) => Err(format!("GET {path} answered {code}")),
         (Err(_), Err(error)) => Err(format!("GET {path}: {error}")),
         (Err(error), Ok(())) => Err(format!("GET {path}: {error}")),
     }
 }
 
-async fn run(handle: &Arc<dyn Handle>, command: &[String]) -> Result<(), String> {
+async fn run(handle: &Arc<dyn Handle>, command: &[String]) -> Result<String, String> {
     let request = ExecRequest::new(command.to_vec());
     let ExecSession { input, mut output } = handle.exec(&request).await.map_err(|error| error.to_string())?;
     drop(input);
     let command = command.join(" ");
     while let Some(said) = output.recv().await {
         match said {
-            ExecOutput::Exit(0) => return Ok(()),
+            ExecOutput::Exit(0) => return Ok(format!("`{command}` exited with code 0")),
             ExecOutput::Exit(code) => return Err(format!("`{command}` exited with code {code}")),
             ExecOutput::Failed(reason) => return Err(format!("`{command}`: {reason}")),
             ExecOutput::Stdout(_) | ExecOutput::Stderr(_) => {}
@@ -122,7 +167,7 @@ mod tests {
     use tokio::{io::AsyncReadExt, net::TcpListener};
 
     /// Answers one request with `answer`, and hands back what was asked.
-    async fn asked(answer: &'static str) -> (Result<(), String>, String) {
+    async fn asked(answer: &'static str) -> (Result<String, String>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(async move {
@@ -139,7 +184,7 @@ mod tests {
     #[tokio::test]
     async fn a_get_asks_politely_and_judges_the_code() {
         let (result, request) = asked("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n").await;
-        assert_eq!(result, Ok(()));
+        assert_eq!(result, Ok("GET /healthz answered 302".into()));
         assert!(request.starts_with("GET /healthz HTTP/1.1\r\nHost: ADDRESS\r\n"), "{request}");
         let (result, _) = asked("HTTP/1.1 503 Service Unavailable\r\n\r\n").await;
         assert_eq!(result, Err("GET /healthz answered 503".into()));
@@ -147,7 +192,7 @@ mod tests {
         assert_eq!(result, Err("GET /healthz: the answer is not HTTP/1.1".into()));
         let (result, _) =
             asked("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n").await;
-        assert_eq!(result, Ok(()), "an interim answer is none");
+        assert_eq!(result, Ok("GET /healthz answered 200".into()), "an interim answer is none");
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! What the worker says of its instance: a pure function of its state.
 
 use crate::{backoff::Memory, health::Health, meter::Usage};
-use freehold_model::{Digest, DiskUse, InstanceId, InstanceStatus, Name, Phase};
+use freehold_model::{CheckAnswer, Digest, DiskUse, InstanceId, InstanceStatus, Millis, Name, Phase};
 use jiff::Timestamp;
 
 /// Where the worker is.
@@ -36,6 +36,10 @@ pub(crate) struct Facts<'a> {
     pub(crate) usage: Usage,
     /// It was asked to stop because it had written so much.
     pub(crate) excess: Option<DiskUse>,
+    /// It was asked to stop because it had failed its check for so long.
+    pub(crate) overdue: Option<Millis>,
+    /// What its check said last.
+    pub(crate) answers: Vec<CheckAnswer>,
     /// For which volume its start waits, and why.
     pub(crate) awaited: Option<&'a str>,
     /// What must be healthy before it starts.
@@ -65,6 +69,7 @@ pub(crate) fn status(facts: &Facts<'_>) -> InstanceStatus {
         message: message(facts, phase),
         disk: facts.usage.disk,
         oom_kills: facts.usage.oom_kills,
+        answers: facts.answers.clone(),
         log_tail: if healthy { vec![] } else { facts.tail.to_vec() },
     }
 }
@@ -89,9 +94,13 @@ fn message(facts: &Facts<'_>, phase: Phase) -> Option<String> {
         (Stage::Halted, _) => Some("stopped by its node for a while, and started again by it".into()),
         (_, Phase::Failed) => facts.trouble.map(str::to_owned),
         (_, Phase::Backoff) => facts.memory.last_exit.as_ref().map(|exit| format!("it {exit}")),
-        (_, Phase::Stopping) => {
-            facts.excess.map(|disk| format!("it is stopped, and started again empty: it {disk}"))
-        }
+        (_, Phase::Stopping) => match (facts.excess, facts.overdue) {
+            (Some(disk), _) => Some(format!("it is stopped, and started again empty: it {disk}")),
+            (None, Some(time)) => {
+                Some(format!("it is stopped, and started again: it has not passed its check for {time}"))
+            }
+            (None, None) => None,
+        },
         (_, Phase::Running) => facts.health.message.clone(),
         (_, Phase::Pending) if !facts.room_of.is_empty() => {
             let ids: Vec<String> = facts.room_of.iter().map(ToString::to_string).collect();
@@ -112,7 +121,14 @@ mod tests {
 
     #[test]
     fn phases_follow_from_stage_and_history() {
-        let exit = Exit { code: Some(3), signal: None, oom: false, disk: None, at: Timestamp::UNIX_EPOCH };
+        let exit = Exit {
+            code: Some(3),
+            signal: None,
+            oom: false,
+            disk: None,
+            unhealthy: None,
+            at: Timestamp::UNIX_EPOCH,
+        };
         let mut crashed = Memory::default();
         crashed.ended(exit, Timestamp::UNIX_EPOCH);
         let fresh = Memory::default();
@@ -136,6 +152,8 @@ mod tests {
                 trouble,
                 usage: Usage::default(),
                 excess: None,
+                overdue: None,
+                answers: vec![],
                 awaited: None,
                 lacks: &[],
                 room_of: &[],

@@ -217,7 +217,14 @@ pub(crate) fn end_of_lost(dir: &InstanceDir, instance: InstanceId, started: bool
     let said = fs::read_to_string(dir.shim_log()).unwrap_or_default();
     // One that says nothing was killed: that is no fault of what it was to start.
     let end = if started || said.trim().is_empty() {
-        End::Exited(Exit { code: None, signal: None, oom: false, disk: None, at: Timestamp::now() })
+        End::Exited(Exit {
+            code: None,
+            signal: None,
+            oom: false,
+            disk: None,
+            unhealthy: None,
+            at: Timestamp::now(),
+        })
     } else {
         End::Failed { message: format!("its shim ended before it started anything: {}", said.trim()) }
     };

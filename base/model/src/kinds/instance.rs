@@ -160,8 +160,23 @@ pub struct InstanceStatus {
     /// How many of its processes the kernel killed for want of memory in the present run, which went on.
     #[serde(skip_serializing_if = "is_zero")]
     pub oom_kills: u64,
+    /// What its check said last, as of this report: the newest at the end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<CheckAnswer>,
     /// The last lines it printed; kept up only while it is not healthy.
     pub log_tail: Vec<String>,
+}
+
+/// What a check said once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CheckAnswer {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Whether it passed.
+    pub passed: bool,
+    /// In words: `GET / answered 200`.
+    pub said: String,
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -220,6 +235,10 @@ pub struct Exit {
     /// It was stopped because it wrote more than its limit outside of volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskUse>,
+    /// It was stopped because it had not passed its check for so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub unhealthy: Option<Millis>,
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
@@ -229,6 +248,9 @@ impl std::fmt::Display for Exit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(disk) = &self.disk {
             return write!(f, "was stopped: it {disk}");
+        }
+        if let Some(time) = self.unhealthy {
+            return write!(f, "was stopped: it had not passed its check for {time} (`restart_after`)");
         }
         match (self.oom, self.code, self.signal) {
             (true, ..) => f.write_str("was killed: it used more memory than its limit"),

@@ -44,7 +44,8 @@ pub use identity::{
 pub use identity_provider::{IdentityProvider, IdentityProviderSpec, IdentityProviderStatus, LinkedIdentity};
 pub use image::{Image, ImageSpec, ImageStatus};
 pub use instance::{
-    Desired, DiskUse, Exit, ImageRef, Instance, InstanceSpec, InstanceStatus, Mount, Phase, Template,
+    CheckAnswer, Desired, DiskUse, Exit, ImageRef, Instance, InstanceSpec, InstanceStatus, Mount, Phase,
+    Template,
 };
 pub use issuer::{Issuer, IssuerSpec, IssuerStatus, SealedValue, SigningKey};
 pub use join_token::{JoinToken, JoinTokenSpec, JoinTokenStatus, UsedToken};

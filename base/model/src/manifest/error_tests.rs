@@ -141,6 +141,9 @@ fn checks() {
     in_process("check = { tcp = true, port = 1, timeout = «\"0s\"» }", "out of range");
     in_process("check = { tcp = true, port = 1, every = «\"0s\"» }", "out of range");
     in_process("check = { tcp = true, port = 1, unhealthy_after = «0» }", "it may be 1 to 1000");
+    in_process("check = { tcp = true, port = 1, restart_after = «\"2h\"» }", "it may be 1s to 1h");
+    in_process("check = { tcp = true, port = 1, restart_after = «\"nie\"» }", "is not a length of time");
+    in_process("check = { tcp = true, port = 1, restart_after = «false» }", "write it in quotes: \"never\"");
     in_process("check = { «htpp» = \"/\", port = 1 }", "did you mean `http`?");
     let other = "[[endpoint]]\nprocess = \"web\"\nlisten = 81\ntarget = 81\n";
     let ambiguous = format!("{HEAD}{WEB}«check» = {{ tcp = true }}\n{ENDPOINT}{other}");

@@ -191,6 +191,13 @@ pub(super) const CHECK: &[Key] = &[
         "How long after an instance's start failures do not count.",
     )
     .or(Words("10s")),
+    key(
+        "restart_after",
+        MillisOrNever(Time(1_000), HOUR),
+        "\"2m\"",
+        "Unhealthy for so long, an instance is stopped and started again; each time in a row it is given twice as long, up to an hour.",
+    )
+    .or(Words("2m")),
 ];
 
 /// The keys of a check of which exactly one is given.

@@ -15,6 +15,7 @@ mod paths;
 mod places;
 mod report;
 mod resolve;
+mod restart;
 mod scalar;
 mod schema;
 mod secrets;
@@ -34,6 +35,7 @@ mod tests;
 pub use demand::{Demand, FIRST_FREE_PORT};
 pub use diagnostics::{Diagnostic, Diagnostics};
 pub use egress::{Destination, Egress, EgressError, NODE};
+pub use restart::RestartAfter;
 pub(crate) use scalar::shown;
 pub use schema::schema;
 pub use sign_in::{CLIENT_SECRET, SignIn, SignInEnv};
@@ -234,6 +236,10 @@ pub struct Check {
     pub unhealthy_after: u32,
     /// Failures do not count so long after its start.
     pub grace: Millis,
+    /// Unhealthy for so long, it is started again.
+    #[serde(default, skip_serializing_if = "RestartAfter::is_default")]
+    #[schema(value_type = String)]
+    pub restart_after: RestartAfter,
 }
 
 /// What a check tries.

@@ -72,6 +72,7 @@ fn kind(shape: &Shape) -> String {
         Shape::Bytes(least, most) => format!("size, {least} to {most}"),
         Shape::Millicores(..) => "processor, 1m to 1024 cores".into(),
         Shape::Millis(least, most) => format!("time, {least} to {most}"),
+        Shape::MillisOrNever(least, most) => format!("time, {least} to {most}, or `never`"),
         Shape::Choice { can, not_yet } => {
             let can = can.iter().map(|one| format!("`{one}`"));
             let all: Vec<_> = can.chain(not_yet.iter().map(|one| format!("`{one}` (not yet)"))).collect();

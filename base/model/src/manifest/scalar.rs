@@ -1,6 +1,6 @@
 //! Single values: whether one is of the kind its key wants, and within its bounds.
 
-use super::{Egress, EgressError, image, report::clip, shape::Shape, tree::Data};
+use super::{Egress, EgressError, image, report::clip, restart::NEVER, shape::Shape, tree::Data};
 use crate::{Bytes, LabelKey, Millicores, Millis, Name, Network, SecretName, label_value, units::UnitError};
 use std::{fmt::Display, str::FromStr};
 use toml::de::DeValue;
@@ -55,6 +55,8 @@ pub(super) fn text(shape: &Shape, text: &str) -> Result<(), Fault> {
         Shape::Bytes(least, most) => bounded::<Bytes>(text, least, most),
         Shape::Millicores(least, most) => bounded::<Millicores>(text, least, most),
         Shape::Millis(least, most) => bounded::<Millis>(text, least, most),
+        Shape::MillisOrNever(..) if text == NEVER => Ok(()),
+        Shape::MillisOrNever(least, most) => bounded::<Millis>(text, least, most),
         Shape::Choice { can, not_yet } => choice(text, can, not_yet),
         Shape::Egress => match text.parse::<Egress>() {
             Ok(_) => Ok(()),
@@ -167,6 +169,8 @@ fn quoted(shape: &Shape, text: &str) -> Option<String> {
     let value = match shape {
         Shape::Bytes(..) => format!("{text}MiB"),
         Shape::Millis(..) => format!("{text}s"),
+        Shape::MillisOrNever(..) if text == "false" => NEVER.to_owned(),
+        Shape::MillisOrNever(..) => format!("{text}s"),
         Shape::Millicores(..) | Shape::Text => text.to_owned(),
         _ => return None,
     };

@@ -5,6 +5,7 @@
 
 use super::{
     keys::{self, FILE},
+    restart::NEVER,
     shape::{Key, MOST, Shape},
 };
 use crate::{Bytes, Millicores, Millis, Name};
@@ -70,6 +71,7 @@ fn of(shape: &Shape, complete: bool) -> Value {
         Shape::Bytes(..) => unit::<Bytes>(),
         Shape::Millicores(..) => unit::<Millicores>(),
         Shape::Millis(..) => unit::<Millis>(),
+        Shape::MillisOrNever(..) => json!({ "anyOf": [unit::<Millis>(), { "const": NEVER }] }),
         Shape::Choice { can, not_yet } => json!({ "enum": (&[*can, *not_yet].concat()) }),
         Shape::List(least, each) => {
             json!({ "type": "array", "items": of(each, true), "minItems": least, "maxItems": MOST })

@@ -60,6 +60,8 @@ pub(super) enum Shape {
     Bytes(Bytes, Bytes),
     Millicores(Millicores, Millicores),
     Millis(Millis, Millis),
+    /// The same, or `never`.
+    MillisOrNever(Millis, Millis),
     Choice {
         can: &'static [&'static str],
         not_yet: &'static [&'static str],
@@ -92,7 +94,7 @@ impl Shape {
             Shape::Any => "anything",
             Shape::Bytes(..) => "a size in quotes",
             Shape::Millicores(..) => "an amount of processor in quotes",
-            Shape::Millis(..) => "a length of time in quotes",
+            Shape::Millis(..) | Shape::MillisOrNever(..) => "a length of time in quotes",
             _ => "text",
         }
     }

@@ -33,6 +33,7 @@ fn the_example_parses() {
             every: Millis(1000),
             timeout: Millis(500),
             unhealthy_after: 3,
+            restart_after: Default::default(),
             grace: Millis(10_000),
         })
     );

@@ -116,7 +116,8 @@ impl Process {
     }
 
     fn exit(&mut self, clock: &SimClock, random: &mut Random) -> Option<Timestamp> {
-        let exit = Exit { code: Some(1), signal: None, oom: false, disk: None, at: clock.now() };
+        let exit =
+            Exit { code: Some(1), signal: None, oom: false, disk: None, unhealthy: None, at: clock.now() };
         self.status.last_exit = Some(exit);
         self.status.log_tail = vec!["it went wrong".into()];
         self.status.healthy = false;

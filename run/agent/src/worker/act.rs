@@ -138,12 +138,12 @@ impl Worker {
         if live.prober.is_none() {
             let age = Duration::try_from(now.duration_since(since)).unwrap_or_default();
             let (check, handle) = (spec.template.check.clone(), Arc::clone(&live.handle));
-            live.prober = Some(Prober::start(check, handle, age, was_healthy));
+            live.prober = Some(Prober::start(check, handle, since, age, was_healthy));
             live.meter = Some(Meter::start(Arc::clone(&live.handle)));
         }
         self.note_kills();
         let health = self.run.health();
-        self.memory.health(health.healthy, now);
+        self.memory.health(health.healthy, health.message.is_some(), now);
         match (health.healthy, health.message) {
             (false, Some(_)) if was_healthy || self.tail.is_empty() => self.read_tail(),
             (true, _) => self.tail.clear(),
@@ -168,10 +168,14 @@ impl Worker {
 
     /// A run ended: by itself, or because it was asked to.
     pub(super) fn ended(&mut self, exit: Exit) {
-        let excess = if let Current::Live(live) = &self.run { live.excess } else { None };
-        // One that was asked to stop because it took too much has failed, unless it should stop anyway.
-        let failed = excess.is_some() && matches!(self.order, Order::Run(_));
-        let exit = if failed { Exit { disk: excess, ..exit } } else { exit };
+        let (excess, overdue) = match &self.run {
+            Current::Live(live) => (live.excess, live.overdue),
+            _ => (None, None),
+        };
+        // One that was asked to stop because it took too much, or failed its check for too long, has failed,
+        // unless it should stop anyway.
+        let failed = (excess.is_some() || overdue.is_some()) && matches!(self.order, Order::Run(_));
+        let exit = if failed { Exit { disk: excess, unhealthy: overdue, ..exit } } else { exit };
         let asked = !failed && matches!(&self.run, Current::Live(live) if live.asked.is_some());
         tracing::info!(instance = %self.id, %exit, asked, "a run ended");
         self.over();
@@ -210,10 +214,18 @@ impl Worker {
     pub(super) async fn signal(&mut self) {
         let now = self.now();
         let excess = self.run.usage().excess().filter(|_| matches!(self.order, Order::Run(_)));
+        let overdue = self.restart_at().map(|(_, time)| time).filter(|_| matches!(self.order, Order::Run(_)));
         let Current::Live(live) = &mut self.run else { return };
-        if let Some(disk) = excess {
-            tracing::warn!(instance = %self.id, %disk, "an instance is stopped, to start empty");
-            live.excess = Some(disk);
+        match (excess, overdue) {
+            (Some(disk), _) => {
+                tracing::warn!(instance = %self.id, %disk, "an instance is stopped, to start empty");
+                live.excess = Some(disk);
+            }
+            (None, Some(time)) => {
+                tracing::warn!(instance = %self.id, %time, "an instance is unhealthy for too long, and is started again");
+                live.overdue = Some(time);
+            }
+            (None, None) => {}
         }
         match live.handle.signal(live.stop_signal).await {
             Ok(()) => {

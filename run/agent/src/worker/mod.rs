@@ -12,9 +12,10 @@ use crate::{
     decide::{Action, Goal, Observed, decide},
     health::Health,
     journal::Entry,
+    probe::Prober,
     status::{Facts, Stage, status},
 };
-use freehold_model::{Digest, InstanceId, InstanceSpec, InstanceStatus, Millis, Name};
+use freehold_model::{CheckAnswer, Digest, InstanceId, InstanceSpec, InstanceStatus, Millis, Name};
 use freehold_reconcile::Backoff;
 use freehold_runtime::{Handle, Launch, RunState};
 use freehold_secrets::Delivered;
@@ -198,7 +199,14 @@ impl Worker {
             patience: patience.duration(),
             held,
             excess: self.run.usage().excess().is_some(),
+            restart_at: self.restart_at().map(|(at, _)| at),
         }
+    }
+
+    /// When a run that fails its check is stopped to be started again, and after how long.
+    fn restart_at(&self) -> Option<(Timestamp, Millis)> {
+        let check = self.spec.as_ref()?.template.check.as_ref()?;
+        self.memory.restart_at(check.restart_after)
     }
 
     /// Reports how things are, if they are not as they were.
@@ -214,14 +222,25 @@ impl Worker {
             trouble: self.trouble.as_deref(),
             usage: self.run.usage(),
             excess: if let Current::Live(live) = &self.run { live.excess } else { None },
+            overdue: if let Current::Live(live) = &self.run { live.overdue } else { None },
+            answers: self.run.answers(),
             awaited: self.awaited.as_deref(),
             lacks: &self.lacks,
             room_of: &self.room_of,
             image: self.image.as_ref(),
             tail: &self.tail,
         };
-        let new = Some(status(&facts));
-        self.said.send_if_modified(|old| std::mem::replace(old, new.clone()) != new);
+        let new = status(&facts);
+        self.said.send_if_modified(|old| {
+            // Every check has another answer: what it says alone is no news.
+            let same = old
+                .as_ref()
+                .is_some_and(|old| *old == InstanceStatus { answers: old.answers.clone(), ..new.clone() });
+            if !same {
+                *old = Some(new);
+            }
+            !same
+        });
     }
 
     fn stage(&self) -> Stage {
@@ -289,5 +308,11 @@ impl Current {
     fn health(&self) -> Health {
         let checks = if let Current::Live(live) = self { live.prober.as_ref() } else { None };
         checks.map(|prober| prober.health.borrow().clone()).unwrap_or_default()
+    }
+
+    /// What the checks of the run said last.
+    fn answers(&self) -> Vec<CheckAnswer> {
+        let checks = if let Current::Live(live) = self { live.prober.as_ref() } else { None };
+        checks.map(Prober::answers).unwrap_or_default()
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     meter::{Meter, Usage},
     probe::Prober,
 };
-use freehold_model::DiskUse;
+use freehold_model::{DiskUse, Millis};
 use freehold_runtime::{Handle, Launch, RunState};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -37,6 +37,8 @@ pub(super) struct Live {
     pub(super) meter: Option<Meter>,
     /// It was asked to stop because it had written so much.
     pub(super) excess: Option<DiskUse>,
+    /// It was asked to stop because it had failed its check for so long.
+    pub(super) overdue: Option<Millis>,
 }
 
 impl Live {
@@ -50,6 +52,7 @@ impl Live {
             prober: None,
             meter: None,
             excess: None,
+            overdue: None,
         })
     }
 }

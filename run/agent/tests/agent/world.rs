@@ -312,12 +312,13 @@ impl World {
             every: Millis(1000),
             timeout: Millis(500),
             unhealthy_after: 3,
+            restart_after: Default::default(),
             grace: Millis(2000),
         }
     }
 
     fn exit(&self, code: Option<i32>, signal: Option<i32>) -> Exit {
-        Exit { code, signal, oom: false, disk: None, at: self.now() }
+        Exit { code, signal, oom: false, disk: None, unhealthy: None, at: self.now() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -163,7 +163,7 @@ fn joined(list: &[impl ToString]) -> String {
     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn check_fields(check: &Check) -> [(String, String); 5] {
+fn check_fields(check: &Check) -> [(String, String); 6] {
     let probe = match &check.probe {
         Probe::Http { path, port } => format!("http {path} on port {port}"),
         Probe::Tcp { port } => format!("tcp on port {port}"),
@@ -175,6 +175,7 @@ fn check_fields(check: &Check) -> [(String, String); 5] {
         ("check.timeout".into(), check.timeout.to_string()),
         ("check.unhealthy_after".into(), check.unhealthy_after.to_string()),
         ("check.grace".into(), check.grace.to_string()),
+        ("check.restart_after".into(), check.restart_after.to_string()),
     ]
 }
 

@@ -56,8 +56,14 @@ fn two_exits_before_it_is_healthy_fail_it_with_the_last_lines() {
 #[test]
 fn a_kill_for_memory_is_told_as_such() {
     let (mut house, old, new, receipt) = midway();
-    let last_exit =
-        Some(Exit { code: None, signal: Some(9), oom: true, disk: None, at: house.clock.after(0) });
+    let last_exit = Some(Exit {
+        code: None,
+        signal: Some(9),
+        oom: true,
+        disk: None,
+        unhealthy: None,
+        at: house.clock.after(0),
+    });
     let status =
         InstanceStatus { phase: Phase::Backoff, restarts: 2, last_exit, ..InstanceStatus::default() };
     house.report(&new, status);

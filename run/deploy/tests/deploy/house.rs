@@ -40,6 +40,7 @@ pub(crate) fn manifest(count: u32) -> Manifest {
         every: Millis(1_000),
         timeout: Millis(500),
         unhealthy_after: 3,
+        restart_after: Default::default(),
         grace: Millis(10_000),
     };
     let web = Process {
@@ -290,7 +291,14 @@ pub(crate) fn healthy() -> InstanceStatus {
 }
 
 pub(crate) fn exited(code: i32, house: &House) -> Option<Exit> {
-    Some(Exit { code: Some(code), signal: None, oom: false, disk: None, at: house.clock.after(0) })
+    Some(Exit {
+        code: Some(code),
+        signal: None,
+        oom: false,
+        disk: None,
+        unhealthy: None,
+        at: house.clock.after(0),
+    })
 }
 
 /// The steps of a receipt, by name.

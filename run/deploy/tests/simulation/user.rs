@@ -238,6 +238,7 @@ fn a_process(context: &mut Context) -> Process {
         every: Millis(1_000),
         timeout: Millis(500),
         unhealthy_after: 3,
+        restart_after: Default::default(),
         grace: Millis(10_000),
     };
     Process {

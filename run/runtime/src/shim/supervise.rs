@@ -81,7 +81,7 @@ pub(super) fn exit(status: WaitStatus, launch: &Launch) -> Exit {
     // A shell whose child was killed for want of memory ends with 137 itself.
     let killed = signal == Some(9) || code == Some(137);
     let oom = killed && Cgroup::of(launch.instance).oom_kills() > 0;
-    Exit { code, signal, oom, disk: None, at: Timestamp::now() }
+    Exit { code, signal, oom, disk: None, unhealthy: None, at: Timestamp::now() }
 }
 
 impl Output<'_> {
