@@ -27,6 +27,13 @@ impl Client {
         self.as_typed(any)
     }
 
+    /// Has a volume whose data is gone made anew, empty; it is ready when its status says so.
+    pub async fn recreate_volume(&self, id: VolumeId) -> Result<Volume, ClientError> {
+        let request = self.request(Method::POST, &format!("/v1/volumes/{id}/recreate"));
+        let any: AnyResource = self.read(self.send(request).await?).await?;
+        self.as_typed(any)
+    }
+
     /// Deletes a volume; it is gone when it is not found any more.
     pub async fn delete_volume(&self, id: VolumeId) -> Result<Volume, ClientError> {
         let request = self.request(Method::DELETE, &format!("/v1/volumes/{id}"));

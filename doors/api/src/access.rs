@@ -51,6 +51,7 @@ const TABLE: &[(Method, &str, Action, Where)] = &[
     (Method::DELETE, "/v1/volumes/{id}", Action::ManageVolume, Where::Id),
     (Method::POST, "/v1/volumes/{id}/tasks", Action::ManageVolume, Where::Id),
     (Method::POST, "/v1/volumes/{id}/cancel", Action::ManageVolume, Where::Id),
+    (Method::POST, "/v1/volumes/{id}/recreate", Action::ManageVolume, Where::Id),
     (Method::GET, "/v1/images", Action::PullImage, Where::Named),
     (Method::GET, "/v1/images/inspect", Action::PullImage, Where::Named),
     (Method::POST, "/v1/images/pull", Action::PushImage, Where::House),

@@ -121,6 +121,7 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(routes::volumes::delete))
         .routes(routes!(routes::volumes::task))
         .routes(routes!(routes::volumes::cancel))
+        .routes(routes!(routes::volumes::recreate))
         .routes(routes!(routes::secrets::list, routes::secrets::set))
         .routes(routes!(routes::secrets::remove))
         .routes(routes!(routes::secrets::key))

@@ -35,4 +35,6 @@ pub use nodes::{DrainReconciler, change_node, drain_progress, remove_node};
 pub use plan::{Request, blocked_by, plan_deploy, plan_remove, plan_renewal, plan_rollback};
 pub use rollout::RolloutReconciler;
 pub use teardown::TeardownReconciler;
-pub use volumes::{Asker, ChangeError, cancel_volume_task, change_volume, create_volume, delete_volume};
+pub use volumes::{
+    Asker, ChangeError, cancel_volume_task, change_volume, create_volume, delete_volume, recreate_volume,
+};

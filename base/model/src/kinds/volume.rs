@@ -36,6 +36,9 @@ pub struct VolumeSpec {
     /// What its node was last asked to do with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<VolumeTask>,
+    /// The loss (of the status) after which somebody had it made anew, empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recreate: Option<String>,
 }
 
 impl VolumeSpec {
@@ -102,6 +105,10 @@ impl std::fmt::Display for VolumeAction {
 pub struct VolumeStatus {
     /// Whether its bytes are there: false until it is made, or copied from its source.
     pub ready: bool,
+    /// It was there before, and its node does not find it; names this loss. It is made anew only if somebody
+    /// says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
     /// What it holds now, as the disk counts it.
     pub used: Bytes,
     /// Whether its size is enforced, or watched only.

@@ -12,7 +12,7 @@ use freehold_agent::remote::protocol::{
 use freehold_model::{Code, InstanceId, Problem, VolumeId};
 
 /// What can be special about a volume.
-const VOLUME_EVENTS: &[&str] = &["volume.over_size", "volume.within_size"];
+const VOLUME_EVENTS: &[&str] = &["volume.over_size", "volume.within_size", "volume.lost"];
 /// No text of a registration is longer.
 const LONGEST: usize = 4096;
 

@@ -12,7 +12,7 @@ use crate::{
 use axum::{Json as Sent, extract::State, http::StatusCode};
 use freehold_deploy::{
     Asker, cancel_volume_task, change_volume, create_volume, delete_volume, new_volume_demands,
-    volume_demands,
+    recreate_volume, volume_demands,
 };
 use freehold_identity::{Action, Place};
 use freehold_model::{AnyResource, VolumeAction, VolumeId, api::CreateVolume};
@@ -79,6 +79,19 @@ pub(crate) async fn cancel(
     caller: Caller,
 ) -> Answer<(StatusCode, Sent<AnyResource>)> {
     accepted(change(&api, caller, move |view, asker| cancel_volume_task(view, id, asker)).await)
+}
+
+/// Has a volume whose data is gone from its node made anew, empty.
+#[utoipa::path(post, path = "/v1/volumes/{id}/recreate", operation_id = "recreate_volume", tag = "run",
+    params(("id" = String, Path, description = "The volume's id")),
+    responses((status = 202, description = "Accepted: the volume, not ready yet", body = AnyResource)))]
+pub(crate) async fn recreate(
+    State(api): State<Api>,
+    Id(id): Id<VolumeId>,
+    _: Params<NoParams>,
+    caller: Caller,
+) -> Answer<(StatusCode, Sent<AnyResource>)> {
+    accepted(change(&api, caller, move |view, asker| recreate_volume(view, id, asker)).await)
 }
 
 /// Deletes a volume that no instance has, with all it holds and all its snapshots.

@@ -176,7 +176,9 @@ pub(crate) fn request(method: &str, path: &str, site: &Site) -> Option<Asked> {
             | "/v1/instances/{id}/exec",
         )
         | ("DELETE", "/v1/volumes/{id}" | "/v1/secrets/{id}")
-        | ("POST", "/v1/receipts/{id}/cancel" | "/v1/volumes/{id}/cancel") => "".into(),
+        | ("POST", "/v1/receipts/{id}/cancel" | "/v1/volumes/{id}/cancel" | "/v1/volumes/{id}/recreate") => {
+            "".into()
+        }
         ("POST", "/v1/volumes/{id}/tasks") => {
             body = Some(json!({ "snapshot": "one" }));
             "".into()

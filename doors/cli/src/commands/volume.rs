@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// Calls off the snapshot, restore or removal that is under way. The volume is as before, unless it is too late.
     Cancel(CancelArgs),
+    /// Makes a volume anew, empty, whose data is gone from its node. Until then its instance does not start.
+    Recreate(RecreateArgs),
     /// Makes a new volume that holds what another one, or a snapshot of it, does.
     Clone(CloneArgs),
 }
@@ -121,6 +123,18 @@ pub(crate) struct CancelArgs {
     wait: WaitArgs,
 }
 
+/// Flags of `volume recreate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RecreateArgs {
+    /// Its name, `app/env/volume`, or its id.
+    name: String,
+    /// Says that it is meant: what instances find in it is nothing.
+    #[arg(short = 'y', long)]
+    yes: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
 /// How long to wait for the node.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WaitArgs {
@@ -152,6 +166,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Outcome {
         }
         Command::Restore(args) => restore(args, session).await,
         Command::Cancel(args) => cancel(args, session).await,
+        Command::Recreate(args) => recreate(args, session).await,
         Command::Clone(args) => clone(args, session).await,
     }
 }
@@ -196,6 +211,13 @@ async fn clone(args: CloneArgs, session: &Session) -> Outcome {
     let wanted = CreateVolume { app, env, volume, project, size: None, node: None, from: Some(source) };
     let made = session.client.create_volume(&wanted).await?;
     ready(session, made, &args.wait).await
+}
+
+async fn recreate(args: RecreateArgs, session: &Session) -> Outcome {
+    let volume = find(session, &args.name).await?;
+    meant(args.yes, format!("{} would be empty", volume.name))?;
+    let asked = session.client.recreate_volume(volume.id).await?;
+    ready(session, asked, &args.wait).await
 }
 
 async fn restore(args: RestoreArgs, session: &Session) -> Outcome {

@@ -127,7 +127,7 @@ fn a_snapshot_is_restored_and_cloned(world: &World) {
 
 #[test]
 fn a_restore_leaves_those_alone_who_come_after() {
-    let Some(world) = World::start() else { return };
+    let Some(mut world) = World::start() else { return };
     world.push_busybox("app:1");
     let text = "schema = 1\napp = \"notes\"\n[process.web]\nimage = \"app:1\"\nafter = [\"db\"]\n\
                 command = [\"/bin/sleep\", \"1000\"]\n\
@@ -145,6 +145,23 @@ fn a_restore_leaves_those_alone_who_come_after() {
     volume(&["restore", "notes/prod/data", "before", "--yes", "--wait-timeout", "30s"]).ok().says("restored");
     wait_for("the database", || db("cat /data/note").out, |said| said == "one\n");
     assert_eq!(world.pid_of("notes", "web"), web, "web was stopped");
+    its_data_is_lost(&mut world);
+}
+
+/// The state comes back without the volumes: nothing starts on an empty one unless somebody says so.
+fn its_data_is_lost(world: &mut World) {
+    world.kill();
+    end_everything_under(&world.data());
+    std::fs::rename(world.data().join("volumes"), world.path("away")).unwrap();
+    world.up(&[]);
+    let list = || world.freehold(&["volume", "list"]).ok().out;
+    wait_for("the loss", list, |said| said.contains("freehold volume recreate notes/prod/data"));
+    world.freehold(&["events", "--json"]).ok().says("volume.lost");
+    let db = |line: &str| world.freehold(&["exec", "-a", "notes", "-p", "db", "--", "sh", "-c", line]);
+    assert!(db("true").code != 0, "it runs without its data");
+    world.freehold(&["volume", "recreate", "notes/prod/data"]).exits(2).says("--yes");
+    world.freehold(&["volume", "recreate", "notes/prod/data", "--yes"]).ok().says("is ready");
+    wait_for("an empty start", || db("ls /data | wc -l").out, |said| said.trim() == "0");
 }
 
 #[test]

@@ -106,7 +106,11 @@ impl House {
     fn volume(&self, node: &Node, name: &str) -> Volume {
         let [app, env, volume] = ["web", "prod", name].map(|it| it.parse::<Name>().unwrap());
         let (node, size) = (node.id, Bytes(1 << 20));
-        self.put(name, None, VolumeSpec { app, env, volume, node, size, source: None, task: None })
+        self.put(
+            name,
+            None,
+            VolumeSpec { app, env, volume, node, size, source: None, task: None, recreate: None },
+        )
     }
 
     async fn find<S: Spec>(&self, id: S::Id) -> Option<Resource<S>> {

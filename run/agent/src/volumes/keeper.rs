@@ -158,6 +158,7 @@ impl Keeper {
             {
                 self.volumes.call_off(volume.id);
             }
+            self.volumes.note_lost(volume.id, self.lost(volume).then(|| self.way_out(volume)));
             if !self.busy.contains_key(&volume.id) {
                 self.start(volume);
             }
@@ -178,6 +179,9 @@ impl Keeper {
             .get(&id)
             .is_some_and(|tries| tries.removing == removing && tries.again > Instant::now())
         {
+            return;
+        }
+        if self.lost(volume) {
             return;
         }
         if volume.deleting.is_some() {
@@ -275,6 +279,7 @@ impl Keeper {
             return;
         }
         let event = match (was_within, is_within) {
+            _ if status.lost.is_some() && volume.status.lost.is_none() => Some("volume.lost"),
             (true, false) => Some("volume.over_size"),
             (false, true) => Some("volume.within_size"),
             _ => None,
@@ -289,7 +294,9 @@ impl Keeper {
         let ready = store.exists() && volume.deleting.is_none();
         let used = self.measured.get(&volume.id).map_or(volume.status.used, |measured| measured.used);
         let trouble = self.volumes.trouble(volume.id);
+        let lost = self.lost(volume);
         let mut conditions = vec![match (ready, trouble) {
+            _ if lost => Fact { kind: "Ready", state: false, reason: "Lost", message: self.way_out(volume) },
             (true, _) => Fact { kind: "Ready", state: true, reason: "Made", message: "it is there".into() },
             (false, Some(why)) => Fact { kind: "Ready", state: false, reason: "Failed", message: why },
             (false, None) if volume.deleting.is_some() => {
@@ -324,6 +331,7 @@ impl Keeper {
         };
         VolumeStatus {
             ready,
+            lost: lost.then(|| volume.status.lost.clone().unwrap_or_else(|| now.to_string())),
             used,
             keeping,
             keeping_reason,
@@ -331,6 +339,25 @@ impl Keeper {
             task: self.task(volume),
             conditions: conditions.iter().map(|fact| fact.since(since(fact))).collect(),
         }
+    }
+
+    /// Whether it was there before, is not now, and nobody has said that it may be made anew: an empty one in
+    /// its place would be taken for what is gone.
+    fn lost(&self, volume: &Volume) -> bool {
+        let known = volume.status.ready || volume.status.lost.is_some();
+        let may_be_empty = volume.spec.recreate.is_some() && volume.spec.recreate == volume.status.lost;
+        let store = self.volumes.store(volume.id);
+        known && !may_be_empty && volume.deleting.is_none() && !store.exists()
+    }
+
+    /// What to do about a volume that is lost.
+    fn way_out(&self, volume: &Volume) -> String {
+        let data = freehold_runtime::volume::data(self.volumes.store(volume.id).dir());
+        format!(
+            "it was there before, and {} is gone: put its data back there, or have it made anew, empty: `freehold volume recreate {}`",
+            data.display(),
+            volume.name
+        )
     }
 
     /// For what the copying of its source waits.

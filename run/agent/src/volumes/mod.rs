@@ -37,6 +37,8 @@ struct State {
     work: BTreeMap<VolumeId, UnderWay>,
     /// How the last task of each ended, as far as this agent did it.
     ended: BTreeMap<VolumeId, TaskStatus>,
+    /// Those that were there before and are not found, and what to do.
+    lost: BTreeMap<VolumeId, String>,
     /// Why those are not there that are not.
     troubles: BTreeMap<VolumeId, String>,
 }
@@ -89,6 +91,7 @@ impl Volumes {
         let state = self.state();
         spec.volumes.iter().find_map(|(name, id)| {
             let why = match self.store(*id).exists() {
+                _ if state.lost.contains_key(id) => state.lost.get(id).map_or("", String::as_str),
                 true if !state.held.contains(id) => return None,
                 true => "is being restored",
                 false => state.troubles.get(id).map_or("is being made", String::as_str),
@@ -109,6 +112,21 @@ impl Volumes {
     /// Why a volume is not as wanted.
     pub(crate) fn trouble(&self, id: VolumeId) -> Option<String> {
         self.state().troubles.get(&id).cloned()
+    }
+
+    /// Notes that a volume is lost, and what to do about it, or that it is not.
+    fn note_lost(&self, id: VolumeId, lost: Option<String>) {
+        let mut state = self.state();
+        let known = state.lost.get(&id).cloned();
+        if known == lost {
+            return;
+        }
+        match lost {
+            Some(why) => state.lost.insert(id, why),
+            None => state.lost.remove(&id),
+        };
+        drop(state);
+        self.tell();
     }
 
     /// Notes how a task of a volume ended.

@@ -33,8 +33,9 @@ impl Store {
         &self.dir
     }
 
+    /// Whether its data is there.
     pub(crate) fn exists(&self) -> bool {
-        self.dir.exists()
+        data(&self.dir).is_dir()
     }
 
     /// What instances see.

@@ -87,7 +87,8 @@ fn every_message_of_version_1_is_as_it_was() {
     check("instance-report", &instance().status);
     let [app, env, volume] = ["web", "prod", "kept"].map(|it| it.parse().unwrap());
     let node: NodeId = id("nod", 1);
-    let spec = VolumeSpec { app, env, volume, node, size: Bytes(1 << 30), source: None, task: None };
+    let spec =
+        VolumeSpec { app, env, volume, node, size: Bytes(1 << 30), source: None, task: None, recreate: None };
     let kept = Resource::new(id("vol", 1), "web/prod/kept", Some(id("prj", 1)), spec, time());
     check("volumes", &Volumes { volumes: vec![kept.into()] });
     let status = VolumeStatus { ready: true, used: Bytes(4096), ..VolumeStatus::default() };

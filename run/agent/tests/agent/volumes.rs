@@ -20,6 +20,7 @@ fn volume(n: u128) -> Volume {
         size: VolumeSpec::DEFAULT_SIZE,
         source: None,
         task: None,
+        recreate: None,
     };
     let id = VolumeId(Ulid::from_parts(1, n));
     Volume::new(id, format!("notes/prod/data{n}"), None, spec, Timestamp::UNIX_EPOCH)
@@ -172,4 +173,45 @@ async fn a_volume_that_cannot_be_made_is_tried_less_and_less_often_and_deleted_a
     let before = tokio::time::Instant::now();
     world.until(|| world.volume(clone.id).is_none()).await;
     assert!(before.elapsed() < Duration::from_secs(1), "it waited for its turn");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_was_there_before_is_not_made_empty_unless_somebody_says_so() {
+    let world = World::new();
+    let mut known = volume(1);
+    known.status.ready = true;
+    world.put_volume(known.clone());
+    let (_, mut db) = notes(&world, known.id);
+    db.spec.after = vec![];
+    world.put(db.clone());
+    let _agent = world.agent().await;
+    let said = |status: &freehold_model::InstanceStatus| {
+        status.message.as_ref().is_some_and(|it| it.contains("freehold volume recreate notes/prod/data1"))
+    };
+    world.wait_for(db.id, said).await;
+    sleep(Duration::from_secs(600)).await;
+    assert!(!world.volume_dir(known.id).exists() && world.starts(db.id).is_empty());
+    let lost = world.volume(known.id).unwrap().status.lost;
+    assert!(lost.is_some());
+
+    // Put back, it is as before.
+    fs::create_dir_all(world.volume_dir(known.id).join("data")).unwrap();
+    fs::write(world.volume_dir(known.id).join("data/note"), "kept").unwrap();
+    world.until(|| world.starts(db.id).len() == 1).await;
+    world.until(|| world.volume(known.id).unwrap().status.lost.is_none()).await;
+    assert_eq!(note(&world, known.id), "kept");
+
+    // Lost once more: what was said of the first loss says nothing of this one.
+    let mut again = world.volume(known.id).unwrap();
+    again.spec.recreate = lost;
+    world.put_volume(again);
+    fs::remove_dir_all(world.volume_dir(known.id)).unwrap();
+    world.until(|| world.volume(known.id).unwrap().status.lost.is_some()).await;
+    sleep(Duration::from_secs(60)).await;
+    assert!(!world.volume_dir(known.id).exists());
+    let mut accepted = world.volume(known.id).unwrap();
+    accepted.spec.recreate = accepted.status.lost.clone();
+    world.put_volume(accepted);
+    world.until(|| world.volume(known.id).unwrap().status.ready).await;
+    assert!(world.volume_dir(known.id).join("data").is_dir());
 }

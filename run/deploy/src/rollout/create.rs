@@ -191,6 +191,7 @@ impl Creator<'_> {
                     size: size.unwrap_or_default(),
                     source: None,
                     task: None,
+                    recreate: None,
                 };
                 let id = VolumeId(ids.ulid());
                 txn.put(&Volume::new(id, home.name(&mount.volume), Some(home.project), spec, self.now));

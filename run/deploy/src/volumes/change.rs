@@ -85,6 +85,7 @@ pub fn create_volume(view: &dyn View, wanted: &CreateVolume, asker: &Asker, ids:
         size: wanted.size.unwrap_or(default),
         source: wanted.from.clone(),
         task: None,
+        recreate: None,
     };
     if let Some(problem) = quota::volume_blocker(view, &project, spec.size)? {
         return Err(problem.into());
@@ -176,6 +177,26 @@ pub fn cancel_volume_task(view: &dyn View, id: VolumeId, asker: &Asker) -> Chang
     if !task.cancelled {
         task.cancelled = true;
         volume.spec.task = Some(task);
+        txn.expect(volume.id, volume.version).put_spec(&volume);
+    }
+    Ok((txn, id))
+}
+
+/// Has a volume whose data is gone made anew, empty.
+///
+/// # Errors
+/// When its node has not said that it is gone.
+pub fn recreate_volume(view: &dyn View, id: VolumeId, asker: &Asker) -> Change {
+    let mut volume = find(view, id)?;
+    if volume.status.lost.is_none() {
+        let title = format!("the data of {} is not missing", volume.name);
+        return Err(Problem::new(Code::Conflict, title)
+            .hint(format!("`freehold volume describe {}` says how it is.", volume.name))
+            .into());
+    }
+    let mut txn = txn(asker, format!("make volume {} anew, empty", volume.name));
+    if volume.spec.recreate != volume.status.lost {
+        volume.spec.recreate.clone_from(&volume.status.lost);
         txn.expect(volume.id, volume.version).put_spec(&volume);
     }
     Ok((txn, id))

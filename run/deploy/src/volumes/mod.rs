@@ -6,7 +6,9 @@
 
 mod change;
 
-pub use change::{Asker, ChangeError, cancel_volume_task, change_volume, create_volume, delete_volume};
+pub use change::{
+    Asker, ChangeError, cancel_volume_task, change_volume, create_volume, delete_volume, recreate_volume,
+};
 
 use crate::claims;
 use freehold_model::{
