@@ -5,9 +5,9 @@
 //! that happens every second; the files of the layer are counted only when the disk has filled by enough to
 //! matter (see [`Gate`]), one instance at a time.
 
-use freehold_model::{Bytes, DiskUse};
+use freehold_model::{Bytes, DiskUse, Keeping};
 use freehold_runtime::{Handle, Layer, volume::measure};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{Semaphore, watch},
     time::{Instant, sleep},
@@ -64,7 +64,7 @@ async fn follow(handle: Arc<dyn Handle>, said: watch::Sender<Usage>) {
         if let Some(layer) = &layer
             && let Some(free) = free(layer)
             && gate.is_due(free, begun.elapsed(), layer.limit)
-            && let Some((written, took)) = count(layer.dir.clone()).await
+            && let Some((written, took)) = count(layer.clone(), Arc::clone(&handle)).await
         {
             gate.counted(free, written, begun.elapsed(), took);
             let disk = DiskUse { written, limit: layer.limit, keeping: layer.keeping };
@@ -92,11 +92,13 @@ fn free(layer: &Layer) -> Option<u64> {
     Some(stat.f_bfree.saturating_mul(stat.f_frsize))
 }
 
-async fn count(dir: PathBuf) -> Option<(Bytes, Duration)> {
+async fn count(layer: Layer, handle: Arc<dyn Handle>) -> Option<(Bytes, Duration)> {
     let _one = ONE.acquire().await.ok()?;
     let counted = tokio::task::spawn_blocking(move || {
         let begin = std::time::Instant::now();
-        measure(&dir).map(|bytes| (Bytes(bytes), begin.elapsed()))
+        // A file system that keeps the limit counts them itself.
+        let unlinked = if layer.keeping == Keeping::Watched { handle.unlinked() } else { 0 };
+        measure(&layer.dir).map(|bytes| (Bytes(bytes.saturating_add(unlinked)), begin.elapsed()))
     });
     match counted.await {
         Ok(Ok(counted)) => Some(counted),
@@ -141,7 +143,6 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use freehold_model::Keeping;
 
     const GIB: u64 = 1 << 30;
 

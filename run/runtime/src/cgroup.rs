@@ -107,7 +107,8 @@ impl Cgroup {
             .any(|line| line.splitn(3, ':').nth(2).is_some_and(|group| Path::new(group).starts_with(&path)))
     }
 
-    fn pids(&self) -> Vec<i32> {
+    /// Its processes.
+    pub(crate) fn pids(&self) -> Vec<i32> {
         let mut pids = Vec::new();
         for dir in self.existing() {
             let mut stack = vec![dir.clone()];

@@ -10,6 +10,7 @@ use crate::{
     network::InstanceNetwork,
     program::Program,
     runtime::Layer,
+    unlinked::unlinked,
     wire::{End, Order, Report},
 };
 use async_trait::async_trait;
@@ -101,6 +102,10 @@ impl Handle for ShimHandle {
         let old = self.dir.0.join("upper");
         let dir = if old.exists() { old } else { self.dir.layer().join("upper") };
         Some(Layer { dir, limit: self.launch.disk, keeping })
+    }
+
+    fn unlinked(&self) -> u64 {
+        unlinked(&Cgroup::of(self.launch.instance).pids())
     }
 
     fn oom_kills(&self) -> u64 {

@@ -19,6 +19,7 @@ mod program;
 mod runtime;
 mod seccomp;
 mod secrets;
+mod unlinked;
 mod user;
 mod wire;
 

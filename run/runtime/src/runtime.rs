@@ -63,6 +63,10 @@ pub trait Handle: Send + Sync {
     /// What it writes outside of its volumes, as the node finds it; `None` where that is nowhere on a disk.
     fn layer(&self) -> Option<Layer>;
 
+    /// What its processes hold of that layer in files that have no name any more, in bytes on the disk. Reads
+    /// `/proc`: slow where there is much to read.
+    fn unlinked(&self) -> u64;
+
     /// How often the kernel killed one of its processes for want of memory, in this run.
     fn oom_kills(&self) -> u64;
 

@@ -33,6 +33,19 @@ async fn one_that_writes_too_much_is_stopped_and_started_again_and_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_held_open_without_a_name_counts() {
+    let world = World::new();
+    let mut web = world.instance(1);
+    web.spec.template.disk = Bytes(1 << 20);
+    world.put(web.clone());
+    let _agent = world.agent().await;
+    world.wait_for(web.id, |status| status.healthy && status.disk.is_some()).await;
+    world.unlinked(3 << 19);
+    let stopping = world.wait_for(web.id, |status| status.last_exit.is_some()).await;
+    assert!(stopping.last_exit.unwrap().to_string().contains("wrote 1.5MiB"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_is_to_stop_anyway_has_not_failed() {
     let world = World::new();
     let mut web = world.instance(1);

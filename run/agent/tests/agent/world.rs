@@ -62,6 +62,7 @@ struct State {
     doubled: bool,
     stumbles: bool,
     oom_kills: u64,
+    unlinked: u64,
     rules: Option<Neighbourhood>,
     volumes: BTreeMap<VolumeId, Volume>,
     /// How often the agent asked for the volumes.
@@ -297,6 +298,11 @@ impl World {
     /// The kernel killed so many processes of every instance.
     pub(crate) fn oom_kills(&self, kills: u64) {
         self.lock().oom_kills = kills;
+    }
+
+    /// Every instance holds so much open that has no name any more.
+    pub(crate) fn unlinked(&self, bytes: u64) {
+        self.lock().unlinked = bytes;
     }
 
     /// Ends the run of an instance by itself.

@@ -1,7 +1,7 @@
 //! Volumes in instances, of both drivers: what is written stays, what the image has there comes first,
 //! and nothing gets out.
 
-use crate::world::{World, world};
+use crate::world::{World, end, logged, world};
 use freehold_runtime::{Launch, RunState, volume::VolumeMount};
 use std::{
     fs,
@@ -61,6 +61,19 @@ async fn the_first_content_is_the_images_and_an_empty_one_is_its_users() {
     assert_eq!(world.output_of(&with(user, &empty, "/data")).await, "done");
     let owner = fs::metadata(empty.join("data/mine")).unwrap();
     assert_eq!((owner.uid(), owner.gid()), (1000, 1001));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_without_a_name_count_for_who_holds_them() {
+    let world = world!();
+    let script = "head -c 3145728 /dev/zero > /big; exec 3< /big; rm /big; head -c 3145728 /dev/zero > /dev/shm/memory; \
+                  exec 4< /dev/shm/memory; rm /dev/shm/memory; echo held; exec sleep 100";
+    let launch = world.launch(script);
+    let handle = world.runtime.start(&launch).await.unwrap();
+    logged(&launch, "held").await;
+    let held = handle.unlinked();
+    assert!((3 << 20..4 << 20).contains(&held), "{held}");
+    end(&world.runtime, &handle).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -125,6 +125,10 @@ impl Handle for FakeRun {
         Some(Layer { dir, limit, keeping: Keeping::Watched })
     }
 
+    fn unlinked(&self) -> u64 {
+        self.world.lock().unlinked
+    }
+
     fn oom_kills(&self) -> u64 {
         self.world.lock().oom_kills
     }
