@@ -8,6 +8,7 @@ mod commands;
 mod context;
 mod failure;
 mod interrupt;
+mod log;
 mod manifest;
 mod output;
 mod scope;

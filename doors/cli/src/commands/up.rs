@@ -7,6 +7,7 @@ use crate::{
     args::Globals,
     context::{self, Context},
     failure::{Failure, Outcome},
+    log,
     output::{Out, Paint},
 };
 use freehold_daemon::{Ended, Options, PostgresOptions, Ready, Role};
@@ -18,7 +19,6 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
-use tracing_subscriber::EnvFilter;
 
 /// Flags of `up`.
 #[derive(Debug, clap::Args)]
@@ -222,7 +222,5 @@ fn note(home: &Path, ready: &Ready) -> Outcome {
 
 /// What the parts have to say goes to standard error; `RUST_LOG` chooses how much.
 pub(crate) fn write_log() {
-    let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,freehold=info"));
-    let colours = Paint::stderr() != Paint::plain();
-    tracing_subscriber::fmt().with_env_filter(wanted).with_writer(std::io::stderr).with_ansi(colours).init();
+    log::begin(Paint::stderr() != Paint::plain());
 }
