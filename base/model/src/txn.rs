@@ -121,6 +121,9 @@ pub struct Txn {
     pub prune: Option<Prune>,
     /// Makes a repeated request answer as the first did, changing nothing.
     pub idempotency: Option<Idempotency>,
+    /// It leads to room on the disk: an engine that keeps some in reserve gives it for this.
+    #[serde(default)]
+    pub makes_room: bool,
 }
 
 impl Txn {
@@ -138,6 +141,7 @@ impl Txn {
             events: vec![],
             prune: None,
             idempotency: None,
+            makes_room: false,
         }
     }
 

@@ -34,6 +34,7 @@ pub(crate) struct Prepared {
     pub events: Vec<NewEvent>,
     pub prune: Option<Prune>,
     pub idempotency: Option<Idempotency>,
+    pub makes_room: bool,
 }
 
 /// A [`Write`] whose JSON is text already.
@@ -72,6 +73,7 @@ impl From<Txn> for Prepared {
             events: txn.events,
             prune: txn.prune,
             idempotency: txn.idempotency,
+            makes_room: txn.makes_room,
         }
     }
 }

@@ -106,6 +106,7 @@ impl House for HouseImages {
             let Some(known) = view.named::<ImageSpec>(None, name)? else { return Ok(None) };
             let mut txn = txn("forget an image's name");
             txn.expect(known.id, known.version).delete(known.id);
+            txn.makes_room = true;
             Ok(Some(txn))
         })
         .await

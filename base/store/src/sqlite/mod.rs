@@ -13,6 +13,7 @@ mod lock;
 mod log;
 mod pool;
 mod prune;
+mod reserve;
 mod row;
 mod schema;
 mod store;

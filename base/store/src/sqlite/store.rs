@@ -1,7 +1,8 @@
 //! The public face of the SQLite store.
 
 use super::{
-    leases, leases::Renewals, lock::Lock, pool::Pool, row::broken, schema, view::SqliteView, writer::Writer,
+    leases, leases::Renewals, lock::Lock, pool::Pool, reserve::Reserve, row::broken, schema,
+    view::SqliteView, writer::Writer,
 };
 use crate::{
     ChainError, OpenError, chain,
@@ -40,7 +41,8 @@ impl SqliteStore {
         let lock = Lock::take(path)?;
         let db = schema::open_writer(path)?;
         let renewals = Renewals::default();
-        let writer = Writer::new(db, clock, renewals.clone(), lock).map_err(failed)?;
+        let mut writer = Writer::new(db, clock, renewals.clone(), lock).map_err(failed)?;
+        writer.keep_reserve(Reserve::beside(path));
         let head = writer.head();
         let (queue, jobs) = Queue::new();
         let thread = std::thread::Builder::new().name("store-writer".into());

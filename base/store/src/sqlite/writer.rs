@@ -9,6 +9,7 @@ use super::{
     leases::{self, Renewals},
     lock::Lock,
     log,
+    reserve::Reserve,
 };
 use crate::job::{Job, Prepared};
 use freehold_model::{CommitError, Committed, LeaseChange, Link, Seq};
@@ -29,11 +30,17 @@ pub(super) struct Writer {
     head: watch::Sender<Seq>,
     renewals: Renewals,
     _lock: Lock,
+    reserve: Option<Reserve>,
 }
 
 /// An answer that waits for its group to be on disk.
 enum Answer {
-    Commit(oneshot::Sender<Result<Committed, CommitError>>, Result<Committed, CommitError>),
+    /// With the transaction, where it is tried again if the disk is full.
+    Commit(
+        oneshot::Sender<Result<Committed, CommitError>>,
+        Result<Committed, CommitError>,
+        Option<Box<Prepared>>,
+    ),
     Done(oneshot::Sender<Result<(), StoreError>>, Result<(), CommitError>),
     Forgot(oneshot::Sender<Result<usize, StoreError>>, Result<usize, CommitError>),
 }
@@ -48,7 +55,12 @@ impl Writer {
     ) -> rusqlite::Result<Writer> {
         let end = log::head(&db)?;
         let head = watch::Sender::new(end.seq);
-        Ok(Writer { db, end, clock, head, renewals, _lock: lock })
+        Ok(Writer { db, end, clock, head, renewals, _lock: lock, reserve: None })
+    }
+
+    /// Has room on the disk for what makes room.
+    pub(super) fn keep_reserve(&mut self, reserve: Reserve) {
+        self.reserve = Some(reserve);
     }
 
     /// The durable head.
@@ -86,7 +98,7 @@ impl Writer {
             match job {
                 Job::Commit(txn, to) => {
                     let result = self.attempt(&mut failure, |writer| writer.commit(&txn));
-                    answers.push(Answer::Commit(to, result));
+                    answers.push(Answer::Commit(to, result, txn.makes_room.then_some(txn)));
                 }
                 Job::Advance(name, seq, to) => {
                     let result = self.attempt(&mut failure, |writer| writer.advance(&name, seq));
@@ -111,10 +123,49 @@ impl Writer {
             self.undo();
             self.end = before;
         }
+        if matches!(failure, Some(CommitError::Full)) {
+            answers = self.with_reserve(answers);
+        } else if let Some(reserve) = &mut self.reserve {
+            reserve.refill();
+        }
         let end = self.end.seq;
         self.head.send_if_modified(|head| std::mem::replace(head, end) != end);
         answers.into_iter().for_each(|answer| answer.send(failure.as_ref()));
         closing
+    }
+
+    /// The disk is full: what makes room is done with what was kept for it, one at a time. Answers those, and
+    /// hands back the others.
+    fn with_reserve(&mut self, answers: Vec<Answer>) -> Vec<Answer> {
+        let (urgent, others): (Vec<_>, Vec<_>) =
+            answers.into_iter().partition(|answer| matches!(answer, Answer::Commit(_, _, Some(_))));
+        let released = !urgent.is_empty() && self.reserve.as_mut().is_some_and(Reserve::release);
+        if !released {
+            return urgent.into_iter().chain(others).collect();
+        }
+        for answer in urgent {
+            let Answer::Commit(to, _, Some(txn)) = answer else { continue };
+            let _ = to.send(self.alone(&txn));
+        }
+        others
+    }
+
+    /// Makes one transaction durable by itself.
+    fn alone(&mut self, txn: &Prepared) -> Result<Committed, CommitError> {
+        let before = self.end.clone();
+        let mut failure = self.statement("BEGIN IMMEDIATE").err();
+        let result = self.attempt(&mut failure, |writer| writer.commit(txn));
+        if failure.is_none() {
+            failure = self.statement("COMMIT").err().filter(|_| !self.happened(&before));
+        }
+        match failure {
+            None => result,
+            Some(error) => {
+                self.undo();
+                self.end = before;
+                Err(error)
+            }
+        }
     }
 
     /// Runs `work` in a savepoint: a refusal undoes this job alone. SQLite undoes the whole group by
@@ -193,7 +244,7 @@ impl Answer {
     fn send(self, failure: Option<&CommitError>) {
         let failure = failure.cloned();
         match self {
-            Answer::Commit(to, result) => drop(to.send(failure.map_or(result, Err))),
+            Answer::Commit(to, result, _) => drop(to.send(failure.map_or(result, Err))),
             Answer::Done(to, result) => {
                 let result = failure.map_or(result, Err);
                 let _ = to.send(result.map_err(|error| StoreError::Engine(error.to_string())));

@@ -222,6 +222,7 @@ pub fn delete_volume(view: &dyn View, id: VolumeId, asker: &Asker) -> Change {
         return Err(busy(&volume, task).into());
     }
     txn.expect(volume.id, volume.version);
+    txn.makes_room = true;
     match view.find::<NodeSpec>(volume.spec.node)? {
         // The volume itself has its claim from now on: no instance can get it any more.
         Some(node) if node.deleting.is_none() => txn.claim(claims::VOLUME, id, id).deleting(id),
