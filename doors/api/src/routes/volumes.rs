@@ -88,9 +88,12 @@ pub(crate) async fn cancel(
 pub(crate) async fn recreate(
     State(api): State<Api>,
     Id(id): Id<VolumeId>,
+    who: Who,
     _: Params<NoParams>,
     caller: Caller,
 ) -> Answer<(StatusCode, Sent<AnyResource>)> {
+    // What waits for it begins then.
+    api.read(move |view| who.meets(volume_demands(view, id)?)).await?;
     accepted(change(&api, caller, move |view, asker| recreate_volume(view, id, asker)).await)
 }
 

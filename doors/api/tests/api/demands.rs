@@ -23,6 +23,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("POST /v1/images/pull", "is the house's; what runs is named by digest"),
     ("POST /v1/drills/egress", "tries connections from inside of containers, to where it says"),
     ("DELETE /v1/volumes/{id}", "refused while something has it"),
+    ("POST /v1/volumes/{id}/cancel", "leaves it as it was, and what has it begins again with what it had"),
     ("POST /v1/secrets", "reaches a process with the next deploy or renewal, which ask"),
     ("DELETE /v1/secrets/{id}", "refused while something needs it"),
 ];
@@ -189,6 +190,9 @@ async fn every_door_to_what_runs_without_walls_asks_for_the_right_to_it() {
     let (tasks, body) = (format!("/v1/volumes/{}/tasks", volume.id), json!({ "restore": "one" }));
     tried.extend(["POST /v1/volumes/{id}/tasks", "POST /v1/volumes"]);
     house.is_asked("other bytes", "POST", &tasks, &body, right).await;
+    tried.insert("POST /v1/volumes/{id}/recreate");
+    let recreate = format!("/v1/volumes/{}/recreate", volume.id);
+    house.is_asked("an empty volume", "POST", &recreate, &Value::Null, right).await;
     let copy = json!({ "app": "shop", "env": "prod", "volume": "data", "from": { "volume": volume.id } });
     house.is_asked("a volume with bytes", "POST", "/v1/volumes", &copy, right).await;
     let beside = json!({ "app": "shop", "env": "prod", "volume": "other" });

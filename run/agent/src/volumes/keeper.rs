@@ -182,6 +182,9 @@ impl Keeper {
             return;
         }
         if self.lost(volume) {
+            if let Some(task) = volume.spec.task.as_ref().filter(|it| self.is_news(volume, &it.id)) {
+                self.volumes.note_ended(id, &task::failed(task, "its data is gone"));
+            }
             return;
         }
         if volume.deleting.is_some() {

@@ -35,12 +35,17 @@ pub(super) async fn perform(volumes: &Arc<Volumes>, id: VolumeId, task: &VolumeT
     };
     let status = match done {
         Ok(message) => TaskStatus { message, ..as_done(task) },
-        Err(error) => TaskStatus { state: TaskState::Failed, message: error.to_string(), ..as_done(task) },
+        Err(error) => failed(task, &error.to_string()),
     };
     volumes.note_ended(id, &status);
     if let Err(error) = blocking(move || store.note_task(&status)).await {
         tracing::warn!(volume = %id, %error, "how a volume's task ended is not noted on the disk");
     }
+}
+
+/// That a task ended without being done.
+pub(super) fn failed(task: &VolumeTask, why: &str) -> TaskStatus {
+    TaskStatus { id: task.id.clone(), state: TaskState::Failed, message: why.to_owned() }
 }
 
 fn as_done(task: &VolumeTask) -> TaskStatus {

@@ -2,7 +2,7 @@
 //! and nothing gets out.
 
 use crate::world::{World, end, logged, world};
-use freehold_runtime::{Launch, RunState, volume::VolumeMount};
+use freehold_runtime::{Launch, RunState, Runtime as _, volume::VolumeMount};
 use std::{
     fs,
     os::unix::fs::{MetadataExt, symlink},
