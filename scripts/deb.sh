@@ -9,4 +9,13 @@ if [ ! -x "$tools/bin/cargo-deb" ]; then
     cargo install --quiet --locked --root "$tools" cargo-deb@3.8.0
 fi
 cargo build --release --package freehold-cli
+
+# What the package installs beside the program.
+pages=target/deb-pages
+rm -rf "$pages" && mkdir -p "$pages/man"
+target/release/freehold man "$pages/man"
+gzip -9n "$pages"/man/*.1
+for shell in bash zsh fish; do
+    target/release/freehold completions "$shell" > "$pages/$shell"
+done
 PATH=$tools/bin:$PATH cargo deb --no-build --package freehold-cli

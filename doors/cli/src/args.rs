@@ -3,11 +3,12 @@
 use crate::{
     commands::{
         access, audit, ca, cancel, completions, control, deploy, describe, diff, doctor, drill, endpoint,
-        events, exec, image, import, init, key, login, logs, machine, node, noun, oidc, plan, quota, receipt,
-        rollback, secret, sso, state, status, tenancy, token, up, upgrade, user, volume,
+        events, exec, image, import, init, key, login, logs, machine, man, node, noun, oidc, plan, quota,
+        receipt, rollback, secret, sso, state, status, tenancy, token, up, upgrade, user, volume,
     },
     failure::Outcome,
     output::Out,
+    words,
 };
 use clap::{Parser, Subcommand};
 use freehold_model::Name;
@@ -82,6 +83,7 @@ pub(crate) enum Command {
     /// Lists the releases of an env, the newest first.
     Releases,
     /// Shows what runs: releases, instances, endpoints.
+    #[command(visible_aliases = ["ps", "ls"])]
     Status(status::Args),
     /// Explains one resource: what is wanted, what is so, why they differ, what happened.
     Describe(describe::Args),
@@ -94,6 +96,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Audit(audit::Command),
     /// Shows what instances print.
+    #[command(alias = "log")]
     Logs(logs::Args),
     /// Runs a command inside an instance.
     Exec(exec::Args),
@@ -181,6 +184,8 @@ pub(crate) enum Command {
     Doctor(doctor::Args),
     /// Prints the completions of a shell.
     Completions(completions::Args),
+    /// Writes manual pages into a folder.
+    Man(man::Args),
 }
 
 /// The name of an env: what other programs mean by `--env` is told apart.
@@ -200,7 +205,7 @@ Freehold: a cloud you own.
   freehold init            write a freehold.toml for this folder
   freehold deploy          make the freehold.toml in this folder run
   freehold status          see what runs, and where it is reached
-  freehold logs --follow   see what it prints
+  freehold logs -f         see what it prints
   freehold rollback        go back to the release before
 
 `freehold --help` lists every command; `freehold COMMAND --help` explains one.";
@@ -214,6 +219,13 @@ pub(crate) fn welcome() -> Outcome {
 /// wrong place, and is not repeated.
 pub(crate) fn refuse(error: clap::Error, words: &[String]) -> ! {
     let is_help = matches!(error.exit_code(), 0);
+    if let Some(hint) = words::hint(&error) {
+        // Without the commands that are spelled alike: this one is known, by another name.
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        eprintln!("{first}\nhint: {hint}");
+        std::process::exit(error.exit_code())
+    }
     if is_help || !words.iter().skip(1).any(|word| word == "secret") {
         error.exit()
     }

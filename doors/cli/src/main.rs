@@ -7,16 +7,18 @@ mod args;
 mod commands;
 mod context;
 mod failure;
+mod help;
 mod interrupt;
 mod log;
 mod manifest;
 mod output;
 mod scope;
 mod session;
+mod words;
 
 use args::Cli;
-use clap::Parser;
-use std::process::ExitCode;
+use clap::FromArgMatches;
+use std::{path::Path, process::ExitCode};
 
 fn main() -> ExitCode {
     // Instances are owned by this same program, started again as their shim: before any thread exists.
@@ -24,7 +26,18 @@ fn main() -> ExitCode {
     if let Some(code) = freehold_runtime::shim::dispatch(&words) {
         return code;
     }
-    let cli = match Cli::try_parse() {
+    if words[1..] == ["help", "flags"] {
+        println!("{}", help::flags());
+        return ExitCode::SUCCESS;
+    }
+    let parsed = match words::modernized(&words, Path::exists) {
+        Some((line, notice)) => {
+            eprintln!("note: {notice}");
+            help::command().try_get_matches_from(line)
+        }
+        None => help::command().try_get_matches(),
+    };
+    let cli = match parsed.and_then(|found| Cli::from_arg_matches(&found)) {
         Ok(cli) => cli,
         Err(error) => args::refuse(error, &words),
     };

@@ -13,13 +13,22 @@ impl Session {
         if let Ok(id) = text.parse::<AnyId>() {
             return Ok(id);
         }
-        let Some((kind, name)) = text.split_once('/').filter(|(_, name)| !name.is_empty()) else {
-            return Err(Failure::usage(
+        match text.split_once('/').filter(|(_, name)| !name.is_empty()) {
+            Some((kind, name)) if kind_named(kind).is_ok() => self.find_named(kind_named(kind)?, name).await,
+            Some(("tcp" | "udp", _)) => self.find_named(Kind::Endpoint, text).await,
+            // As `status` names envs and logs name instances.
+            Some((first, _)) => match self.find_named(Kind::Env, text).await {
+                Err(Failure::Problem(problem)) if problem.code == Code::NotFound => {
+                    let instance = self.find_named(Kind::Instance, text).await;
+                    instance.or_else(|_| kind_named(first).map(|_| unreachable!("it is no kind")))
+                }
+                found => found,
+            },
+            None => Err(Failure::usage(
                 format!("`{text}` is neither an id nor `kind/name`"),
-                "Write it like app/shop, release/v3, endpoint/tcp/8000 or ins_….",
-            ));
-        };
-        self.find_named(kind_named(kind)?, name).await
+                "Write it like app/shop, release/v3, shop/prod, endpoint/tcp/8000 or ins_….",
+            )),
+        }
     }
 
     /// The resource of `kind` with that id or name, within the app and env that are meant.
@@ -32,6 +41,21 @@ impl Session {
                     format!("`freehold {} describe {id}` describes it.", id.kind),
                 )),
             };
+        }
+        match (kind, name.split_once('/')) {
+            (Kind::Env, Some((app, env))) => {
+                let app = self.app_id(app).await?;
+                return self.named_id(Kind::Env, env, Some(app)).await;
+            }
+            (Kind::Instance, _) => return self.instance(name).await.map(AnyId::from),
+            (Kind::Endpoint, None) if name.parse::<u16>().is_ok() => {
+                let tcp = Box::pin(self.find_named(kind, &format!("tcp/{name}"))).await;
+                return match tcp {
+                    Ok(id) => Ok(id),
+                    Err(_) => Box::pin(self.find_named(kind, &format!("udp/{name}"))).await,
+                };
+            }
+            _ => {}
         }
         let mut query = ResourceQuery::of(kind).named(name);
         if let Some(parent) = self.parent_of(kind).await? {
@@ -129,9 +153,17 @@ impl Session {
         if let Ok(id) = text.parse() {
             return Ok(id);
         }
-        let summary = self.env_summary().await?;
-        let fits = |id: &InstanceId| text.len() >= 4 && id.to_string().ends_with(text);
-        let found: Vec<InstanceId> = summary.instances.iter().map(|one| one.id).filter(fits).collect();
+        // As logs name it, `web/jaqr59`, or as `describe` does.
+        let (process, end) =
+            text.rsplit_once(['/', '-']).map_or((None, text), |(process, end)| (Some(process), end));
+        let envs = match self.app_if_any()? {
+            Some(_) => vec![self.env_summary().await?],
+            None => self.client.summaries(&SummaryQuery::default()).await?,
+        };
+        let all = envs.iter().flat_map(|env| &env.instances);
+        let fits = all.filter(|one| end.len() >= 4 && one.id.to_string().ends_with(end));
+        let fits = fits.filter(|one| process.is_none_or(|process| one.process.as_str() == process));
+        let found: Vec<InstanceId> = fits.map(|one| one.id).collect();
         match found.as_slice() {
             [one] => Ok(*one),
             _ => Err(Failure::not_found(

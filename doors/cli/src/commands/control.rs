@@ -3,7 +3,7 @@
 use super::up::{self, StoreUrl, node_url};
 use crate::{
     args::Globals,
-    failure::Outcome,
+    failure::{Failure, Outcome},
     output::{
         Paint, Tone,
         table::{Table, cell},
@@ -31,19 +31,21 @@ All need the same root key: copy keys/secrets.key and token from the first one's
 docs/high-availability.md says the rest.
 
 Examples:
-  freehold control --store postgres:///freehold?host=/run/postgresql --data /srv/freehold-2 --listen 0.0.0.0:7217
+  freehold control run --store postgres:///freehold?host=/run/postgresql --data /srv/freehold-2 --listen 0.0.0.0:7217
   freehold control list
   freehold control tasks")]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    run: Run,
+    run: Box<Run>,
 }
 
 /// What can be asked about control planes.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    /// Runs a control plane on this machine until it is told to stop.
+    Run(Box<Run>),
     /// Lists control planes: which live, and what each leads since when.
     List,
     /// Lists what the control plane that answers does in the background: runs, failures, restarts, what hangs.
@@ -52,7 +54,7 @@ pub(crate) enum Command {
 
 /// How to run one.
 #[derive(Debug, clap::Args)]
-struct Run {
+pub(crate) struct Run {
     /// Where this control plane keeps its key, its token and its images; one folder for each.
     #[arg(long, value_name = "DIR", env = "FREEHOLD_DATA")]
     data: Option<PathBuf>,
@@ -81,21 +83,32 @@ struct Run {
 impl Args {
     /// Whether it runs one here.
     pub(crate) fn is_local(&self) -> bool {
-        self.command.is_none()
+        matches!(self.command, None | Some(Command::Run(_)))
     }
 }
 
 /// Runs a control plane until it is told to stop.
 pub(crate) fn run_here(args: Args, globals: &Globals) -> Outcome {
+    let run = match args.command {
+        Some(Command::Run(run)) => run,
+        // The old form, which says where to run; without that, it would start one by mistake.
+        _ if args.run.store.is_some() || args.run.data.is_some() => args.run,
+        _ => {
+            return Err(Failure::usage(
+                "which control plane?",
+                "`freehold control list` shows those there are, `freehold control run` runs one here.",
+            ));
+        }
+    };
     let options = Options {
         role: Role::Control,
-        data: up::data_folder(args.run.data)?,
-        store: args.run.store.as_ref().map(StoreUrl::options).transpose()?,
-        listen: args.run.listen,
-        node_listen: args.run.node_listen,
-        node_url: args.run.node_url,
-        public_url: args.run.public_url,
-        trusted_proxies: up::trusted_proxies(args.run.trusted_proxy, args.run.listen)?,
+        data: up::data_folder(run.data)?,
+        store: run.store.as_ref().map(StoreUrl::options).transpose()?,
+        listen: run.listen,
+        node_listen: run.node_listen,
+        node_url: run.node_url,
+        public_url: run.public_url,
+        trusted_proxies: up::trusted_proxies(run.trusted_proxy, run.listen)?,
         endpoints_on: vec![],
         name_servers: vec![],
         stop_apps: false,

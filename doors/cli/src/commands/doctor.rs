@@ -42,26 +42,37 @@ impl Args {
 
 pub(crate) async fn run(session: &Session) -> Outcome {
     let doctor = session.client.doctor().await?;
-    session.out.show(&doctor, |doctor| render(doctor, session.out.paint))
+    session.out.show(&doctor, |doctor| render(doctor, session.out.paint))?;
+    verdict(&doctor)
+}
+
+/// Fails where instances cannot run as they are promised to: a check of a script must not pass then.
+fn verdict(doctor: &Doctor) -> Outcome {
+    match doctor.drivers.contains(&Driver::Container) {
+        true => Ok(()),
+        false => Err(Failure::Said(1)),
+    }
 }
 
 /// Looks at this machine, and mends it if that is asked.
 pub(crate) fn run_here(args: Args, globals: &Globals) -> Outcome {
     let out = Out::new(globals.json);
-    let data = up::data_folder(args.data)?;
+    let noted = || std::env::var_os("FREEHOLD_DATA").filter(|it| !it.is_empty()).map(PathBuf::from);
+    let data = up::data_folder(args.data.or_else(noted))?;
     // As `freehold up` would: an ordinary user has what there is in a namespace of that user's own.
     let doctor = match rootless::enter(&data) {
         Ok(()) => doctor::examine(&data),
         Err(error) => doctor::refused(&error),
     };
     if !args.fix {
-        return out.show(&doctor, |doctor| render(doctor, out.paint));
+        out.show(&doctor, |doctor| render(doctor, out.paint))?;
+        return verdict(&doctor);
     }
     let failed = mend(&doctor)?;
     let doctor = doctor::examine(&data);
     out.show(&doctor, |doctor| render(doctor, out.paint))?;
     match failed {
-        0 => Ok(()),
+        0 => verdict(&doctor),
         n => Err(Failure::local(format!("run {n} of the commands"), "they say why above")),
     }
 }
@@ -106,6 +117,11 @@ fn render(doctor: &Doctor, paint: Paint) -> String {
         true => paint.bad("No driver works here: nothing can run."),
         false => format!("Drivers that work: {}.", drivers.join(", ")),
     });
+    if !drivers.is_empty() && !doctor.drivers.contains(&Driver::Container) {
+        lines.push(
+            paint.bad("Containers do not work here: images cannot be deployed as they are meant to be."),
+        );
+    }
     lines.join("\n")
 }
 
@@ -138,7 +154,8 @@ mod tests {
         assert_eq!(text.matches("apt install it").count(), 1);
         assert!(!text.contains("--fix"), "{text}");
         assert!(text.starts_with("✓ a") && text.contains("\n✗ b"), "{text}");
-        assert!(text.ends_with("Drivers that work: process."), "{text}");
+        assert!(text.contains("Drivers that work: process.\nContainers do not work here"), "{text}");
+        assert!(verdict(&doctor).is_err());
 
         let mut doctor = doctor;
         doctor.findings[1].fix = vec!["apt install it".into()];

@@ -38,7 +38,7 @@ pub(crate) struct LogArgs {
     #[arg(long, value_name = "TIME", value_parser = time::point)]
     since: Option<Timestamp>,
     /// Only the last so many.
-    #[arg(long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N")]
     tail: Option<usize>,
     /// Goes on with new lines as connections end.
     #[arg(long)]

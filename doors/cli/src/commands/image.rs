@@ -38,7 +38,7 @@ pub(crate) enum Command {
     /// Shows one image: its digest, manifest and config.
     Inspect(ReferenceArgs),
     /// Removes a tag; the bytes go with the next `image gc` once nothing needs them.
-    #[command(visible_alias = "delete")]
+    #[command(visible_alias = "delete", alias = "remove")]
     Rm(ReferenceArgs),
     /// Frees the room of images that no tag and no kept release needs.
     Gc(GcArgs),

@@ -48,6 +48,7 @@ pub(crate) enum Command {
     /// Lists sessions: your own, or everybody's.
     List(ListArgs),
     /// Ends a session.
+    #[command(aliases = ["delete", "remove", "rm"])]
     Revoke(RevokeArgs),
 }
 

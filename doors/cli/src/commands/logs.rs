@@ -18,10 +18,10 @@ Lines of all instances come in the order of time, those of instances that are go
 each line is one object.
 
 Examples:
-  freehold logs --tail 100                    the last 100 lines of all instances together
+  freehold logs -n 100                        the last 100 lines of all instances together
   freehold logs -p web -p worker --since 10m
   freehold logs --grep '(?i)error' --since 2026-01-31
-  freehold logs --instance 7k3q9z --follow    goes on across redeploys and restarts")]
+  freehold logs --instance 7k3q9z -f          goes on across redeploys and restarts")]
 pub(crate) struct Args {
     /// Only of this process; may be given more than once.
     #[arg(short, long)]
@@ -36,14 +36,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", value_parser = time::point)]
     until: Option<Timestamp>,
     /// Only the last so many of all that fit.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1_000_000))]
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1_000_000))]
     tail: Option<u64>,
     /// Only lines that match this regular expression; of several, one must match.
     #[arg(short, long, value_name = "REGEX")]
     grep: Vec<String>,
     /// Goes on with new lines as they come.
-    #[arg(long, conflicts_with = "until")]
+    #[arg(short = 'f', long, conflicts_with = "until")]
     follow: bool,
+    /// The manifest, or the folder that holds it: `-f` follows here.
+    #[arg(id = "file", long, value_name = "FILE", hide = true)]
+    _file: Option<std::path::PathBuf>,
 }
 
 pub(crate) async fn run(args: Args, session: &Session) -> Outcome {

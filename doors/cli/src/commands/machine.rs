@@ -35,6 +35,7 @@ pub(crate) enum Command {
     /// Shuts one out: its key is refused everywhere from now on.
     Revoke(EndArgs),
     /// Removes one; its key is refused everywhere from the same moment on.
+    #[command(aliases = ["delete", "rm"])]
     Remove(EndArgs),
 }
 

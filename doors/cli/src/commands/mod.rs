@@ -21,6 +21,7 @@ pub(crate) mod key;
 pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod machine;
+pub(crate) mod man;
 pub(crate) mod node;
 pub(crate) mod noun;
 pub(crate) mod oidc;
@@ -64,6 +65,7 @@ pub(crate) fn run(command: Command, globals: Globals) -> Outcome<ExitCode> {
         Command::Control(args) if args.is_local() => control::run_here(args, &globals).map(done),
         Command::Upgrade(args) => upgrade::run(args, &globals).map(done),
         Command::Completions(args) => completions::run(args).map(done),
+        Command::Man(args) => man::run(args).map(done),
         Command::Init(args) => init::run(args, &globals).map(done),
         Command::Import(command) => import::run(command, &globals),
         Command::State(command) => state::run(command, &globals).map(done),
@@ -139,6 +141,7 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         Command::Up(_)
         | Command::Upgrade(_)
         | Command::Completions(_)
+        | Command::Man(_)
         | Command::Init(_)
         | Command::Import(_)
         | Command::State(_) => {

@@ -31,6 +31,7 @@ pub(crate) enum AppCommand {
     /// Explains one: what is wanted, what is so, why they differ, what happened.
     Describe(NameArgs),
     /// Removes an app: all its envs, their instances and endpoints. Its receipts and logs stay.
+    #[command(aliases = ["remove", "rm"])]
     Delete(DeleteArgs),
 }
 

@@ -30,6 +30,7 @@ pub(crate) enum Command {
     /// Looks whether people could sign in with it, and says what is wrong.
     Check(NameArg),
     /// Removes one: nobody signs in with it any more. Sessions that are open last on.
+    #[command(aliases = ["delete", "rm"])]
     Remove(RemoveArgs),
 }
 

@@ -70,7 +70,7 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Place {
     /// The data folder; default: that of `freehold up`.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "FREEHOLD_DATA")]
     data: Option<PathBuf>,
     /// The database, where the state is in PostgreSQL.
     #[arg(long, value_name = "URL", env = "FREEHOLD_STORE", hide_env_values = true)]

@@ -20,7 +20,7 @@ pub(crate) enum Command {
     /// Lists tokens: what they may do where, and until when. Never the tokens themselves.
     List,
     /// Revokes a token: it lets nobody in any more.
-    #[command(alias = "delete")]
+    #[command(aliases = ["delete", "remove", "rm"])]
     Revoke(NameArgs),
 }
 

@@ -30,6 +30,7 @@ It prints a link that opens in a browser; or they type: freehold login --url URL
     /// Shows one user.
     Describe(NameArgs),
     /// Removes a user, with all their sessions.
+    #[command(aliases = ["remove", "rm"])]
     Delete(DeleteArgs),
     /// Gives a user a role at a place, or takes it away.
     #[command(after_help = "\

@@ -26,6 +26,7 @@ pub(crate) enum Command {
     /// Makes an empty volume before an app needs it. A deploy makes what is missing by itself.
     Create(CreateArgs),
     /// Deletes a volume with all it holds, its snapshots included. Nothing else ever does.
+    #[command(aliases = ["remove", "rm"])]
     Delete(DeleteArgs),
     /// Keeps what a volume holds now, under a name. Its instance stands still for the moment of the copy.
     Snapshot(SnapshotArgs),

@@ -38,6 +38,7 @@ pub(crate) enum Command {
     /// Sets and removes taints, which keep instances away that do not tolerate them: `hardware/gpu`, `hardware/gpu-`.
     Taint(change::TaintArgs),
     /// Removes a node that is drained, or that is lost for good.
+    #[command(aliases = ["delete", "rm"])]
     Remove(remove::Args),
     /// Makes this machine a node of a house, with a join token.
     Join(join::Args),

@@ -10,6 +10,7 @@ use crate::{
 };
 use freehold_model::{
     JoinTokenId, MachineKind, Millis, Name,
+    controls::ControlState,
     join::{CreateJoinToken, JoinTokenSummary},
 };
 use jiff::Timestamp;
@@ -22,6 +23,7 @@ pub(crate) enum Command {
     /// Lists them, the newest first; never the tokens themselves.
     List,
     /// Takes one back, so that nobody can join with it.
+    #[command(aliases = ["delete", "remove", "rm"])]
     Revoke(RevokeArgs),
 }
 
@@ -69,8 +71,23 @@ async fn create(args: CreateArgs, session: &Session) -> Outcome {
         let about = &made.about;
         let name = about.only.as_ref().map(|only| format!(" called {only}")).unwrap_or_default();
         eprintln!("For one {}{name}, until {}. It is shown this once.", about.machine, about.expires);
+        eprintln!("{}", how_to_join(about.machine, session).await);
     }
     session.out.show(&made, |made| made.token.expose().to_owned())
+}
+
+/// The command for the machine that is to join, with the addresses by which it reaches this house.
+async fn how_to_join(machine: MachineKind, session: &Session) -> String {
+    let planes = session.client.controls().await.map(|planes| planes.items).unwrap_or_default();
+    let live = planes.iter().filter(|plane| plane.state == ControlState::Live);
+    let urls: Vec<&str> = live.filter_map(|plane| plane.node_url.as_deref()).collect();
+    match urls.is_empty() {
+        true => "No control plane has a door for machines yet: start one with `freehold up --node-listen 0.0.0.0:7118`.".into(),
+        false => format!(
+            "On the machine that is to join, as root, with the token in a file:\n\n    freehold {machine} join {} --token-file FILE\n",
+            urls.join(" ")
+        ),
+    }
 }
 
 async fn revoke(args: RevokeArgs, session: &Session) -> Outcome {

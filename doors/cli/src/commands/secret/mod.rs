@@ -29,6 +29,7 @@ pub(crate) enum Command {
     /// Shows which releases use which version, of one secret or of all.
     Usage(UsageArgs),
     /// Removes versions that no release uses.
+    #[command(aliases = ["delete", "remove"])]
     Rm(RemoveArgs),
     /// Seals a value for this house, as text that can be committed to git.
     Seal(seal::SealArgs),
