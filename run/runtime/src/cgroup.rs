@@ -11,7 +11,8 @@ pub(crate) use hierarchy::{Hierarchy, counts_swap, hierarchies};
 use crate::Launch;
 use freehold_model::{Bytes, InstanceId, Millicores};
 use std::{
-    fs, io,
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -127,6 +128,7 @@ impl Cgroup {
     pub(crate) fn kill(&self, patience: Duration) -> io::Result<()> {
         let deadline = Instant::now() + patience;
         loop {
+            self.thaw();
             let pids: Vec<i32> = self.pids().into_iter().filter(|pid| *pid > 0).collect();
             if pids.is_empty() {
                 return Ok(());
@@ -138,6 +140,22 @@ impl Cgroup {
                 return Err(io::Error::other(format!("processes {pids:?} do not die")));
             }
             std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Lets everything in the group go on. What is frozen does not even die (version 1).
+    pub(crate) fn thaw(&self) {
+        for top in self.existing() {
+            let mut stack = vec![top.clone()];
+            while let Some(dir) = stack.pop() {
+                for (file, thawed) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+                    // Groups of other controllers have no such file, and none is made.
+                    if let Ok(mut file) = OpenOptions::new().write(true).open(dir.join(file)) {
+                        let _ = file.write_all(thawed.as_bytes());
+                    }
+                }
+                stack.extend(subgroups(&dir));
+            }
         }
     }
 

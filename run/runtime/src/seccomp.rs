@@ -108,7 +108,7 @@ pub(crate) fn profile() -> Value {
     json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": ARCHITECTURES, "syscalls": calls })
 }
 
-/// Binds this process, for ever, and all it becomes. It must have given up new privileges before.
+/// Binds this process, for ever, and all it becomes. It must be root of its user namespace still.
 pub(crate) fn confine() -> io::Result<()> {
     let profile: LinuxSeccomp = serde_json::from_value(profile())?;
     initialize_seccomp(&profile).map(drop).map_err(io::Error::other)

@@ -1,17 +1,27 @@
 //! The user of an image's configuration (`user`, `uid`, `user:group`, `uid:gid`), looked up in the
 //! files of the image itself and never outside its root.
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-use std::{io::Read, os::fd::AsFd};
+use rustix::fs::{Mode, OFlags, ResolveFlags, Uid, fchown, openat2};
+use std::{
+    io::{self, Read},
+    os::fd::AsFd,
+};
 
 /// Who runs, in numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct User {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    /// Supplementary groups.
+    /// Supplementary groups; its own is one of them, so that no set-group program sheds it (CVE-2022-36109).
     pub(crate) groups: Vec<u32>,
     pub(crate) home: String,
+}
+
+impl User {
+    /// Makes what `fd` is of this user's. The group stays.
+    pub(crate) fn own(&self, fd: impl AsFd) -> io::Result<()> {
+        Ok(fchown(fd, Some(Uid::from_raw(self.uid)), None)?)
+    }
 }
 
 /// A user that the image does not know.
@@ -65,6 +75,7 @@ fn resolve(wanted: &str, passwd: &str, group: &str) -> Result<User, UserError> {
         Some(group_name) => user.gid = find_group(group, group_name)?,
         None => user.groups = supplementary(passwd, group, &user),
     }
+    user.groups.insert(0, user.gid);
     Ok(user)
 }
 
@@ -108,12 +119,12 @@ mod tests {
 
     #[test]
     fn names_and_numbers() {
-        let www = User { uid: 33, gid: 34, groups: vec![44, 45], home: "/var/www".into() };
+        let www = User { uid: 33, gid: 34, groups: vec![34, 44, 45], home: "/var/www".into() };
         assert_eq!(user("www"), www);
         assert_eq!(user("33"), www);
-        assert_eq!(user("www:logs"), User { gid: 44, groups: vec![], ..www.clone() });
-        assert_eq!(user("www:7"), User { gid: 7, groups: vec![], ..www });
-        assert_eq!(user("1000"), User { uid: 1000, gid: 0, groups: vec![], home: "/".into() });
+        assert_eq!(user("www:logs"), User { gid: 44, groups: vec![44], ..www.clone() });
+        assert_eq!(user("www:7"), User { gid: 7, groups: vec![7], ..www });
+        assert_eq!(user("1000"), User { uid: 1000, gid: 0, groups: vec![0], home: "/".into() });
         assert_eq!(user("1000:1000").gid, 1000);
         assert_eq!(user("").uid, 0);
         assert_eq!(user("").home, "/root");

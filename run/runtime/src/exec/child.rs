@@ -4,7 +4,7 @@ use super::{enter::Entry, frame::Start, secrets};
 use crate::{
     Launch, Secrets, first,
     launch::{InstanceDir, Job},
-    user,
+    user::{self, User},
 };
 use freehold_model::{
     exec::{STDERR, STDOUT, TtySize},
@@ -85,8 +85,8 @@ fn try_spawn(
     let mut user = user::look_up(&root, wanted).map_err(io::Error::other)?;
     crate::rootless::fit(&mut user).map_err(io::Error::other)?;
     let (streams, inner) = match start.request.tty {
-        Some(size) => terminal(&root, size, user.uid)?,
-        None => pipes()?,
+        Some(size) => terminal(&root, size, &user)?,
+        None => pipes(&user)?,
     };
     if launch.driver == Driver::Container {
         setns(&first, CloneFlags::CLONE_NEWPID)?;
@@ -171,12 +171,14 @@ struct Streams {
 
 type Inner = [OwnedFd; 3];
 
-fn pipes() -> io::Result<(Streams, Inner)> {
+/// They belong to `user`, who may open them again by name (`/dev/stdout`).
+fn pipes(user: &User) -> io::Result<(Streams, Inner)> {
     let (inner_in, stdin) = pipe2(OFlag::O_CLOEXEC)?;
     let (stdout, inner_out) = pipe2(OFlag::O_CLOEXEC)?;
     let (stderr, inner_err) = pipe2(OFlag::O_CLOEXEC)?;
     for fd in [&stdin, &stdout, &stderr] {
         rustix::io::ioctl_fionbio(fd, true)?;
+        user.own(fd)?;
     }
     let outputs = vec![(STDOUT, stdout), (STDERR, stderr)];
     Ok((Streams { stdin: Some(stdin), outputs, tty: None }, [inner_in, inner_out, inner_err]))
@@ -184,7 +186,7 @@ fn pipes() -> io::Result<(Streams, Inner)> {
 
 /// A terminal out of the instance's own devices, so that programs in it can name it. The other end
 /// is had from this one and not by a path, which the instance could have bent.
-fn terminal(root: &File, size: TtySize, owner: u32) -> io::Result<(Streams, Inner)> {
+fn terminal(root: &File, size: TtySize, user: &User) -> io::Result<(Streams, Inner)> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let master = openat2(root, "dev/pts/ptmx", flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
     let unlock: libc::c_int = 0;
@@ -204,7 +206,7 @@ fn terminal(root: &File, size: TtySize, owner: u32) -> io::Result<(Streams, Inne
         OwnedFd::from_raw_fd(fd)
     };
     resize(&master, size)?;
-    let _ = rustix::fs::fchown(&slave, Some(rustix::fs::Uid::from_raw(owner)), None);
+    user.own(&slave)?;
     let inner = [slave.try_clone()?, slave.try_clone()?, slave];
     let streams = Streams {
         stdin: Some(master.try_clone()?),

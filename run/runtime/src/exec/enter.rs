@@ -91,7 +91,8 @@ impl Entry<'_> {
             let (soft, hard) = spec::open_files();
             setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
             drop_bounding()?;
-            nix::sys::prctl::set_no_new_privs()?;
+            // While the right to do it is there; nothing that follows is forbidden by it.
+            seccomp::confine()?;
         }
         self.become_user()?;
         let workdir = self.request.workdir.as_deref().unwrap_or(spec::workdir(self.launch));
@@ -99,9 +100,6 @@ impl Entry<'_> {
             let error = io::Error::from(errno);
             io::Error::new(error.kind(), format!("working directory {workdir}: {error}"))
         })?;
-        if self.launch.driver == Driver::Container {
-            seccomp::confine()?;
-        }
         Ok(())
     }
 

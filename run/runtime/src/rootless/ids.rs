@@ -98,6 +98,15 @@ impl Ids {
         self.users.iter().any(|range| range.has(uid))
     }
 
+    /// The last of those that follow each other from 0.
+    pub(super) fn last_group(&self) -> u32 {
+        let mut next = 0;
+        while let Some(range) = self.groups.iter().find(|range| range.has(next)) {
+            next = range.inside.saturating_add(range.count);
+        }
+        next.saturating_sub(1).min(i32::MAX.cast_unsigned())
+    }
+
     pub(super) fn has_group(&self, gid: u32) -> bool {
         self.groups.iter().any(|range| range.has(gid))
     }

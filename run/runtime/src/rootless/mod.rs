@@ -255,8 +255,14 @@ pub(crate) fn fit(user: &mut User) -> Result<(), String> {
             if ids.is_root_alone() { "user 0 alone".into() } else { format!("{} users", ids.users()) },
         ));
     }
-    user.groups.retain(|group| ids.has_group(*group));
+    // Where there is root alone nobody has the right to choose groups.
+    user.groups.retain(|group| !ids.is_root_alone() && ids.has_group(*group));
     Ok(())
+}
+
+/// The highest group such that instances can have all up to it.
+pub(crate) fn last_group() -> u32 {
+    if is_rootless() { Ids::current().last_group() } else { i32::MAX.cast_unsigned() }
 }
 
 /// Whether instances can have this group.

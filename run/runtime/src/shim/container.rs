@@ -1,7 +1,7 @@
 //! Starts a container by libcontainer: created (all namespaces made, the command not yet run), then
 //! connected to the network, then started, so that the command never sees a network half made.
 
-use super::{Running, StartError, network, spec};
+use super::{Running, StartError, cgroups, network, spec};
 use crate::{
     Secrets,
     first::First,
@@ -38,13 +38,15 @@ pub(super) const STATE: &str = "state";
 pub(super) fn start(dir: &InstanceDir, launch: &Launch, secrets: Secrets) -> Result<Running, StartError> {
     let root = dir.root();
     let user = user_of(&root, launch)?;
-    let config = spec::container(&root, launch, &user).to_string();
+    let config = spec::container(dir, launch, &user).to_string();
     fs::write(dir.0.join("config.json"), config).map_err(StartError::because("cannot write config.json"))?;
     if rootless::is_rootless() {
         cover_cgroups().map_err(StartError::because("cannot do without control groups"))?;
+    } else {
+        cgroups::prepare(dir).map_err(StartError::because("cannot show it its control groups"))?;
     }
-    let (stdout, inner_stdout) = pipe()?;
-    let (stderr, inner_stderr) = pipe()?;
+    let (stdout, inner_stdout) = pipe(&user)?;
+    let (stderr, inner_stderr) = pipe(&user)?;
     let state = dir.0.join(STATE);
     fs::create_dir_all(&state).map_err(StartError::because("cannot make the state directory"))?;
     let null = File::open("/dev/null").map_err(StartError::because("cannot open /dev/null"))?;
@@ -79,9 +81,11 @@ pub(super) fn user_of(root: &Path, launch: &Launch) -> Result<User, StartError> 
     Ok(user)
 }
 
-/// A pipe whose reading end never blocks, large enough that bursts do not stop the writer.
-pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), StartError> {
+/// A pipe whose reading end never blocks, large enough that bursts do not stop the writer. It belongs to
+/// `user`, who may open it again by name (`/dev/stdout`).
+pub(super) fn pipe(user: &User) -> Result<(OwnedFd, OwnedFd), StartError> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(StartError::because("cannot make a pipe"))?;
+    user.own(&write).map_err(StartError::because("cannot give a pipe to the user"))?;
     let _ = rustix::io::ioctl_fionbio(&read, true);
     let _ = rustix::pipe::fcntl_setpipe_size(&read, 256 << 10);
     Ok((read, write))

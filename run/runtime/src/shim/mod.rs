@@ -6,6 +6,7 @@
 //! may die. It forks (libcontainer does), so it must be entered before `main` has started any thread (see
 //! [`dispatch`]), and has a second one, which writes the log, only once the instance runs.
 
+mod cgroups;
 mod container;
 mod control;
 mod logs;
@@ -73,6 +74,27 @@ pub fn dispatch(args: &[String]) -> Option<ExitCode> {
     })
 }
 
+/// The C library keeps two signals from its callers, hence the bare calls.
+fn hear_all_signals() {
+    let (default, mask, size) = ([0_u64; 4], 0_u64, size_of::<u64>());
+    // SAFETY: the kernel's own `sigaction` is four words of which none means SIG_DFL, flags or a mask here;
+    // its set of signals is one word. Those that cannot be set (SIGKILL, SIGSTOP) say so, which is no harm.
+    unsafe {
+        for signal in 1..=64 {
+            let none = std::ptr::null_mut::<u64>();
+            nix::libc::syscall(nix::libc::SYS_rt_sigaction, signal, default.as_ptr(), none, size);
+        }
+        let none = std::ptr::null_mut::<u64>();
+        nix::libc::syscall(
+            nix::libc::SYS_rt_sigprocmask,
+            nix::libc::SIG_SETMASK,
+            &raw const mask,
+            none,
+            size,
+        );
+    }
+}
+
 /// What this process is to be.
 #[derive(Clone, Copy)]
 enum Role {
@@ -82,9 +104,11 @@ enum Role {
     Exec,
 }
 
-/// Whatever was open where this program was started must not reach an instance, and a strict umask
-/// there must not make the instance's own root unreadable to its users.
+/// Whatever was open where this program was started must not reach an instance, nor signals that were
+/// ignored there (`nohup`), and a strict umask there must not make the instance's own root unreadable to
+/// its users.
 fn shed_inheritance(but: Option<RawFd>) {
+    hear_all_signals();
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let kept = but.map_or(2, RawFd::cast_unsigned);
     // SAFETY: called before anything of this process has opened a descriptor above standard error.

@@ -10,6 +10,7 @@ use crate::{
     netfilter::{Family, Netfilter},
     netlink::Netlink,
     network::{TABLE, rules},
+    rootless,
 };
 use freehold_model::InstanceId;
 use nix::sched::{CloneFlags, setns};
@@ -54,6 +55,7 @@ fn node_side(launch: &Launch, pid: i32) -> io::Result<()> {
 
 fn inner_side(launch: &Launch) -> io::Result<()> {
     let netlink = Netlink::open()?;
+    open_to_users()?;
     netlink.set_up(netlink.index_of("lo")?)?;
     let index = netlink.index_of("eth0")?;
     netlink.add_address(index, launch.address)?;
@@ -67,6 +69,14 @@ fn inner_side(launch: &Launch) -> io::Result<()> {
     })?;
     let bits = if launch.egress.is_empty() { launch.network_bits } else { 0 };
     netlink.add_route_by(index, launch.gateway, bits)
+}
+
+/// A port below 1024 and an echo request are no privilege where the network is one's own: as Docker has it.
+/// Names under /proc/sys/net mean the network of whoever writes.
+fn open_to_users() -> io::Result<()> {
+    fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")?;
+    let groups = format!("0 {}", rootless::last_group());
+    fs::write("/proc/sys/net/ipv4/ping_group_range", groups)
 }
 
 /// Runs `act` in the network namespace of `pid`, and comes back.

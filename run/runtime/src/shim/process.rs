@@ -36,8 +36,8 @@ pub(super) fn start(dir: &InstanceDir, launch: &Launch, secrets: Secrets) -> Res
     for name in ["proc", "dev", "sys"] {
         bind(&root, name).map_err(StartError::because(format!("cannot show /{name} to the process")))?;
     }
-    let (stdout, inner_stdout) = pipe()?;
-    let (stderr, inner_stderr) = pipe()?;
+    let (stdout, inner_stdout) = pipe(&user)?;
+    let (stderr, inner_stderr) = pipe(&user)?;
     let env = spec::environment(launch, &user);
     let mut command = Command::new("/proc/self/exe");
     command.stdin(Stdio::null()).stdout(inner_stdout).stderr(inner_stderr);

@@ -2,10 +2,12 @@
 //! mounted in a mount namespace that only the shim and its children are in. The node's own mount table
 //! never shows it, and it is gone with the last process.
 
-use super::{StartError, spec};
+use super::{StartError, container, spec};
 use crate::{
     launch::{InstanceDir, Launch},
-    quota, rootless, user, volume,
+    quota, rootless,
+    user::User,
+    volume,
 };
 use freehold_model::manifest::Driver;
 use nix::{
@@ -13,7 +15,9 @@ use nix::{
     mount::{MsFlags, mount as mount_syscall},
     sched::{CloneFlags, unshare},
 };
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, unlinkat};
+use rustix::fs::{
+    AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid, fchown, mkdirat, openat, openat2, symlinkat, unlinkat,
+};
 use std::{
     fs::{self, File},
     io::{self, Write},
@@ -27,9 +31,10 @@ pub(super) fn mount(dir: &InstanceDir, launch: &Launch) -> Result<(), StartError
     layer(dir, launch).map_err(StartError::because("cannot make its writable layer"))?;
     overlay(dir, &launch.layers).map_err(StartError::because("cannot mount the image"))?;
     let root = File::open(dir.root()).map_err(StartError::because("cannot open the instance's root"))?;
-    make_dir(&root, spec::workdir(launch))
+    let user = container::user_of(&dir.root(), launch)?;
+    make_workdir(&root, spec::workdir(launch), &user)
         .map_err(StartError::because("cannot make the working directory"))?;
-    volumes(&root, launch)?;
+    volumes(&root, launch, &user)?;
     write_names(&root, launch).map_err(StartError::because("cannot write /etc/hosts into the instance"))
 }
 
@@ -74,21 +79,26 @@ fn overlay(dir: &InstanceDir, layers: &[PathBuf]) -> io::Result<()> {
     Ok(mount(&format!("{options},volatile")).or_else(|_| mount(&options))?)
 }
 
-/// Before anything else is written into the root: what the image has at a volume's place is its first content.
-fn volumes(root: &File, launch: &Launch) -> Result<(), StartError> {
-    if launch.volumes.is_empty() {
+/// One that the image does not have is the user's.
+fn make_workdir(root: &File, path: &str, user: &User) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let exists = openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).is_ok();
+    let dir = make_dir(root, path)?;
+    if exists {
         return Ok(());
     }
-    let mut user =
-        user::look_up(root, launch.user.as_deref()).map_err(StartError::because("cannot set the user"))?;
-    rootless::fit(&mut user).map_err(StartError::because("cannot set the user"))?;
+    Ok(fchown(&dir, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)))?)
+}
+
+/// Before anything else is written into the root: what the image has at a volume's place is its first content.
+fn volumes(root: &File, launch: &Launch, user: &User) -> Result<(), StartError> {
     // The outer before the inner, so that neither hides the other.
     let mut volumes: Vec<_> = launch.volumes.iter().collect();
     volumes.sort_by_key(|volume| volume.path.split('/').filter(|part| !part.is_empty()).count());
     for volume in volumes {
         let what = || format!("cannot put the volume at {}", volume.path);
         let place = make_dir(root, &volume.path).map_err(StartError::because(what()))?;
-        volume::mount(volume, &place, &user).map_err(StartError::because(what()))?;
+        volume::mount(volume, &place, user).map_err(StartError::because(what()))?;
         restrict(root, &volume.path).map_err(StartError::because(what()))?;
     }
     Ok(())
@@ -114,7 +124,10 @@ fn write_names(root: &File, launch: &Launch) -> io::Result<()> {
     for (name, content) in names(launch) {
         replace(&etc, name, &content)?;
     }
-    Ok(())
+    match symlinkat("/proc/mounts", &etc, "mtab") {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Makes a directory and those above it, without ever leaving `root`: links of the image are followed

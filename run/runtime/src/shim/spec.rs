@@ -1,15 +1,15 @@
 //! The container as the OCI runtime specification writes it (opencontainers/runtime-spec 1.0,
 //! `config.json`): what libcontainer is given.
 
+use super::cgroups;
 use crate::{
     cgroup::{self, CPU_PERIOD},
-    launch::Launch,
+    launch::{InstanceDir, Launch},
     rootless, seccomp,
     user::User,
 };
 use nix::sys::resource::{Resource, getrlimit};
 use serde_json::{Value, json};
-use std::path::Path;
 
 /// What images may rely on, less what lets a process forge packets (NET_RAW), make devices (MKNOD) or
 /// write the node's audit log (AUDIT_WRITE). Docker's default set otherwise.
@@ -29,7 +29,7 @@ pub(crate) const CAPABILITIES: [(&str, u8); 11] = [
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-const MASKED: [&str; 12] = [
+const MASKED: [&str; 13] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -40,6 +40,7 @@ const MASKED: [&str; 12] = [
     "/proc/timer_stats",
     "/proc/sched_debug",
     "/proc/scsi",
+    "/sys/dev/block",
     "/sys/firmware",
     "/sys/devices/virtual/powercap",
 ];
@@ -47,15 +48,15 @@ const MASKED: [&str; 12] = [
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// The whole configuration.
-pub(super) fn container(root: &Path, launch: &Launch, user: &User) -> Value {
+pub(super) fn container(dir: &InstanceDir, launch: &Launch, user: &User) -> Value {
     let rootless = rootless::is_rootless();
     let namespaces = ["pid", "mount", "uts", "ipc", "network", "cgroup"].map(|kind| json!({ "type": kind }));
     json!({
         "ociVersion": "1.0.2",
-        "root": { "path": root },
+        "root": { "path": dir.root() },
         "hostname": launch.hostname,
         "process": process(launch, user),
-        "mounts": mounts(),
+        "mounts": mounts(dir, launch),
         "linux": {
             "namespaces": namespaces,
             "cgroupsPath": cgroup::path_of(launch.instance),
@@ -80,7 +81,8 @@ fn process(launch: &Launch, user: &User) -> Value {
         "cwd": workdir(launch),
         "capabilities": { "bounding": capabilities, "effective": capabilities, "permitted": capabilities },
         "rlimits": [{ "type": "RLIMIT_NOFILE", "soft": soft, "hard": hard }],
-        "noNewPrivileges": true,
+        // Not `noNewPrivileges`: set-user programs and capabilities of files are part of images. What they
+        // give stays within the bounding set.
     })
 }
 
@@ -92,7 +94,7 @@ pub(crate) fn workdir(launch: &Launch) -> &str {
 /// The launch's environment and what every program expects of one.
 pub(crate) fn environment(launch: &Launch, user: &User) -> Vec<(String, String)> {
     let mut env = launch.env.clone();
-    for (key, value) in [("PATH", DEFAULT_PATH), ("HOME", &user.home)] {
+    for (key, value) in [("PATH", DEFAULT_PATH), ("HOSTNAME", &launch.hostname), ("HOME", &user.home)] {
         if !env.iter().any(|(k, _)| k == key) {
             env.push((key.into(), value.into()));
         }
@@ -106,26 +108,23 @@ pub(crate) fn open_files() -> (u64, u64) {
     (hard.min(65_536), hard.min(1 << 20))
 }
 
-fn mounts() -> Value {
+fn mounts(dir: &InstanceDir, launch: &Launch) -> Vec<Value> {
     let mount = |kind: &str, to: &str, options: &[&str]| json!({ "type": kind, "source": kind, "destination": to, "options": options });
     let mut terminals = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
     if rootless::has_group(5) {
         terminals.push("gid=5");
     }
-    let mut mounts = json!([
+    let mut mounts = vec![
         mount("proc", "/proc", &["nosuid", "noexec", "nodev"]),
         mount("tmpfs", "/dev", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
         mount("devpts", "/dev/pts", &terminals),
         mount("tmpfs", "/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
         mount("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]),
         mount("sysfs", "/sys", &["nosuid", "noexec", "nodev", "ro"]),
-        mount("cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
-    ]);
-    if rootless::is_rootless()
-        && let Some(all) = mounts.as_array_mut()
-    {
-        // An ordinary user's instance has no groups to show.
-        all.retain(|mount| mount["type"] != "cgroup");
+    ];
+    // An ordinary user's instance has no groups to show.
+    if !rootless::is_rootless() {
+        mounts.extend(cgroups::mounts(dir, launch));
     }
     mounts
 }

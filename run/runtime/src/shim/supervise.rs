@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::wait::{WaitPidFlag, WaitStatus, waitpid},
+    sys::{
+        signal::Signal,
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
     unistd::Pid,
 };
 use rustix::process::{PidfdFlags, pidfd_open};
@@ -138,7 +141,11 @@ fn finish(launch: &Launch, outputs: &mut [Output<'_>], buffer: &mut [u8], mut lo
 
 /// A process without isolation is asked together with its children, as from a terminal.
 fn send(signal: i32, pid: i32, launch: &Launch) {
-    let Ok(signal) = nix::sys::signal::Signal::try_from(signal) else { return };
+    let Ok(signal) = Signal::try_from(signal) else { return };
+    if signal == Signal::SIGKILL {
+        // What somebody froze must not outlive it.
+        Cgroup::of(launch.instance).thaw();
+    }
     let target = match launch.driver {
         Driver::Container => pid,
         Driver::Process => -pid,

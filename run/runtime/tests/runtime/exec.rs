@@ -46,6 +46,18 @@ async fn codes_are_those_of_the_command() {
 }
 
 #[tokio::test]
+async fn its_terminal_belongs_to_its_user_who_may_open_it_again() {
+    let world = world!();
+    let launch = Launch { user: Some("app".into()), ..world.launch("sleep 1000") };
+    let handle = world.runtime.start(&launch).await.unwrap();
+    world::running(&*handle).await;
+    let script = "echo again > /dev/stdout; echo and > /dev/tty; [ -O /dev/stdin ] && echo mine; echo $TERM";
+    let (text, _, end) = world::collect(handle.exec(&terminal(&["sh", "-c", script])).await.unwrap()).await;
+    assert_eq!((text.as_str(), end), ("again\r\nand\r\nmine\r\nxterm-256color\r\n", ExecOutput::Exit(0)));
+    world::end(&world.runtime, &handle).await;
+}
+
+#[tokio::test]
 async fn it_is_confined_like_the_container() {
     let world = world!();
     let launch = Launch { user: Some("app".into()), ..world.launch("echo ready; sleep 1000") };
@@ -61,7 +73,6 @@ async fn it_is_confined_like_the_container() {
         "eth0",
         "CapEff:\t0000000000000000",
         "CapBnd:\t00000000800405fb",
-        "NoNewPrivs:\t1",
         "Seccomp:\t2",
         "sleep 1000",
     ] {

@@ -8,6 +8,8 @@ mod exec;
 mod logs;
 mod machine;
 mod network;
+mod peer;
 mod process;
 mod volume;
+mod walls;
 mod world;

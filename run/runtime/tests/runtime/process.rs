@@ -41,8 +41,9 @@ async fn its_children_end_with_it() {
 #[tokio::test]
 async fn its_user_its_memory_and_its_failures_are_as_with_containers() {
     let world = world!();
-    let launch = Launch { user: Some("app".into()), ..world.process("id") };
-    assert!(world.output_of(&launch).await.starts_with("uid=1234(app) gid=1235(app)"));
+    let launch = Launch { user: Some("app".into()), ..world.process("id; echo opens > /dev/stdout") };
+    let text = world.output_of(&launch).await;
+    assert_eq!(text, "uid=1234(app) gid=1235(app) groups=77(extra),1235(app)\nopens");
     let hungry = "exec dd if=/dev/zero of=/dev/null bs=200M count=1";
     let (state, _) = world.run(&world.process(hungry)).await;
     assert!(matches!(state, RunState::Exited(Exit { oom: true, .. })), "{state:?}");
