@@ -1,7 +1,7 @@
 //! The conversion from end to end: load, convert each service, render, and read the result back.
 
 use crate::{
-    ComposeError,
+    ComposeError, File,
     draft::{Draft, Process},
     keys::{self, sweep},
     load::{Outside, Project, load},
@@ -44,22 +44,18 @@ pub struct Import {
     pub notes: Vec<String>,
 }
 
-/// Converts the Compose file `text`, called `file`.
+/// Converts Compose files: the first, with the others laid over it.
 ///
 /// # Errors
 /// [`ComposeError`]: nothing can be made of it.
-pub fn import(
-    file: &str,
-    text: &str,
-    options: &Options,
-    outside: &dyn Outside,
-) -> Result<Import, ComposeError> {
+pub fn import(files: &[File], options: &Options, outside: &dyn Outside) -> Result<Import, ComposeError> {
     let mut report = Report::default();
-    let project = load(file, text, &options.profiles, outside, &mut report)?;
+    let called = options.app.as_ref().map_or(options.fallback.as_str(), Name::as_str);
+    let project = load(files, called, &options.profiles, outside, &mut report)?;
     sweep(&project.root, keys::FILE, "", &mut report);
-    let app = app(&project.root, options, &mut report);
+    let app = app(&project.root, options, outside, &mut report);
     let mut scene = Scene::new(&app, &project, outside, &mut report);
-    let processes: Vec<Process> = service::all(&mut scene);
+    let processes: Vec<Process> = service::all(&mut scene)?;
     let (endpoints, volumes) = (std::mem::take(&mut scene.endpoints), std::mem::take(&mut scene.volumes));
     let secrets = scene.vault.to_set();
     let builds = std::mem::take(&mut scene.builds);
@@ -71,7 +67,8 @@ pub fn import(
     }
     report.lost.sort_by(|a, b| (&a.at, &a.path).cmp(&(&b.at, &b.path)));
     let draft = Draft { app, processes, endpoints, volumes };
-    let manifest = render(&draft, file, &report.lost);
+    let sources: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    let manifest = render(&draft, &sources.join(", "), &report.lost);
     read_back(&manifest)?;
     Ok(Import {
         app: draft.app,
@@ -84,9 +81,12 @@ pub fn import(
     })
 }
 
-fn app(root: &Node, options: &Options, report: &mut Report) -> Name {
+fn app(root: &Node, options: &Options, outside: &dyn Outside, report: &mut Report) -> Name {
     if let Some(app) = &options.app {
         return app.clone();
+    }
+    if let Some(name) = outside.variable("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()) {
+        return service::name_of(&name);
     }
     let given = root.get("name").and_then(|name| Some((name.at.clone(), name.text()?.to_owned())));
     if let Some((at, given)) = given {

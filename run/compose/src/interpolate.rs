@@ -46,35 +46,39 @@ fn expand(
             out.text.push('$');
             rest = after;
         } else if let Some(inner) = rest.strip_prefix('{') {
-            let end = closing(inner).ok_or("a `${` has no `}`")?;
+            let end = closing(inner).ok_or("a `${` has no `}`; write `$${` for the characters themselves")?;
             braced(&inner[..end], variable, out, depth)?;
             rest = &inner[end + 1..];
         } else {
-            let name = leading_name(rest);
-            if name.is_empty() {
-                return Err("a `$` stands alone; write `$$` for a dollar".into());
+            match leading_name(rest) {
+                // What begins no variable stays as it is: `$?`, `$1`, `$(date)`, `^/x$`.
+                "" => out.text.push('$'),
+                name => put(name, variable, out),
             }
-            put(name, variable, out);
-            rest = &rest[name.len()..];
+            rest = &rest[leading_name(rest).len()..];
         }
     }
     out.text.push_str(rest);
     Ok(())
 }
 
-/// Where the brace that is open closes.
+/// Where the brace that is open closes: braces count, with or without a dollar; where they do not match,
+/// the last one closes it.
 fn closing(text: &str) -> Option<usize> {
-    let (mut open, mut before) = (0_usize, ' ');
-    for (at, c) in text.char_indices() {
+    let mut open = 1_usize;
+    let mut characters = text.char_indices();
+    while let Some((at, c)) = characters.next() {
         match c {
-            '{' if before == '$' => open += 1,
-            '}' if open == 0 => return Some(at),
+            '}' if open == 1 => return Some(at),
             '}' => open -= 1,
+            '{' => {
+                open += 1;
+                characters.next();
+            }
             _ => {}
         }
-        before = c;
     }
-    None
+    text.rfind('}')
 }
 
 fn leading_name(text: &str) -> &str {
@@ -96,7 +100,7 @@ fn braced(
     let name = leading_name(inner);
     let form = &inner[name.len()..];
     if name.is_empty() {
-        return Err("a `${` names no variable".into());
+        return Err("a `${` names no variable; write `$${` for the characters themselves".into());
     }
     let value = variable(name);
     let (empty_counts, form) = match form.strip_prefix(':') {
@@ -149,11 +153,21 @@ mod tests {
             ("${EMPTY:-x}", "x"),
             ("${EMPTY-x}", ""),
             ("${NONE:-${TAG}}", "17"),
-            ("${NONE-a${NONE:-{b}}c}", "a{bc}"),
+            ("${NONE-a${NONE:-{b}}c}", "a{b}c"),
             ("${TAG:+y}", "y"),
             ("${NONE+y}", ""),
             ("${TAG:?must}", "17"),
             ("é${TAG}é", "é17é"),
+            ("$ $? $1 $(date) ^/x$", "$ $? $1 $(date) ^/x$"),
+            ("$$$TAG $$${TAG} $${TAG", "$17 $17 ${TAG"),
+            ("${NONE:-{x}}", "{x}"),
+            ("${TAG:-{x}}", "17"),
+            ("${NONE:-a{b}c}d", "a{b}cd"),
+            ("${NONE:-a}b}", "ab}"),
+            ("${NONE:-a{b}", "a{b"),
+            ("${NONE:-$$x}", "$x"),
+            ("${NONE-:?}", ":?"),
+            ("$TAG.x", "17.x"),
         ] {
             assert_eq!(interpolate(text, &known).unwrap().text, expected, "{text}");
         }
@@ -164,7 +178,7 @@ mod tests {
         for text in ["$NONE", "${NONE}", "${NONE:?must be set}", "${EMPTY:?must be set}"] {
             assert_eq!(interpolate(text, &known).unwrap().unset.len(), 1, "{text}");
         }
-        for text in ["$", "a$ b", "${", "${}", "${TAG", "${TAG*}", "${TAG:}", "$1"] {
+        for text in ["${", "${}", "${TAG", "${TAG*}", "${TAG:}", "${1}", "${ TAG }", "${A.B}"] {
             assert!(interpolate(text, &known).is_err(), "{text}");
         }
         let deep = format!("{}x{}", "${A:-".repeat(1000), "}".repeat(1000));

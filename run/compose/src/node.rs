@@ -30,6 +30,18 @@ impl fmt::Display for Place {
 pub(crate) struct Node {
     pub(crate) at: Place,
     pub(crate) value: Value,
+    pub(crate) mark: Mark,
+}
+
+/// What a tag of Compose says of a value that is laid over another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Mark {
+    #[default]
+    None,
+    /// `!reset`: neither counts.
+    Reset,
+    /// `!override`: this one alone counts.
+    Override,
 }
 
 /// What a node is.
@@ -49,6 +61,8 @@ pub(crate) struct Text {
     pub(crate) secret: bool,
     /// Variables that it takes and nobody set.
     pub(crate) unset: Vec<String>,
+    /// Where the value stands, if that is not here.
+    pub(crate) from: Option<Place>,
 }
 
 /// A key of a map, and where it stands.
@@ -59,6 +73,21 @@ pub(crate) struct Key {
 }
 
 impl Node {
+    pub(crate) fn new(at: Place, value: Value) -> Node {
+        Node { at, value, mark: Mark::None }
+    }
+
+    /// The same place and tag with another value.
+    pub(crate) fn with(&self, value: Value) -> Rc<Node> {
+        Rc::new(Node { at: self.at.clone(), value, mark: self.mark })
+    }
+
+    /// The same text, changed.
+    pub(crate) fn with_text(&self, text: String) -> Rc<Node> {
+        let old = self.scalar().cloned().unwrap_or_default();
+        self.with(Value::Text(Text { text, ..old }))
+    }
+
     pub(crate) fn get(&self, key: &str) -> Option<&Rc<Node>> {
         self.entries().iter().find(|(name, _)| name.name == key).map(|(_, node)| node)
     }

@@ -31,11 +31,14 @@ pub(crate) fn duration(text: &str) -> Option<Millis> {
         let number: f64 = rest[..digits].parse().ok()?;
         let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |at| digits + at);
         let scale = match &rest[digits..unit_end] {
+            "ns" => 0.000_001,
             "us" | "µs" => 0.001,
             "ms" => 1.0,
             "s" => 1000.0,
             "m" => 60_000.0,
             "h" => 3_600_000.0,
+            "d" => 86_400_000.0,
+            "w" => 604_800_000.0,
             _ => return None,
         };
         total += number * scale;
@@ -79,7 +82,7 @@ mod tests {
         {
             assert_eq!(duration(text), Some(Millis(expected)), "{text}");
         }
-        for bad in ["", "10", "s", "1d", "1s2", "é1s"] {
+        for bad in ["", "10", "s", "1y", "1s2", "é1s"] {
             assert_eq!(duration(bad), None, "{bad}");
         }
     }

@@ -28,6 +28,12 @@ pub struct SecretToSet {
     /// The file that holds the value, where it is a file of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// The variable of the shell that holds the value, where Compose takes it from there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variable: Option<String>,
+    /// Whether the value has a line feed in it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub several_lines: bool,
     /// Another secret that must have the same value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub same_as: Option<String>,

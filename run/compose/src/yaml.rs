@@ -1,13 +1,15 @@
-//! YAML text → a tree with places. Anchors, aliases and merge keys are resolved here.
+//! YAML text → trees with places. Anchors, aliases and merge keys are resolved here.
 //!
+//! The parser is a port of libyaml, as is the one in docker compose: both take the same files.
 //! Invariant: the work is bounded by the limits below whatever the text is. Aliases share what they name,
 //! and count with all that is below it, so that a "billion laughs" is refused before it is expanded.
 
 use crate::{
     ComposeError,
-    node::{Key, Node, Place, Text, Value},
+    node::{Key, Mark, Node, Place, Text, Value},
+    scalar,
 };
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use libyaml_safer::{Event, EventData, Parser, ScalarStyle};
 use std::{collections::HashMap, rc::Rc};
 
 /// How large a file may be, in bytes.
@@ -17,39 +19,56 @@ const MOST: usize = 50_000;
 /// How deeply values may be nested.
 const DEEPEST: usize = 40;
 
-/// The one document of `text`.
-pub(crate) fn parse(file: &str, text: &str) -> Result<Rc<Node>, ComposeError> {
+/// The documents of `text`: one, as a rule. Docker lays a second one over the first.
+pub(crate) fn parse(file: &str, text: &str) -> Result<Vec<Rc<Node>>, ComposeError> {
     let file: Rc<str> = file.into();
-    let place = |span: &Span| Place {
-        file: file.clone(),
-        line: span.start.line().max(1),
-        column: span.start.col() + 1,
-    };
     let start = Place { file: file.clone(), line: 1, column: 1 };
     if text.len() > LARGEST {
         return Err(refused(&start, "it is larger than 1 MiB"));
     }
+    let mut bytes = text.strip_prefix('\u{feff}').unwrap_or(text).as_bytes();
+    let mut parser = Parser::new();
+    parser.set_input_string(&mut bytes);
+    let place = |mark: libyaml_safer::Mark| Place {
+        file: file.clone(),
+        line: mark.line as usize + 1,
+        column: mark.column as usize + 1,
+    };
     let mut builder = Builder::default();
-    let mut documents = 0;
-    for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| {
-            let at = Place {
-                file: file.clone(),
-                line: error.marker().line().max(1),
-                column: error.marker().col() + 1,
-            };
-            refused(&at, &format!("it is not YAML: {}", error.info()))
+    loop {
+        let event = parser.parse().map_err(|error| {
+            let at = error.problem_mark().map_or_else(|| start.clone(), place);
+            refused(&at, &format!("it is not YAML: {}", why(&error)))
         })?;
-        let at = place(&span);
-        if matches!(event, Event::DocumentStart(_)) {
-            documents += 1;
+        if matches!(event.data, EventData::StreamEnd) {
+            break;
         }
-        if documents > 1 {
-            return Err(refused(&at, "a second document begins here; a Compose file is one"));
-        }
+        let at = place(event.start_mark);
         builder.take(event, at)?;
     }
-    Ok(builder.root.unwrap_or_else(|| Rc::new(Node { at: start, value: Value::Null })))
+    if builder.documents.is_empty() {
+        builder.documents.push(Rc::new(Node::new(start, Value::Null)));
+    }
+    Ok(builder.documents)
+}
+
+/// What the parser says, with the way out of the mistakes that are made most.
+fn why(error: &libyaml_safer::Error) -> String {
+    let problem = match error.problem() {
+        "" => "it has a character that YAML does not allow",
+        problem => problem,
+    };
+    let help = match problem {
+        "found character that cannot start any token" => {
+            " (indent with spaces, not tabs; quote a value that begins with `@`, `%` or a backquote)"
+        }
+        "mapping values are not allowed in this context" => {
+            " (quote a value that has `: ` in it, and indent the keys of one table alike)"
+        }
+        "did not find expected key" | "did not find expected '-' indicator" => " (look at the indentation)",
+        _ => "",
+    };
+    format!("{problem}{help}")
 }
 
 fn refused(at: &Place, reason: &str) -> ComposeError {
@@ -61,15 +80,16 @@ fn refused(at: &Place, reason: &str) -> ComposeError {
 struct Builder {
     open: Vec<Open>,
     /// By anchor: the value, and how many values it is.
-    anchors: HashMap<usize, (Rc<Node>, usize)>,
+    anchors: HashMap<String, (Rc<Node>, usize)>,
     count: usize,
-    root: Option<Rc<Node>>,
+    documents: Vec<Rc<Node>>,
 }
 
 /// A list or map that has not ended.
 struct Open {
     at: Place,
-    anchor: usize,
+    anchor: Option<String>,
+    mark: Mark,
     value: Value,
     key: Option<Key>,
     /// What `<<` brought in.
@@ -79,31 +99,33 @@ struct Open {
 }
 
 impl Builder {
-    fn take(&mut self, event: Event<'_>, at: Place) -> Result<(), ComposeError> {
-        match event {
-            Event::Scalar(text, style, anchor, tag) => {
-                // A tag of Compose itself, such as !reset, means something only between several files.
-                if tag.is_some_and(|tag| !tag.is_yaml_core_schema()) {
-                    return Err(refused(&at, "tags such as `!reset` are not read; write the value itself"));
-                }
-                let plain = style == ScalarStyle::Plain;
-                let null = plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
-                let text = || Value::Text(Text { text: text.into_owned(), ..Text::default() });
-                let value = if null { Value::Null } else { text() };
-                self.finished(Node { at, value }, anchor, 1)
+    fn take(&mut self, event: Event, at: Place) -> Result<(), ComposeError> {
+        match event.data {
+            EventData::DocumentStart { .. } => {
+                self.anchors.clear();
+                Ok(())
             }
-            Event::SequenceStart(_, Some(tag)) | Event::MappingStart(_, Some(tag))
-                if !tag.is_yaml_core_schema() =>
-            {
-                Err(refused(&at, "tags such as `!override` are not read; write the value itself"))
+            EventData::Scalar { anchor, tag, value, style, .. } => {
+                let mark = mark_of(tag.as_deref(), &at)?;
+                let value = match style {
+                    ScalarStyle::Plain => scalar::resolved(value, tag.as_deref()),
+                    _ => Value::Text(Text { text: value, ..Text::default() }),
+                };
+                self.finished(Node { at, value, mark }, anchor, 1)
             }
-            Event::SequenceStart(anchor, _) => self.begin(at, anchor, Value::List(vec![])),
-            Event::MappingStart(anchor, _) => self.begin(at, anchor, Value::Map(vec![])),
-            Event::SequenceEnd | Event::MappingEnd => self.end(),
-            Event::Alias(anchor) => {
+            EventData::SequenceStart { anchor, tag, .. } => {
+                let mark = mark_of(tag.as_deref(), &at)?;
+                self.begin(at, anchor, mark, Value::List(vec![]))
+            }
+            EventData::MappingStart { anchor, tag, .. } => {
+                let mark = mark_of(tag.as_deref(), &at)?;
+                self.begin(at, anchor, mark, Value::Map(vec![]))
+            }
+            EventData::SequenceEnd | EventData::MappingEnd => self.end(),
+            EventData::Alias { anchor } => {
                 let known = self.anchors.get(&anchor).cloned();
                 let (node, size) =
-                    known.ok_or_else(|| refused(&at, "this alias is a part of what it names"))?;
+                    known.ok_or_else(|| refused(&at, "this alias names nothing that ended before it"))?;
                 self.count(size, &at)?;
                 self.place_child(node)
             }
@@ -111,11 +133,22 @@ impl Builder {
         }
     }
 
-    fn begin(&mut self, at: Place, anchor: usize, value: Value) -> Result<(), ComposeError> {
+    fn begin(
+        &mut self,
+        at: Place,
+        anchor: Option<String>,
+        mark: Mark,
+        value: Value,
+    ) -> Result<(), ComposeError> {
         if self.open.len() >= DEEPEST {
             return Err(refused(&at, "it is nested too deeply"));
         }
-        self.open.push(Open { at, anchor, value, key: None, merged: vec![], before: self.count });
+        // A name that is given again means nothing until what it names has ended.
+        if let Some(anchor) = &anchor {
+            self.anchors.remove(anchor);
+        }
+        let before = self.count;
+        self.open.push(Open { at, anchor, mark, value, key: None, merged: vec![], before });
         Ok(())
     }
 
@@ -130,13 +163,13 @@ impl Builder {
             }
         }
         let size = self.count - open.before + 1;
-        self.finished(Node { at: open.at, value: open.value }, open.anchor, size)
+        self.finished(Node { at: open.at, value: open.value, mark: open.mark }, open.anchor, size)
     }
 
-    fn finished(&mut self, node: Node, anchor: usize, size: usize) -> Result<(), ComposeError> {
+    fn finished(&mut self, node: Node, anchor: Option<String>, size: usize) -> Result<(), ComposeError> {
         self.count(1, &node.at)?;
         let node = Rc::new(node);
-        if anchor > 0 {
+        if let Some(anchor) = anchor {
             self.anchors.insert(anchor, (node.clone(), size));
         }
         self.place_child(node)
@@ -144,7 +177,7 @@ impl Builder {
 
     fn place_child(&mut self, node: Rc<Node>) -> Result<(), ComposeError> {
         let Some(open) = self.open.last_mut() else {
-            self.root = Some(node);
+            self.documents.push(node);
             return Ok(());
         };
         match &mut open.value {
@@ -173,6 +206,18 @@ impl Builder {
     }
 }
 
+/// What a tag of Compose itself says. Those of YAML have had their say already, others have none.
+fn mark_of(tag: Option<&str>, at: &Place) -> Result<Mark, ComposeError> {
+    match tag {
+        Some("!reset") => Ok(Mark::Reset),
+        Some("!override") => Ok(Mark::Override),
+        Some("!!binary" | "tag:yaml.org,2002:binary") => {
+            Err(refused(at, "`!!binary` is not read; write the text itself"))
+        }
+        _ => Ok(Mark::None),
+    }
+}
+
 fn key_of(node: &Node) -> Result<Key, ComposeError> {
     match &node.value {
         Value::Text(text) => Ok(Key { at: node.at.clone(), name: text.text.clone() }),
@@ -196,7 +241,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Rc<Node> {
-        parse("c.yaml", text).unwrap()
+        parse("c.yaml", text).unwrap().swap_remove(0)
     }
 
     fn error(text: &str) -> String {
@@ -228,7 +273,7 @@ mod tests {
         }
         assert!(error(&text).contains("aliases expanded"), "{}", error(&text));
         assert!(error(&"[".repeat(100)).contains("nested too deeply"));
-        assert!(error(&"[".repeat(100_000)).contains("limit"));
+        assert!(error(&"[".repeat(100_000)).contains("nested too deeply"));
         assert!(error(&" ".repeat(2 << 20)).contains("1 MiB"));
     }
 
@@ -236,10 +281,25 @@ mod tests {
     fn mistakes_have_a_place() {
         assert!(error("a: 1\na: 2").starts_with("c.yaml:2:1: `a` is there twice"));
         assert!(error("a: [1").starts_with("c.yaml:"));
-        assert!(error("a: 1\n---\nb: 2").contains("second document"));
         assert!(error("a: &x [*x]").starts_with("c.yaml:1:"));
-        assert!(error("a: !reset null").contains("!reset"));
+        assert!(error("a:\n\t- b").starts_with("c.yaml:2:1: it is not YAML: found character"));
         assert!(error("? [a]\n: b").contains("single value"));
+    }
+
+    #[test]
+    fn documents_and_tags_are_kept() {
+        assert_eq!(parse("c.yaml", "a: 1\n---\nb: 2\n...\n").unwrap().len(), 2);
+        let root = parsed("a: !reset null\nb: !override [1]\nc: !!str 010\nd: !mine x");
+        let mark = |key| root.get(key).unwrap().mark;
+        assert_eq!(["a", "b", "c", "d"].map(mark), [Mark::Reset, Mark::Override, Mark::None, Mark::None]);
+        assert_eq!(root.get("c").unwrap().text(), Some("010"));
+    }
+
+    #[test]
+    fn a_flow_list_may_end_in_the_column_of_its_key() {
+        let root = parsed("a:\n  b: [\n    \"run\"\n  ]\n  c: {\n  d: 1\n}\n");
+        assert_eq!(root.get("a").unwrap().get("b").unwrap().items().len(), 1);
+        assert!(parse("c.yaml", "\u{feff}a: 1\r\nb: 2\r\n").is_ok());
     }
 
     #[test]

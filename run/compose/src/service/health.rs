@@ -1,30 +1,31 @@
 //! `healthcheck` → `check`.
 
-use super::{Service, read_words, time};
+use super::{Scene, Service, command::read_words, time};
 use crate::{
     draft::Check,
     keys::{self, sweep},
-    node::{Node, Value},
-    report::Report,
+    node::{Node, Text, Value},
 };
 use freehold_model::Millis;
+use std::rc::Rc;
 
 /// The check of a service, if it has one.
-pub(super) fn check(service: &Service<'_>, report: &mut Report) -> Option<Check> {
+pub(super) fn check(service: &Service<'_>, scene: &mut Scene<'_>) -> Option<Check> {
     let node = service.get("healthcheck")?;
     let path = service.at("healthcheck");
-    sweep(node, keys::HEALTH, &path, report);
+    sweep(node, keys::HEALTH, &path, scene.report);
     if node.get("disable").is_some_and(|disable| disable.is_true()) {
         return None;
     }
-    let Some(test) = node.get("test").filter(|test| !matches!(test.value, Value::Null)) else {
+    let Some(test) = node.get("test").filter(|test| !test.is_idle()) else {
         if node.entries().iter().any(|(_, value)| !value.is_idle()) {
             let reason = "the image's own health check is not used, so that there is nothing to time";
-            report.lose(path, &node.at, reason, "give it a `test`");
+            scene.report.lose(path, &node.at, reason, "give it a `test`");
         }
         return None;
     };
-    let command = command(test, &format!("{path}.test"), report)?;
+    let command = command(test, &format!("{path}.test"), scene)?;
+    let report = &mut *scene.report;
     let mut times = |key: &str, least: u64| {
         let value = node.get(key).filter(|value| !matches!(value.value, Value::Null))?;
         time(value, &format!("{path}.{key}"), Millis(least), report)
@@ -46,13 +47,17 @@ pub(super) fn check(service: &Service<'_>, report: &mut Report) -> Option<Check>
 }
 
 /// `["CMD", …]`, `["CMD-SHELL", "…"]`, `["NONE"]`, or a line for a shell.
-fn command(test: &Node, path: &str, report: &mut Report) -> Option<Vec<String>> {
+fn command(test: &Node, path: &str, scene: &mut Scene<'_>) -> Option<Vec<String>> {
     let shell = |line: String| Some(vec!["/bin/sh".to_owned(), "-c".to_owned(), line]);
     let words = match &test.value {
-        Value::Text(text) if !test.holds_secret() && !text.text.contains('\0') => {
-            vec!["CMD-SHELL".to_owned(), text.text.clone()]
+        // Not split: read as the list that Compose makes of it.
+        Value::Text(_) => {
+            let kind =
+                Node::new(test.at.clone(), Value::Text(Text { text: "CMD-SHELL".into(), ..Text::default() }));
+            let list = Value::List(vec![Rc::new(kind), Rc::new(test.clone())]);
+            read_words(&Node::new(test.at.clone(), list), path, scene)?
         }
-        _ => read_words(test, path, report)?,
+        _ => read_words(test, path, scene)?,
     };
     let (kind, rest) = words.split_first()?;
     match kind.as_str() {
@@ -60,7 +65,7 @@ fn command(test: &Node, path: &str, report: &mut Report) -> Option<Vec<String>> 
         "CMD" if rest.first().is_some_and(|word| !word.is_empty()) => Some(rest.to_vec()),
         "CMD-SHELL" if !rest.is_empty() => shell(rest.join(" ")),
         _ => {
-            report.lose(path, &test.at, "it begins with none of CMD, CMD-SHELL and NONE", "");
+            scene.report.lose(path, &test.at, "it begins with none of CMD, CMD-SHELL and NONE", "");
             None
         }
     }

@@ -1,5 +1,7 @@
 //! One service → one process, key by key.
 
+mod command;
+mod depends;
 mod environment;
 mod health;
 mod image;
@@ -7,19 +9,25 @@ mod limits;
 mod mounts;
 mod network;
 mod ports;
+mod restart;
 mod vault;
 
 use crate::{
+    ComposeError,
     draft::{Endpoint, Process, Volume},
     keys::{self, sweep},
     load::{Outside, Project},
-    node::{Key, Node, Place, Value},
+    node::{Key, Node, Place, Text, Value},
     quantity,
     report::Report,
-    secrets::in_words,
+    secrets::{in_words, is_secret_name},
 };
+use environment::Variables;
 use freehold_model::{Millis, Name};
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 use vault::Vault;
 
 /// What the conversion of services shares.
@@ -35,6 +43,10 @@ pub(crate) struct Scene<'a> {
     pub(crate) builds: Vec<String>,
     /// The process of each service.
     names: BTreeMap<String, Name>,
+    /// Folders of the host: which process has each, and how it wrote it.
+    folders: Vec<mounts::Folder>,
+    /// Values of secrets, to be found in other texts.
+    values: BTreeSet<String>,
 }
 
 impl<'a> Scene<'a> {
@@ -54,7 +66,30 @@ impl<'a> Scene<'a> {
             volumes: vec![],
             builds: vec![],
             names: BTreeMap::new(),
+            folders: vec![],
+            values: BTreeSet::new(),
         }
+    }
+
+    /// What a variable is, for a service: the environment wins over `.env`.
+    fn variable(&self, name: &str) -> Option<Text> {
+        let secret = is_secret_name(name);
+        if let Some(text) = self.outside.variable(name) {
+            return Some(Text { text, secret, ..Text::default() });
+        }
+        let found = self.project.dotenv.iter().rev().find(|one| one.name == name)?;
+        let from = Some(Place { file: ".env".into(), line: found.line, column: 1 });
+        Some(Text { text: found.value.clone(), secret, unset: vec![], from })
+    }
+
+    /// Whether a secret of the app stands in a text.
+    fn gives_away(&self, text: &str) -> bool {
+        self.values.iter().any(|value| text.contains(value.as_str()))
+    }
+
+    /// Whether words hold a secret, by their look or because one of the app's stands in them.
+    fn give_away(&self, words: &[String]) -> bool {
+        in_words(words) || words.iter().any(|word| self.gives_away(word))
     }
 }
 
@@ -78,7 +113,7 @@ impl Service<'_> {
 }
 
 /// Converts every service.
-pub(crate) fn all(scene: &mut Scene<'_>) -> Vec<Process> {
+pub(crate) fn all(scene: &mut Scene<'_>) -> Result<Vec<Process>, ComposeError> {
     let services = &scene.project.services;
     for (key, _) in services.iter().take(MOST) {
         let name = free_name(&key.name, scene);
@@ -103,21 +138,32 @@ pub(crate) fn all(scene: &mut Scene<'_>) -> Vec<Process> {
     }
     network::sweep_top(scene);
     mounts::sweep_top(scene);
-    let processes = services.iter().take(MOST).map(|(key, node)| one(key, node, scene)).collect();
+    let mut variables = vec![];
+    for (key, node) in services.iter().take(MOST) {
+        let service = Service { name: process_of(key, scene), node, path: format!("services.{}", key.name) };
+        variables.push(environment::variables(&service, scene)?);
+    }
+    scene.values = environment::values(variables.iter(), &scene.project.dotenv);
+    let each = services.iter().take(MOST).zip(variables);
+    let processes = each.map(|((key, node), variables)| one(key, node, variables, scene)).collect();
     vault::sweep_top(scene);
-    processes
+    Ok(processes)
+}
+
+fn process_of(key: &Key, scene: &Scene<'_>) -> Name {
+    scene.names.get(&key.name).cloned().unwrap_or_else(|| name_of(&key.name))
 }
 
 /// How many processes a manifest may have.
 const MOST: usize = 100;
 
-fn one(key: &Key, node: &Rc<Node>, scene: &mut Scene<'_>) -> Process {
-    let name = scene.names.get(&key.name).cloned().unwrap_or_else(|| name_of(&key.name));
+fn one(key: &Key, node: &Rc<Node>, variables: Variables, scene: &mut Scene<'_>) -> Process {
+    let name = process_of(key, scene);
     let service = Service { name: name.clone(), node, path: format!("services.{}", key.name) };
     sweep(node, keys::SERVICE, &service.path, scene.report);
-    restart(&service, scene.report);
-    let (command, args) = command(&service, scene.report);
-    let (env, mut secrets) = environment::environment(&service, scene);
+    restart::restart(&service, key, scene);
+    let (command, args) = command::command(&service, scene);
+    let (env, mut secrets) = environment::environment(&service, variables, scene);
     secrets.extend(vault::files(&service, scene));
     let limits = limits::limits(&service, scene.report);
     mounts::mounts(&service, scene);
@@ -145,99 +191,10 @@ fn one(key: &Key, node: &Rc<Node>, scene: &mut Scene<'_>) -> Process {
         stop_timeout: stop_timeout(&service, scene.report),
         env,
         secrets,
-        check: health::check(&service, scene.report),
-        after: after(&service, scene),
+        check: health::check(&service, scene),
+        after: depends::after(&service, scene),
         open: network::is_open(&service, scene),
         name,
-    }
-}
-
-/// `entrypoint` and `command` → `command`, or `args` where the image's entrypoint stays.
-fn command(service: &Service<'_>, report: &mut Report) -> (Option<Vec<String>>, Option<Vec<String>>) {
-    let command = words(service, "command", report);
-    match words(service, "entrypoint", report) {
-        Some(entrypoint) => {
-            let whole: Vec<String> = entrypoint.into_iter().chain(command.unwrap_or_default()).collect();
-            if whole.first().is_none_or(String::is_empty) {
-                if let Some(node) = service.get("entrypoint") {
-                    let reason = "the image's entrypoint cannot be taken away with nothing in its place";
-                    report.lose(service.at("entrypoint"), &node.at, reason, "write the whole `command`");
-                }
-                return (None, None);
-            }
-            (Some(whole), None)
-        }
-        None => (None, command.filter(|words| !words.is_empty())),
-    }
-}
-
-/// A command: a list of words, or a text that is split as a shell would; no shell runs it.
-fn words(service: &Service<'_>, key: &str, report: &mut Report) -> Option<Vec<String>> {
-    let node = service.get(key)?;
-    read_words(node, &service.at(key), report)
-}
-
-fn read_words(node: &Node, path: &str, report: &mut Report) -> Option<Vec<String>> {
-    if node.holds_secret() {
-        let reason = "a secret went into it, and would stand in the manifest";
-        let help = "let a shell read it where it is: command = [\"sh\", \"-c\", \"exec program --password \\\"$NAME\\\"\"]";
-        report.lose(path, &node.at, reason, help);
-        return None;
-    }
-    let words = match &node.value {
-        Value::Text(text) => match shell_words::split(&text.text) {
-            Ok(words) => words,
-            Err(_) => {
-                report.lose(path, &node.at, "its quotes do not match", "write it as a list");
-                return None;
-            }
-        },
-        Value::List(items) => items.iter().filter_map(|item| item.text().map(str::to_owned)).collect(),
-        _ => {
-            report.wrong(path, node, "a text or a list");
-            return None;
-        }
-    };
-    if words.len() > LONGEST || words.iter().any(|word| word.contains('\0')) {
-        report.lose(path, &node.at, "it has more words than a manifest takes, or a zero byte", "");
-        return None;
-    }
-    if in_words(&words) {
-        report.note(format!("{path} ({}): what looks like a secret stands in it, and now in the manifest too. Move it to a secret.", node.at));
-    }
-    Some(words)
-}
-
-/// How many words a command may have.
-const LONGEST: usize = 1000;
-
-fn restart(service: &Service<'_>, report: &mut Report) {
-    let policy = service.get("restart").map(|node| (node, "restart"));
-    let deep = service.get("deploy").and_then(|deploy| deploy.get("restart_policy"));
-    let condition =
-        deep.and_then(|policy| policy.get("condition")).map(|node| (node, "deploy.restart_policy.condition"));
-    for (node, key) in policy.into_iter().chain(condition) {
-        let text = node.text().unwrap_or_default();
-        if !matches!(text, "always" | "unless-stopped" | "any" | "") {
-            let reason = "a process that ends is always started again";
-            report.lose(
-                service.at(key),
-                &node.at,
-                reason,
-                "a task that ends by itself has no place here yet",
-            );
-        }
-    }
-    for (key, node) in deep.map(|policy| policy.entries()).unwrap_or_default() {
-        if key.name != "condition" && !node.is_idle() {
-            let path = service.at(&format!("deploy.restart_policy.{}", key.name));
-            report.lose(
-                path,
-                &key.at,
-                "how often and how soon it is started again is decided by Freehold",
-                "",
-            );
-        }
     }
 }
 
@@ -257,83 +214,6 @@ fn time(node: &Node, path: &str, least: Millis, report: &mut Report) -> Option<M
         report.lose(path, &node.at, format!("{time} is out of range: it is {within}"), "");
     }
     Some(within)
-}
-
-/// `depends_on` → `after`.
-fn after(service: &Service<'_>, scene: &mut Scene<'_>) -> Vec<Name> {
-    let Some(node) = service.get("depends_on") else { return vec![] };
-    let mut wanted: Vec<(String, Place)> = vec![];
-    for item in node.items() {
-        wanted.extend(item.text().map(|name| (name.to_owned(), item.at.clone())));
-    }
-    for (key, value) in node.entries() {
-        wanted.push((key.name.clone(), key.at.clone()));
-        let condition = value.get("condition").and_then(|condition| condition.text());
-        if condition == Some("service_completed_successfully") {
-            let reason = "it waits for a task to end, and there are no tasks yet";
-            let path = service.at(&format!("depends_on.{}.condition", key.name));
-            scene.report.lose(path, &value.at, reason, "do the task in the program's own start");
-            wanted.pop();
-        }
-    }
-    let mut after = vec![];
-    for (wanted, at) in wanted {
-        match scene.names.get(&wanted) {
-            Some(name) if *name != service.name => {
-                if !after.contains(name) {
-                    after.push(name.clone());
-                }
-            }
-            _ => {
-                let reason = format!("`{wanted}` is not among the processes");
-                scene.report.lose(service.at("depends_on"), &at, reason, "");
-            }
-        }
-    }
-    without_circles(service, after, scene)
-}
-
-/// Processes cannot wait for each other. Compose refuses such files; here the later arrow is named.
-fn without_circles(service: &Service<'_>, mut after: Vec<Name>, scene: &mut Scene<'_>) -> Vec<Name> {
-    let me = service.name.clone();
-    let waits: Vec<(Name, Vec<Name>)> = scene
-        .project
-        .services
-        .iter()
-        .map_while(|(key, node)| {
-            let name = scene.names.get(&key.name)?.clone();
-            // Only those before this one have been decided.
-            (name != me).then(|| (name, dependencies(node, &scene.names)))
-        })
-        .collect();
-    let reaches = |from: &Name| {
-        let (mut open, mut seen) = (vec![from.clone()], vec![]);
-        while let Some(next) = open.pop() {
-            if next == me {
-                return true;
-            }
-            if !seen.contains(&next) {
-                open.extend(waits.iter().filter(|(name, _)| *name == next).flat_map(|(_, all)| all.clone()));
-                seen.push(next);
-            }
-        }
-        false
-    };
-    let circular: Vec<Name> = after.iter().filter(|name| reaches(name)).cloned().collect();
-    after.retain(|name| !circular.contains(name));
-    for name in circular {
-        let at = service.get("depends_on").map_or(&service.node.at, |node| &node.at);
-        let reason = format!("`{}` and `{name}` wait for each other", service.name);
-        scene.report.lose(service.at("depends_on"), at, reason, "");
-    }
-    after
-}
-
-fn dependencies(node: &Node, names: &BTreeMap<String, Name>) -> Vec<Name> {
-    let Some(wanted) = node.get("depends_on") else { return vec![] };
-    let items = wanted.items().iter().filter_map(|item| item.text());
-    let keys = wanted.entries().iter().map(|(key, _)| key.name.as_str());
-    items.chain(keys).filter_map(|name| names.get(name).cloned()).collect()
 }
 
 /// A path of an instance where something can be put, in its plain form: no `.`, no empty parts.

@@ -5,11 +5,15 @@ use crate::{
     draft::Volume,
     keys::{self, sweep},
     node::{Node, Value},
+    paths::{is_host_path, plain},
+    secrets::is_secret_value,
 };
 use freehold_model::Name;
+use std::{collections::HashMap, rc::Rc};
 
 /// How many volumes an app may have.
 const MOST: usize = 1000;
+const ONE_WRITER: &str = "let one process have it, and ask that one over the network";
 const INTO_IMAGE: &str = "put it into the image: `freehold-image.toml` with `from` and `into`";
 
 /// A mount.
@@ -21,6 +25,15 @@ struct Mount {
     read_only: bool,
     /// `bind`, `volume`, `tmpfs` and others, where it is said.
     kind: String,
+}
+
+/// A folder of the host that became a volume.
+pub(super) struct Folder {
+    /// The same for each way to write it.
+    identity: String,
+    written: String,
+    volume: Name,
+    process: Name,
 }
 
 /// The top-level `volumes`: what is not carried of each.
@@ -39,7 +52,7 @@ pub(super) fn mounts(service: &Service<'_>, scene: &mut Scene<'_>) {
     if !matches!(node.value, Value::List(_)) {
         scene.report.wrong(service.at("volumes"), node, "a list");
     }
-    for item in node.items() {
+    for item in last_of_each(node.items()) {
         let mount = match &item.value {
             Value::Text(text) => short(&text.text),
             _ => {
@@ -55,9 +68,23 @@ pub(super) fn mounts(service: &Service<'_>, scene: &mut Scene<'_>) {
     }
 }
 
+/// Of several mounts at one path the last counts, as with docker.
+fn last_of_each(items: &[Rc<Node>]) -> Vec<&Rc<Node>> {
+    let target = |item: &Node| match &item.value {
+        Value::Text(text) => short(&text.text).map(|mount| mount.target),
+        _ => long(item).map(|mount| mount.target),
+    };
+    let targets: Vec<Option<String>> = items.iter().map(|item| Some(plain(&target(item)?))).collect();
+    let last: HashMap<&String, usize> =
+        targets.iter().enumerate().filter_map(|(at, target)| Some((target.as_ref()?, at))).collect();
+    let counts = |at: usize| targets[at].as_ref().is_none_or(|target| last.get(target) == Some(&at));
+    items.iter().enumerate().filter(|(at, _)| counts(*at)).map(|(_, item)| item).collect()
+}
+
 fn take(mount: &Mount, item: &Node, service: &Service<'_>, scene: &mut Scene<'_>) {
     let path = service.at("volumes");
-    let shown = if item.holds_secret() { "it" } else { mount.source.as_str() };
+    let secret = item.holds_secret() || is_secret_value(&mount.source) || scene.gives_away(&mount.source);
+    let shown = if secret { "it" } else { mount.source.as_str() };
     let bind = mount.kind == "bind" || is_host_path(&mount.source);
     if !matches!(mount.kind.as_str(), "" | "bind" | "volume") {
         let reason = format!("mounts of the kind `{}` are not made", mount.kind);
@@ -69,12 +96,20 @@ fn take(mount: &Mount, item: &Node, service: &Service<'_>, scene: &mut Scene<'_>
         scene.report.lose(path, &item.at, format!("{shown} is a file of the host"), INTO_IMAGE);
     } else if bind && mount.read_only {
         scene.report.lose(path, &item.at, format!("{shown} lies on the host, and is only read"), INTO_IMAGE);
+    } else if bind && scene.folders.iter().any(|folder| shares(folder, mount, scene)) {
+        shared(mount, shown, item, service, scene);
     } else if bind {
         let name = name_of(mount.source.trim_end_matches('/').rsplit('/').next().unwrap_or_default());
         let name = free(name, service, scene);
         let reason =
             format!("{shown} is a folder of the host: it became the volume `{name}`, which is empty");
         scene.report.lose(path, &item.at, reason, "copy the data into it after the first deploy");
+        scene.folders.push(Folder {
+            identity: scene.outside.identity(&mount.source),
+            written: shown.to_owned(),
+            volume: name.clone(),
+            process: service.name.clone(),
+        });
         add(name, mount, Some(shown.to_owned()), item, service, scene);
     } else if mount.source.is_empty() {
         let last = mount.target.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
@@ -85,21 +120,55 @@ fn take(mount: &Mount, item: &Node, service: &Service<'_>, scene: &mut Scene<'_>
     }
 }
 
+/// The key of a volume: of two keys with one `name` in the engine, the first.
+fn volume_of(source: &str, scene: &Scene<'_>) -> String {
+    let all = scene.project.root.get("volumes").cloned();
+    let entries = all.as_ref().map(|all| all.entries()).unwrap_or_default();
+    let called = |key: &str| all.as_ref()?.get(key)?.get("name")?.text().map(str::to_owned);
+    let Some(name) = called(source) else { return source.to_owned() };
+    let first = entries.iter().find(|(key, _)| called(&key.name).as_ref() == Some(&name));
+    first.map_or_else(|| source.to_owned(), |(key, _)| key.name.clone())
+}
+
+/// Whether a mount is of a folder that is a volume already, of one in it, or of one that it is in.
+fn shares(folder: &Folder, mount: &Mount, scene: &Scene<'_>) -> bool {
+    let own = scene.outside.identity(&mount.source);
+    let within = |inner: &str, outer: &str| {
+        let outer = outer.trim_end_matches('/');
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    within(&own, &folder.identity) || within(&folder.identity, &own)
+}
+
+/// Names a folder of the host that another mount has, or a part of it: it does not become a second volume.
+fn shared(mount: &Mount, shown: &str, item: &Node, service: &Service<'_>, scene: &mut Scene<'_>) {
+    let Some(folder) = scene.folders.iter().find(|folder| shares(folder, mount, scene)) else { return };
+    let same = scene.outside.identity(&mount.source) == folder.identity;
+    let (volume, process) = (&folder.volume, &folder.process);
+    let which = match same {
+        true => format!("{shown} is the folder that"),
+        false => format!("{shown} and {}, which", folder.written),
+    };
+    let verb = if same { "" } else { ", overlap" };
+    let reason = match *process == service.name {
+        true => format!("{which} became the volume `{volume}`{verb}: it is mounted already"),
+        false => {
+            format!("{which} became the volume `{volume}` of `{process}`{verb}, and a volume has one writer")
+        }
+    };
+    scene.report.lose(service.at("volumes"), &item.at, reason, ONE_WRITER);
+}
+
 fn named(mount: &Mount, item: &Node, service: &Service<'_>, scene: &mut Scene<'_>) {
     let path = service.at("volumes");
-    let name = name_of(&mount.source);
+    let name = name_of(&volume_of(&mount.source, scene));
     let other = scene.volumes.iter().find(|volume| volume.name == name);
     if let Some(other) = other {
         let reason = match other.process == service.name {
             true => format!("the volume `{name}` is mounted already, at {}", other.path),
             false => format!("the volume `{name}` is `{}`'s, and a volume has one writer", other.process),
         };
-        scene.report.lose(
-            path,
-            &item.at,
-            reason,
-            "let one process have it, and ask that one over the network",
-        );
+        scene.report.lose(path, &item.at, reason, ONE_WRITER);
         return;
     }
     if mount.read_only {
@@ -159,10 +228,6 @@ fn long(item: &Node) -> Option<Mount> {
     let read_only = item.get("read_only").is_some_and(|value| value.is_true());
     let mount = Mount { source: text("source"), target: text("target"), read_only, kind: text("type") };
     (!mount.target.is_empty()).then_some(mount)
-}
-
-fn is_host_path(source: &str) -> bool {
-    source.starts_with(['/', '.', '~']) || source.contains('/')
 }
 
 /// Whether what is mounted is a single file: asked where it can be, guessed where it is not there.

@@ -69,7 +69,13 @@ fn open(published: &Published, item: &Node, service: &Service<'_>, scene: &mut S
         return;
     }
     for (listen, target) in (listen.0..=listen.1).zip(first..=last) {
-        let taken = scene.endpoints.iter().any(|other| other.listen == listen && other.udp == published.udp);
+        let same = |other: &&Endpoint| other.listen == listen && other.udp == published.udp;
+        let other = scene.endpoints.iter().find(same);
+        // The same port twice, by `extends` or a second file, is one.
+        if other.is_some_and(|other| other.process == service.name && other.target == target) {
+            continue;
+        }
+        let taken = other.is_some();
         if taken || scene.endpoints.len() >= MOST {
             let reason = match taken {
                 true => format!("another endpoint listens on {listen} already"),

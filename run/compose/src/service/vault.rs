@@ -11,7 +11,7 @@ use crate::{
     secrets::name_for,
 };
 use freehold_model::Name;
-use std::rc::Rc;
+use std::{collections::HashMap, rc::Rc};
 
 /// The secrets found so far.
 #[derive(Default)]
@@ -23,7 +23,17 @@ struct Kept {
     value: Option<String>,
     processes: Vec<Name>,
     at: Place,
-    file: Option<String>,
+    from: From,
+}
+
+/// Where the value of a secret comes from.
+#[derive(Debug, Clone, PartialEq)]
+enum From {
+    /// It stands where the secret was found.
+    Here,
+    File(String),
+    /// A variable of the shell.
+    Shell(String),
 }
 
 /// How many secrets a process may have, of each kind.
@@ -53,13 +63,13 @@ impl Vault {
         let plain = name_for(found.variable);
         let own = name_for(&format!("{}_{}", process.as_str().to_uppercase(), found.variable));
         let value = found.identity();
-        let fits = |kept: &Kept| kept.file.is_none() && kept.value == value;
+        let fits = |kept: &Kept| kept.from == From::Here && kept.value == value;
         let name = match self.0.iter().find(|kept| kept.name == plain) {
             Some(kept) if !fits(kept) => self.free(own),
             _ => plain,
         };
         let env = (name != found.variable).then(|| found.variable.to_owned());
-        self.keep(name.clone(), value, process, found.at, None);
+        self.keep(name.clone(), value, process, found.at, From::Here);
         Secret { name, env, file: None }
     }
 
@@ -69,11 +79,11 @@ impl Vault {
         if taken(&name) { (2..).map(numbered).find(|name| !taken(name)).unwrap_or(name) } else { name }
     }
 
-    fn keep(&mut self, name: String, value: Option<String>, process: &Name, at: Place, file: Option<String>) {
+    fn keep(&mut self, name: String, value: Option<String>, process: &Name, at: Place, from: From) {
         match self.0.iter_mut().find(|kept| kept.name == name) {
             Some(kept) if kept.processes.contains(process) => {}
             Some(kept) => kept.processes.push(process.clone()),
-            None => self.0.push(Kept { name, value, processes: vec![process.clone()], at, file }),
+            None => self.0.push(Kept { name, value, processes: vec![process.clone()], at, from }),
         }
     }
 
@@ -87,7 +97,9 @@ impl Vault {
             name: kept.name.clone(),
             processes: kept.processes.iter().map(ToString::to_string).collect(),
             at: kept.at.clone(),
-            file: kept.file.clone(),
+            file: if let From::File(file) = &kept.from { Some(file.clone()) } else { None },
+            variable: if let From::Shell(name) = &kept.from { Some(name.clone()) } else { None },
+            several_lines: kept.value.as_ref().is_some_and(|value| value.contains('\n')),
             same_as: same(at, kept),
         };
         self.0.iter().enumerate().map(entry).collect()
@@ -98,7 +110,7 @@ impl Vault {
 pub(super) fn files(service: &Service<'_>, scene: &mut Scene<'_>) -> Vec<Secret> {
     let Some(node) = service.get("secrets") else { return vec![] };
     let mut secrets: Vec<Secret> = vec![];
-    for item in node.items() {
+    for item in last_of_each(node.items()) {
         let source = item.text().or_else(|| item.get("source")?.text()).map(str::to_owned);
         let Some(source) = source else {
             scene.report.wrong(service.at("secrets"), item, "a secret's name");
@@ -125,14 +137,44 @@ pub(super) fn files(service: &Service<'_>, scene: &mut Scene<'_>) -> Vec<Secret>
         if declared.is_none() {
             scene.report.lose(service.at("secrets"), &item.at, format!("`{source}` is declared nowhere"), "");
         }
-        let from = declared.as_ref().and_then(|node| node.get("file")?.text().map(str::to_owned));
+        let (from, at) = origin(declared.as_deref(), &item.at, scene);
         let name = name_for(&source);
-        let clash = scene.vault.0.iter().any(|kept| kept.name == name && kept.file != from);
+        let clash = scene.vault.0.iter().any(|kept| kept.name == name && kept.from != from);
         let name = if clash { scene.vault.free(name) } else { name };
-        scene.vault.keep(name.clone(), None, &service.name, item.at.clone(), from);
+        scene.vault.keep(name.clone(), None, &service.name, at, from);
         secrets.push(Secret { name, env: None, file: Some(file) });
     }
     secrets
+}
+
+/// Of several secrets in one place the last counts, as with docker.
+fn last_of_each(items: &[Rc<Node>]) -> Vec<&Rc<Node>> {
+    let target = |item: &Rc<Node>| {
+        let source = item.text().or_else(|| item.get("source")?.text()).unwrap_or_default();
+        item.get("target").and_then(|target| target.text()).unwrap_or(source).to_owned()
+    };
+    let mut last = HashMap::new();
+    for (at, item) in items.iter().enumerate() {
+        last.insert(target(item), at);
+    }
+    let counts = |(at, item): &(usize, &Rc<Node>)| last.get(&target(item)) == Some(at);
+    items.iter().enumerate().filter(counts).map(|(_, item)| item).collect()
+}
+
+/// Where the value of a declared secret comes from, and where that is written.
+fn origin(declared: Option<&Node>, at: &Place, scene: &Scene<'_>) -> (From, Place) {
+    let text = |key: &str| declared.and_then(|node| node.get(key)?.text()).map(str::to_owned);
+    if let Some(file) = text("file") {
+        return (From::File(file), at.clone());
+    }
+    let Some(name) = text("environment") else { return (From::Here, at.clone()) };
+    let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    match scene.variable(&name) {
+        Some(Text { from: Some(at), .. }) => (From::Here, at),
+        Some(_) if plain => (From::Shell(name), at.clone()),
+        _ => (From::Here, at.clone()),
+    }
 }
 
 /// The top-level `secrets`: what is not carried of each, and those that nobody uses.

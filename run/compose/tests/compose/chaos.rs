@@ -1,6 +1,6 @@
 //! Files that nobody would write: whatever comes, the answer is a manifest or an error, never a panic.
 
-use freehold_compose::{ComposeError, Options, Outside, import};
+use freehold_compose::{ComposeError, File, Options, Outside, import};
 use proptest::prelude::*;
 
 struct Nothing;
@@ -27,7 +27,9 @@ impl Outside for Nothing {
 /// Converts; a manifest that does not parse is a defect, and so is one that loses keys without a word.
 fn survives(text: &str) {
     let options = Options { fallback: "chaos".into(), profiles: vec!["*".into()], ..Options::default() };
-    if let Err(ComposeError::Invalid(why)) = import("c.yaml", text, &options, &Nothing) {
+    if let Err(ComposeError::Invalid(why)) =
+        import(&[File { name: "c.yaml".into(), text: text.into() }], &options, &Nothing)
+    {
         panic!("{why}\nfrom\n{text}");
     }
 }

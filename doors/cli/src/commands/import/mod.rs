@@ -2,27 +2,26 @@
 //!
 //! Invariant: what could not be carried is said on standard error and in JSON, and tells in the exit code.
 
+mod source;
+
 use crate::{
     args::Globals,
     failure::{Failure, Outcome},
     output::{Out, Paint, printable::printable},
 };
-use freehold_compose::{ComposeError, Import, Lost, Options, Outside, SecretToSet};
+use freehold_compose::{ComposeError, Import, Lost, Options, Place, SecretToSet};
 use freehold_model::Name;
 use serde::Serialize;
+use source::Source;
 use std::{
     fs, io,
-    io::{Read, Write},
+    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 /// The exit code when keys were left behind (design, §9).
 const NOT_WHOLE: u8 = 11;
-/// No file that is read is larger: none is written by hand.
-const LARGEST: u64 = 1 << 20;
-const NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
-
 /// What can be imported.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -40,11 +39,13 @@ Values that look like secrets are left out of the manifest: the output says what
 
 Examples:
   freehold import compose
-  freehold import compose stack.yml -o apps/shop/freehold.toml --app shop")]
+  freehold import compose stack.yml -o apps/shop/freehold.toml --app shop
+  freehold import compose compose.yaml compose.prod.yaml    the second laid over the first")]
 pub(crate) struct ComposeArgs {
-    /// The Compose file, its folder, or `-` for standard input.
+    /// The Compose files, the later laid over the earlier; their folder, or `-` for standard input. In a
+    /// folder the files are taken that docker compose takes: its override file, and COMPOSE_FILE, too.
     #[arg(default_value = ".")]
-    source: PathBuf,
+    source: Vec<PathBuf>,
     /// The file to write; `-` is standard output.
     #[arg(short, long, value_name = "FILE", default_value = "freehold.toml")]
     output: PathBuf,
@@ -91,7 +92,8 @@ pub(crate) fn run(command: Command, globals: &Globals) -> Outcome<ExitCode> {
     let source = Source::open(&args.source)?;
     let options =
         Options { app: globals.app.clone(), fallback: source.folder_name(), profiles: args.profile.clone() };
-    let import = freehold_compose::import(&source.name, &source.text, &options, &source).map_err(failure)?;
+    let mut import = freehold_compose::import(&source.files, &options, &source).map_err(failure)?;
+    from_here(&mut import, &source);
     let refused = args.strict && !import.lost.is_empty();
     if !refused && !to_stdout {
         write(&args.output, &import.manifest)?;
@@ -166,16 +168,7 @@ fn next(import: &Import, output: &Path) -> Vec<String> {
             "# build the image and push it as {image}, for one with: freehold image push FILE {image}"
         ));
     }
-    for secret in &import.secrets {
-        let app = &import.app;
-        let set = format!("freehold secret set -a {app} {}", secret.name);
-        let file = secret.file.as_ref().filter(|file| is_plain(file));
-        lines.push(match (file, &secret.same_as) {
-            (Some(file), _) => format!("{set} < {file}"),
-            (None, Some(other)) => format!("{set}    # the same value as {other}"),
-            (None, None) => format!("{set}    # its value: {}", secret.at),
-        });
-    }
+    lines.extend(import.secrets.iter().map(|secret| set(&import.app, secret)));
     let file = if output == Path::new("freehold.toml") || output == Path::new("-") {
         String::new()
     } else {
@@ -185,9 +178,43 @@ fn next(import: &Import, output: &Path) -> Vec<String> {
     lines
 }
 
-/// Whether a path can stand in a shell's line as it is.
-fn is_plain(path: &str) -> bool {
-    path.bytes().all(|c| c.is_ascii_alphanumeric() || b"./_-".contains(&c)) && !path.starts_with('-')
+/// The command that gives a secret the bytes that Compose gives it.
+fn set(app: &Name, secret: &SecretToSet) -> String {
+    let set = format!("freehold secret set -a {app} {}", secret.name);
+    match secret {
+        SecretToSet { file: Some(file), .. } => format!("{set} --exact < {}", shell_path(file)),
+        SecretToSet { variable: Some(variable), .. } => format!("printf %s \"${variable}\" | {set} --exact"),
+        SecretToSet { several_lines: true, at, .. } => {
+            format!("{set} --exact < FILE    # a file with its value, which has several lines: {at}")
+        }
+        SecretToSet { same_as: Some(other), .. } => format!("{set}    # the same value as {other}"),
+        SecretToSet { at, .. } => format!("{set}    # its value: {at}"),
+    }
+}
+
+/// A path as a word of a shell; `~` stays what it is.
+fn shell_path(path: &str) -> String {
+    match path.strip_prefix("~/") {
+        Some(rest) => format!("~/{}", shell_words::quote(rest)),
+        None if path.starts_with('-') => format!("./{}", shell_words::quote(path)),
+        None => shell_words::quote(path).into_owned(),
+    }
+}
+
+/// Paths as seen from where the command was run, and not from the project's folder.
+fn from_here(import: &mut Import, source: &Source) {
+    let place = |at: &mut Place| {
+        if !source.files.iter().any(|file| *file.name == *at.file) {
+            at.file = source.from_here(&at.file).into();
+        }
+    };
+    import.lost.iter_mut().for_each(|lost| place(&mut lost.at));
+    for secret in &mut import.secrets {
+        place(&mut secret.at);
+        if let Some(file) = &mut secret.file {
+            *file = source.from_here(file);
+        }
+    }
 }
 
 fn write(path: &Path, text: &str) -> Outcome {
@@ -209,70 +236,4 @@ fn failure(error: ComposeError) -> Failure {
         ComposeError::Invalid(_) => "This is a defect of Freehold: please report it with the file.",
     };
     Failure::usage(error.to_string(), hint)
-}
-
-/// The Compose file, and what lies around it.
-struct Source {
-    /// As people would write it.
-    name: String,
-    text: String,
-    folder: PathBuf,
-}
-
-impl Source {
-    fn open(source: &Path) -> Outcome<Source> {
-        if source == Path::new("-") {
-            let mut text = String::new();
-            let read = io::stdin().lock().take(LARGEST + 1).read_to_string(&mut text);
-            read.map_err(|error| Failure::local("read standard input", error))?;
-            return Ok(Source { name: "stdin".into(), text, folder: ".".into() });
-        }
-        let path = match source.is_dir() {
-            true => {
-                NAMES.iter().map(|name| source.join(name)).find(|path| path.is_file()).ok_or_else(|| {
-                    let title = format!("there is no Compose file in {}", source.display());
-                    Failure::usage(title, format!("Name it. Looked for: {}.", NAMES.join(", ")))
-                })?
-            }
-            false => source.to_owned(),
-        };
-        let text = read_text(&path).map_err(|reason| {
-            Failure::usage(format!("cannot read {}: {reason}", path.display()), "Name the Compose file.")
-        })?;
-        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-        let name = path.strip_prefix("./").unwrap_or(&path).display().to_string();
-        Ok(Source { name, text, folder: folder.to_owned() })
-    }
-
-    fn folder_name(&self) -> String {
-        let full = self.folder.canonicalize().unwrap_or_default();
-        full.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-    }
-}
-
-impl Outside for Source {
-    fn read(&self, path: &str) -> Result<String, String> {
-        read_text(&self.folder.join(path))
-    }
-
-    fn is_file(&self, path: &str) -> Option<bool> {
-        self.folder.join(path).metadata().ok().map(|meta| !meta.is_dir())
-    }
-
-    fn variable(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
-    }
-}
-
-fn read_text(path: &Path) -> Result<String, String> {
-    let file = fs::File::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        _ => error.to_string(),
-    })?;
-    let mut text = String::new();
-    match file.take(LARGEST + 1).read_to_string(&mut text) {
-        Err(_) => Err("it is no text in UTF-8".into()),
-        Ok(read) if read as u64 > LARGEST => Err("it is larger than 1 MiB".into()),
-        Ok(_) => Ok(text),
-    }
 }
