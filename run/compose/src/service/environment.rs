@@ -39,7 +39,12 @@ pub(super) fn environment(
     for (name, variable) in all {
         let value = &variable.value;
         if !is_name(&name) || value.text.contains('\0') {
-            scene.report.lose(variable.path, &variable.at, "it cannot be a variable", "");
+            scene.report.lose(
+                variable.path,
+                &variable.at,
+                "it cannot be a variable",
+                "write it as NAME=value",
+            );
         } else if !is_secret(&name, value) && !scene.gives_away(&value.text) {
             if env.len() < MOST {
                 env.insert(name, variable.value.text);
@@ -60,14 +65,15 @@ pub(super) fn environment(
 /// How many variables a process may have.
 const MOST: usize = 1000;
 
+/// Whether it is a name: what is written where one belongs may be a value, or a part of one.
 fn is_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(['=', '\0'])
+    let odd = |c: char| c == '=' || c.is_control() || c.is_whitespace();
+    !name.is_empty() && !name.contains(odd) && !name.contains("-----") && !is_secret_value(name)
 }
 
-/// A name as it may be shown: what is written where a name belongs may be a value.
+/// A name as it may be shown.
 fn shown(name: &str) -> &str {
-    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
-    if plain && !is_secret_value(name) { name } else { "…" }
+    if is_name(name) { name } else { "…" }
 }
 
 fn is_secret(name: &str, value: &Text) -> bool {
@@ -104,7 +110,7 @@ fn own(service: &Service<'_>, scene: &mut Scene<'_>, all: &mut Variables) {
             // Without a value it is taken from `.env` or from the environment of whoever runs compose.
             Value::Null => match scene.variable(&key.name) {
                 Some(text) => text,
-                None if is_secret_name(&key.name) => {
+                None if is_secret_name(&key.name) && is_name(&key.name) => {
                     Text { unset: vec![key.name.clone()], ..Text::default() }
                 }
                 None => {

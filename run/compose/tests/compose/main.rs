@@ -4,4 +4,6 @@
 //! `FREEHOLD_REGENERATE=1 cargo test -p freehold-compose` renews the agreed results and `docs/compose.md`.
 
 mod chaos;
+mod judge;
+mod reference;
 mod samples;
