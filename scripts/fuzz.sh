@@ -33,6 +33,13 @@ seed() {
     for file in run/compose/tests/compose/samples/*/compose.yaml; do
         cp "$file" "$s/compose/$(tr / - <<<"$file")"
     done
+    # With the files that they name: .env, variables, and another Compose file.
+    for folder in run/compose/tests/compose/reference/*; do
+        { cat "$folder/compose.yaml"; printf '\0'; cat "$folder/.env" 2>/dev/null || true
+          printf '\0'; cat "$folder"/[a-z]*.env 2>/dev/null || true
+          printf '\0'; cat "$folder"/*/*.yaml "$folder"/compose.override.yaml 2>/dev/null || true
+        } >"$s/compose/${folder##*/}"
+    done
 
     local digest type=application/vnd.oci.image
     digest=sha256:$(printf 'fuzz' | sha256sum | cut -d' ' -f1)

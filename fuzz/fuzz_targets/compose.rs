@@ -1,4 +1,7 @@
-//! A Compose file: an answer in bounded time, and a manifest that is one.
+//! Compose files with the files that they name: an answer in bounded time, and a manifest that is one.
+//!
+//! The input is several files with zero bytes between them: the Compose file, `.env`, a file of variables
+//! (`*.env`), and another Compose file, to be included or extended (every other name).
 #![no_main]
 
 use freehold_compose::{File, Options, Outside, import};
@@ -6,21 +9,27 @@ use freehold_model::Manifest;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
+    let parts: Vec<&str> = text.split('\0').collect();
     let options = Options { fallback: "app".into(), profiles: vec!["*".into()], ..Options::default() };
-    let files = [File { name: "compose.yaml".into(), text: text.into() }];
-    if let Ok(import) = import(&files, &options, &Nothing) {
+    let files = [File { name: "compose.yaml".into(), text: parts[0].into() }];
+    if let Ok(import) = import(&files, &options, &Files(parts)) {
         let env = "prod".parse().expect("a name");
         let read = Manifest::parse("freehold.toml", &import.manifest, &env);
         assert!(read.is_ok(), "{:?} of\n{}", read.err().map(|error| error.to_string()), import.manifest);
     }
 });
 
-/// No other files, and one variable.
-struct Nothing;
+/// The other files, and one variable.
+struct Files<'a>(Vec<&'a str>);
 
-impl Outside for Nothing {
-    fn read(&self, _: &str) -> Result<String, String> {
-        Err("there is none".into())
+impl Outside for Files<'_> {
+    fn read(&self, path: &str) -> Result<String, String> {
+        let at = match path {
+            ".env" => 1,
+            path if path.ends_with(".env") => 2,
+            _ => 3,
+        };
+        self.0.get(at).map(|text| (*text).to_owned()).ok_or_else(|| "there is none".into())
     }
 
     fn is_file(&self, _: &str) -> Option<bool> {

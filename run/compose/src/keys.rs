@@ -43,7 +43,7 @@ pub(crate) const FILE: &[Row] = &[
             "put the file into the image: `freehold-image.toml` with `from` and `into`",
         ),
     ),
-    ("include", Lost("other Compose files are not read", "convert what `docker compose config` prints")),
+    ("include", Carried("followed; the files' own `.env` and folders count for them")),
     ("models", Lost("there are no models", "run the model as a process")),
 ];
 
@@ -57,10 +57,13 @@ pub(crate) const SERVICE: &[Row] = &[
             "build the image with docker, podman or buildah and push it to the built-in registry, or use `freehold image build`",
         ),
     ),
-    ("command", Carried("`args`; with `entrypoint`, the rest of `command`")),
+    (
+        "command",
+        Carried("`args`; with `entrypoint`, the rest of `command`; one with a secret in it is named"),
+    ),
     ("entrypoint", Carried("the beginning of `command`")),
     ("environment", Carried("`env`; what looks like a secret becomes one, and its value is left out")),
-    ("env_file", Carried("`env`; the same")),
+    ("env_file", Carried("`env`; the same, with `required: false` and `format: raw`")),
     ("ports", Carried("`[[endpoint]]`; one for an address of its own (`127.0.0.1:80:80`) is named")),
     ("expose", Idle("processes of one env reach each other on every port")),
     (
@@ -76,13 +79,23 @@ pub(crate) const SERVICE: &[Row] = &[
         ),
     ),
     ("healthcheck", Carried("`check` with `command`")),
-    ("depends_on", Carried("`after`; a condition other than that it is healthy is named")),
+    (
+        "depends_on",
+        Carried(
+            "`after`; that a task has ended, `restart`, and health without a check in the file are named",
+        ),
+    ),
     ("deploy", Carried("see below")),
     ("cpus", Carried("`cpu`")),
     ("mem_limit", Carried("`memory`")),
     ("pids_limit", Carried("`pids`")),
     ("scale", Carried("`count`")),
-    ("restart", Carried("always, as Freehold does; anything else is named")),
+    (
+        "restart",
+        Carried(
+            "always, as Freehold does; anything else is named, and so is a service without it that shows no port or check",
+        ),
+    ),
     ("stop_grace_period", Carried("`stop_timeout`")),
     (
         "networks",

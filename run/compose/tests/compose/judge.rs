@@ -40,7 +40,7 @@ struct Judge<'a> {
 }
 
 /// What is neither carried nor named.
-pub fn differences(config: &Value, import: &Import) -> Vec<String> {
+pub(crate) fn differences(config: &Value, import: &Import) -> Vec<String> {
     let env: Name = "prod".parse().unwrap();
     let manifest = Manifest::parse("freehold.toml", &import.manifest, &env)
         .unwrap_or_else(|errors| panic!("{errors}\n{}", import.manifest));
