@@ -20,11 +20,17 @@ use crate::{
 };
 use freehold_model::{
     Actor, CommitError, EndpointId, EndpointSpec, EndpointStatus, InstanceSpec, Kind, Node, NodeId, NodeSpec,
-    Rollout, RolloutId, RolloutSpec, Seq, Txn,
+    Seq, Txn,
 };
 use freehold_reconcile::{Store, StoreError, View, ViewExt};
 use rustix::process::{Resource, getrlimit};
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::Notify,
     task::JoinHandle,
@@ -203,7 +209,7 @@ impl Control {
         self.ports.take_hops(hop_key.is_some()).await;
         let routing = Routing::of(Some(scenery.node()), endpoints, &instances, &rollouts, version);
         self.ports.apply(&routing).await;
-        let statuses = self.statuses(&routing);
+        let statuses = self.statuses(&routing, &|address| scenery.reached_at(address));
         match statuses.is_empty() {
             true => Ok(()),
             false => scenery.tell(statuses).await.map_err(RoundError::Far),
@@ -283,16 +289,20 @@ impl Control {
         Ok(txn)
     }
 
-    /// What is worth telling of each endpoint.
-    fn statuses(&self, routing: &Routing) -> BTreeMap<EndpointId, EndpointStatus> {
+    /// What is worth telling of each endpoint, which is `reached_at` these addresses by others.
+    fn statuses(
+        &self,
+        routing: &Routing,
+        reached_at: &dyn Fn(SocketAddr) -> SocketAddr,
+    ) -> BTreeMap<EndpointId, EndpointStatus> {
         let status = |(id, route): (&EndpointId, &Route)| {
-            Some((*id, status::to_write(routing, route, self.ports.outcome(*id)?)?))
+            Some((*id, status::to_write(routing, route, self.ports.outcome(*id)?, reached_at)?))
         };
         routing.routes.iter().filter_map(status).collect()
     }
 
     async fn write(&self, store: &dyn Store, routing: &Routing) -> Result<(), RoundError> {
-        let statuses = self.statuses(routing);
+        let statuses = self.statuses(routing, &|address| address);
         if statuses.is_empty() {
             return Ok(());
         }
@@ -330,15 +340,7 @@ fn own_network(prefix: Prefix) -> Own {
 
 fn routing(node: Option<NodeId>, view: &dyn View) -> Result<Routing, StoreError> {
     let (endpoints, instances) = (view.all::<EndpointSpec>(None)?, view.all::<InstanceSpec>(None)?);
-    Ok(Routing::of(node, endpoints, &instances, &active(view)?, view.version()?))
-}
-
-/// The rollouts under way: each holds the claim of its env.
-fn active(view: &dyn View) -> Result<Vec<Rollout>, StoreError> {
-    let owners =
-        view.claims("rollout")?.into_iter().filter_map(|claim| RolloutId::try_from(claim.owner).ok());
-    let rollouts = owners.map(|id| view.find::<RolloutSpec>(id)).collect::<Result<Vec<_>, _>>()?;
-    Ok(rollouts.into_iter().flatten().collect())
+    Ok(Routing::of(node, endpoints, &instances, &status::active(view)?, view.version()?))
 }
 
 /// A round that could not be finished.

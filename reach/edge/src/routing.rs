@@ -5,7 +5,7 @@
 use crate::door::Settings;
 use freehold_model::{
     AnyId, Desired, Endpoint, EndpointId, EndpointStatus, Instance, InstanceId, InstanceSpec, Name, NodeId,
-    Phase, Rollout, Seq,
+    Phase, Rollout, RolloutPhase, Seq,
     manifest::{Driver, Protocol},
 };
 use std::{
@@ -68,8 +68,8 @@ pub struct Route {
     pub backends: Vec<Backend>,
     /// The status that is stored now.
     pub stored: EndpointStatus,
-    /// The newest version of the rollout and the instances of its env: somebody may wait until the
-    /// status says that this has been applied.
+    /// The version of the rollout of its env that shifts connections now: it waits until the status says that
+    /// this has been applied. Nothing else waits, so nothing else is worth a word.
     pub awaited: Seq,
 }
 
@@ -78,7 +78,7 @@ pub struct Route {
 struct EnvState<'a> {
     /// Those that may be given connections, by process.
     ready: BTreeMap<&'a Name, Vec<&'a Instance>>,
-    newest: Seq,
+    awaited: Seq,
 }
 
 impl Routing {
@@ -99,14 +99,12 @@ impl Routing {
         let mut envs: BTreeMap<Option<AnyId>, EnvState<'_>> = BTreeMap::new();
         for instance in instances {
             let env = envs.entry(instance.parent).or_default();
-            env.newest = env.newest.max(instance.version);
             if ready(instance) {
                 env.ready.entry(&instance.spec.process).or_default().push(instance);
             }
         }
         for rollout in rollouts {
-            let env = envs.entry(rollout.parent).or_default();
-            env.newest = env.newest.max(rollout.version);
+            envs.entry(rollout.parent).or_default().awaited = awaited(rollout);
         }
         let none = EnvState::default();
         let routes = endpoints.into_iter().map(|endpoint| {
@@ -141,12 +139,20 @@ impl Route {
             own: None,
             settings: Settings::of(spec),
             backends: env.ready.get(&spec.process).into_iter().flatten().filter_map(backend).collect(),
-            awaited: env.newest,
+            awaited: env.awaited,
             stored: match node {
                 Some(node) => endpoint.status.of(node),
                 None => endpoint.status,
             },
         }
+    }
+}
+
+/// The version from which a rollout waits for the edges; 0 while it does not.
+pub(crate) fn awaited(rollout: &Rollout) -> Seq {
+    match rollout.status.phase {
+        RolloutPhase::Draining => rollout.version,
+        _ => 0,
     }
 }
 

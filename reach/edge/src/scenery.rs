@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use freehold_model::{Endpoint, EndpointId, EndpointStatus, Instance, NodeId, Rollout, Seq, secrets::Hidden};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 use tokio::sync::watch;
 
 /// What concerns one node, as of one view of the store.
@@ -35,6 +35,12 @@ pub trait Scenery: Send + Sync + 'static {
     /// # Errors
     /// When it cannot be had: the edge goes on with what it knows. Likewise below.
     async fn scene(&self) -> Result<Scene, String>;
+
+    /// Where others reach what listens at `address` of this machine. Asked before anything is compared with what is
+    /// stored: what was told is found there as it was told.
+    fn reached_at(&self, address: SocketAddr) -> SocketAddr {
+        address
+    }
 
     /// Tells what became of endpoints.
     async fn tell(&self, statuses: BTreeMap<EndpointId, EndpointStatus>) -> Result<(), String>;

@@ -1,12 +1,13 @@
 //! Which endpoint statuses must be written: a pure comparison of what is with what is stored.
 //!
-//! A status is written when it says something new, or when a rollout or an instance of the env changed
-//! since it was last written: whoever waits for `applied` waits for that, and our own writes never
-//! cause another.
+//! A status is written when it says something new, or when a rollout of the env shifts connections since it was
+//! last written: whoever waits for `applied` waits for that. Invariant: what was written is not written again,
+//! whoever says it again: our own writes never cause another, and a house where nothing happens writes nothing.
 
-use crate::routing::{Route, Routing};
+use crate::routing::{Route, Routing, awaited};
 use freehold_model::{
-    Actor, EndpointId, EndpointSpec, EndpointStatus, InstanceId, InstanceSpec, NodeId, NodeSpec, Txn,
+    Actor, EndpointId, EndpointSpec, EndpointStatus, InstanceId, InstanceSpec, NodeId, NodeSpec, Rollout,
+    RolloutId, RolloutSpec, Seq, Txn,
 };
 use freehold_reconcile::{StoreError, View, ViewExt as _};
 use std::{
@@ -26,17 +27,31 @@ pub(crate) struct Outcome {
 }
 
 /// The status to write, unless what is stored is as good.
-pub(crate) fn to_write(routing: &Routing, route: &Route, outcome: Outcome) -> Option<EndpointStatus> {
-    let status = status(routing, route, outcome);
-    let same = EndpointStatus { applied: route.stored.applied, ..status.clone() } == route.stored;
-    (!same || route.stored.applied < route.awaited).then_some(status)
+pub(crate) fn to_write(
+    routing: &Routing,
+    route: &Route,
+    outcome: Outcome,
+    reached_at: &dyn Fn(SocketAddr) -> SocketAddr,
+) -> Option<EndpointStatus> {
+    let status = status(routing, route, outcome, reached_at);
+    is_news(&status, &route.stored, route.awaited).then_some(status)
 }
 
-fn status(routing: &Routing, route: &Route, mut outcome: Outcome) -> EndpointStatus {
+fn is_news(status: &EndpointStatus, stored: &EndpointStatus, awaited: Seq) -> bool {
+    let same = EndpointStatus { applied: stored.applied, ..status.clone() } == *stored;
+    !same || (stored.applied < awaited && stored.applied < status.applied)
+}
+
+fn status(
+    routing: &Routing,
+    route: &Route,
+    mut outcome: Outcome,
+    reached_at: &dyn Fn(SocketAddr) -> SocketAddr,
+) -> EndpointStatus {
     outcome.draining.retain(|instance, _| routing.instances.contains(instance));
     let port = route.listen.as_ref().copied().unwrap_or(0);
     let (message, addresses) = match &outcome.listening {
-        Ok(bound) => (None, reachable(bound, port)),
+        Ok(bound) => (None, reachable(bound, port, reached_at)),
         Err(message) => (Some(message.clone()), vec![]),
     };
     EndpointStatus {
@@ -52,7 +67,8 @@ fn status(routing: &Routing, route: &Route, mut outcome: Outcome) -> EndpointSta
 }
 
 /// Writes what the edge of one node observed into what all of them did. A node counts as long as it has
-/// instances of the endpoint's env, and the writer always.
+/// instances of the endpoint's env, and the writer always. What a node only says again is left out: an edge of
+/// another version may, every half a minute.
 pub fn of_node(
     view: &dyn View,
     node: NodeId,
@@ -62,8 +78,13 @@ pub fn of_node(
     let mut txn = Txn::new(actor, "routing was applied", "edge");
     let instances = view.all::<InstanceSpec>(None)?;
     let nodes = view.all::<NodeSpec>(None)?;
+    let rollouts = active(view)?;
     for (id, part) in statuses {
         let Some(mut endpoint) = view.find::<EndpointSpec>(id)? else { continue };
+        let own = rollouts.iter().filter(|it| it.parent == endpoint.parent);
+        if !is_news(&part, &endpoint.status.of(node), own.map(awaited).max().unwrap_or(0)) {
+            continue;
+        }
         let in_env = instances.iter().filter(|it| it.parent == endpoint.parent).map(|it| it.spec.node);
         // The edge beside the control plane serves every endpoint; nobody waits for one that is away.
         let near = nodes.iter().filter(|it| !it.status.remote).map(|it| it.id);
@@ -75,8 +96,16 @@ pub fn of_node(
     Ok(txn)
 }
 
-/// What to type on this machine to reach a socket bound to `bound`. `[::]` carries IPv4 as well.
-fn reachable(bound: &[IpAddr], port: u16) -> Vec<String> {
+/// The rollouts under way: each holds the claim of its env.
+pub(crate) fn active(view: &dyn View) -> Result<Vec<Rollout>, StoreError> {
+    let owners =
+        view.claims("rollout")?.into_iter().filter_map(|claim| RolloutId::try_from(claim.owner).ok());
+    let rollouts = owners.map(|id| view.find::<RolloutSpec>(id)).collect::<Result<Vec<_>, _>>()?;
+    Ok(rollouts.into_iter().flatten().collect())
+}
+
+/// What to type to reach a socket bound to `bound`. `[::]` carries IPv4 as well.
+fn reachable(bound: &[IpAddr], port: u16, reached_at: &dyn Fn(SocketAddr) -> SocketAddr) -> Vec<String> {
     let (v4, v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
     let mut hosts: Vec<IpAddr> = vec![];
     for address in bound {
@@ -87,8 +116,9 @@ fn reachable(bound: &[IpAddr], port: u16) -> Vec<String> {
         }
     }
     hosts.sort();
-    hosts.dedup();
-    hosts.into_iter().map(|host| SocketAddr::new(host, port).to_string()).collect()
+    let mut all: Vec<_> = hosts.into_iter().map(|host| reached_at(SocketAddr::new(host, port))).collect();
+    all.dedup();
+    all.into_iter().map(|address| address.to_string()).collect()
 }
 
 #[cfg(test)]
@@ -127,12 +157,12 @@ mod tests {
     #[test]
     fn a_written_status_is_not_written_again() {
         let routing = Routing { version: 9, ..Routing::default() };
-        let first = to_write(&routing, &route(EndpointStatus::default(), 7), outcome()).unwrap();
+        let first = to_write(&routing, &route(EndpointStatus::default(), 7), outcome(), &|it| it).unwrap();
         assert_eq!(first.applied, 9);
         assert_eq!(first.addresses, ["127.0.0.1:8000", "[::1]:8000"]);
         let later = Routing { version: 10, ..Routing::default() };
-        assert_eq!(to_write(&later, &route(first.clone(), 7), outcome()), None);
-        let awaited = to_write(&later, &route(first, 10), outcome());
+        assert_eq!(to_write(&later, &route(first.clone(), 7), outcome(), &|it| it), None);
+        let awaited = to_write(&later, &route(first, 10), outcome(), &|it| it);
         assert_eq!(awaited.map(|status| status.applied), Some(10), "somebody waits for version 10");
     }
 
@@ -141,7 +171,7 @@ mod tests {
         let [kept, gone] = [1, 2].map(|n| InstanceId(ulid::Ulid::from_parts(0, n)));
         let routing = Routing { version: 9, instances: [kept].into(), ..Routing::default() };
         let outcome = Outcome { draining: [(kept, 1), (gone, 2)].into(), ..outcome() };
-        let written = to_write(&routing, &route(EndpointStatus::default(), 0), outcome).unwrap();
+        let written = to_write(&routing, &route(EndpointStatus::default(), 0), outcome, &|it| it).unwrap();
         assert_eq!(written.draining, [(kept, 1)].into());
     }
 
@@ -152,7 +182,8 @@ mod tests {
             draining: BTreeMap::new(),
             hop_port: None,
         };
-        let written = to_write(&Routing::default(), &route(EndpointStatus::default(), 0), outcome).unwrap();
+        let written =
+            to_write(&Routing::default(), &route(EndpointStatus::default(), 0), outcome, &|it| it).unwrap();
         assert!(!written.listening && written.addresses.is_empty());
         assert_eq!(written.message.as_deref(), Some("port 8000 is taken"));
     }

@@ -8,7 +8,7 @@ use crate::{
 };
 use freehold_model::{
     Actor, Desired, Endpoint, EndpointId, EndpointSpec, EndpointStatus, Instance, InstanceId, InstanceSpec,
-    Phase, RolloutId, RolloutSpec, Seq, Txn,
+    Phase, RolloutId, RolloutPhase, RolloutSpec, Seq, Txn,
 };
 use jiff::Timestamp;
 use std::{
@@ -101,10 +101,11 @@ fn answers(instance: &Instance, endpoint: &Endpoint) -> bool {
         && status.phase == Phase::Running
 }
 
-/// The newest version that a rollout waits for.
+/// The newest version that a rollout waits for, which it does while it shifts.
 fn awaited(view: &MemoryView) -> Seq {
     let claims = view.claims("rollout").expect("claims can be read");
     let ids = claims.into_iter().filter_map(|claim| RolloutId::try_from(claim.owner).ok());
     let rollouts = ids.filter_map(|id| view.find::<RolloutSpec>(id).expect("rollouts can be read"));
-    rollouts.map(|rollout| rollout.version).max().unwrap_or(0)
+    let shifting = rollouts.filter(|rollout| rollout.status.phase == RolloutPhase::Draining);
+    shifting.map(|rollout| rollout.version).max().unwrap_or(0)
 }

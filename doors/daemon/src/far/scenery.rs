@@ -92,20 +92,12 @@ impl Scenery for FarScenery {
         })
     }
 
-    async fn tell(&self, mut statuses: BTreeMap<EndpointId, EndpointStatus>) -> Result<(), String> {
-        if let Some(own) = self.own_address() {
-            for status in statuses.values_mut() {
-                for address in &mut status.addresses {
-                    if let Ok(at) = address.parse::<SocketAddr>()
-                        && at.ip().is_loopback()
-                    {
-                        *address = SocketAddr::new(own, at.port()).to_string();
-                    }
-                }
-                status.addresses.sort();
-                status.addresses.dedup();
-            }
-        }
+    fn reached_at(&self, address: SocketAddr) -> SocketAddr {
+        let own = if address.ip().is_loopback() { self.own_address() } else { None };
+        SocketAddr::new(own.unwrap_or(address.ip()), address.port())
+    }
+
+    async fn tell(&self, statuses: BTreeMap<EndpointId, EndpointStatus>) -> Result<(), String> {
         self.control.report_endpoints(statuses).await.map_err(|error| error.to_string())
     }
 }

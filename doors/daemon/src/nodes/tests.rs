@@ -17,8 +17,9 @@ use freehold_api::{CallDesk, NodeDoor, agent_router};
 use freehold_identity::{KeyFingerprint, Peer};
 use freehold_image::ImageStore;
 use freehold_model::{
-    Actor, Bytes, Instance, InstanceId, InstanceStatus, Lease, Name, Node, NodeSpec, Phase, Resource, Spec,
-    Txn, Volume, VolumeId, VolumeSpec, VolumeStatus, controls::Presence, kinds::Capacity, manifest::Driver,
+    Actor, Bytes, EndpointStatus, Instance, InstanceId, InstanceStatus, Lease, Name, Node, NodeSpec, Phase,
+    Resource, Spec, Txn, Volume, VolumeId, VolumeSpec, VolumeStatus, controls::Presence, kinds::Capacity,
+    manifest::Driver,
 };
 use freehold_reconcile::{
     MemoryStore, SystemClock, SystemIds, TaskHandle, TaskSpec, lease::Watched, ports::Ids as _,
@@ -517,4 +518,29 @@ async fn the_nodes_of_a_control_plane_that_died_are_lost_if_nobody_else_hears_th
     assert!(!ready(&house.find::<NodeSpec>(far.id).await.unwrap()).0);
     stop.cancel();
     watching.await.unwrap();
+}
+
+/// Nodes of before say the same every half a minute, with the version of then.
+#[tokio::test]
+async fn what_an_edge_says_again_is_no_event() {
+    let house = House::new();
+    let far = house.node("far");
+    house.instance(&far, "web");
+    let spec = serde_json::from_value::<EndpointSpec>(json!({
+        "process": "web", "listen": 8000, "target": 80, "protocol": "tcp", "proxy_protocol": "off",
+    }));
+    let endpoint = house.put("tcp/8000", None, spec.unwrap());
+    let report = |applied, backends| {
+        let status = EndpointStatus { listening: true, applied, backends, ..EndpointStatus::default() };
+        EndpointReport { endpoints: [(endpoint.id, status)].into() }
+    };
+    house.nodes.endpoints(far.id, report(1, 1)).await.unwrap();
+    let before = house.head();
+    for applied in 2..6 {
+        house.nodes.endpoints(far.id, report(applied, 1)).await.unwrap();
+    }
+    assert_eq!(house.head(), before, "nothing is new");
+    house.nodes.endpoints(far.id, report(6, 2)).await.unwrap();
+    let status = house.find::<EndpointSpec>(endpoint.id).await.unwrap().status;
+    assert_eq!((status.backends, status.applied), (2, 6));
 }

@@ -3,8 +3,8 @@
 use freehold_edge::{Edge, EdgeConfig};
 use freehold_model::{
     Actor, Bytes, Desired, Digest, Endpoint, EndpointId, EndpointSpec, EndpointStatus, EnvId, ImageRef,
-    Instance, InstanceId, InstanceSpec, InstanceStatus, Millicores, Millis, NodeId, Phase, ReleaseId, Seq,
-    Template, Txn,
+    Instance, InstanceId, InstanceSpec, InstanceStatus, Millicores, Millis, NodeId, Phase, ReceiptId,
+    ReleaseId, Rollout, RolloutId, RolloutPhase, RolloutSpec, RolloutStatus, Seq, Template, Txn,
     manifest::{Driver, Protocol, ProxyProtocol},
     traffic::{AccessLine, AccessQuery, EndpointTraffic},
 };
@@ -35,6 +35,7 @@ pub(crate) struct House {
 
 const ENDPOINT: EndpointId = EndpointId(Ulid(1));
 const ENV: EnvId = EnvId(Ulid(1));
+const ROLLOUT: RolloutId = RolloutId(Ulid(1));
 
 /// A port that nobody uses now, on any loopback address.
 pub(crate) fn free_port() -> u16 {
@@ -82,9 +83,18 @@ impl House {
         };
         change(&mut spec);
         let endpoint = Endpoint::new(ENDPOINT, port.to_string(), Some(ENV.into()), spec, SystemClock.now());
+        let rollout = RolloutSpec {
+            release: ReleaseId(Ulid(1)),
+            previous: None,
+            receipt: ReceiptId(Ulid(1)),
+            deadline: SystemClock.now(),
+            leaves: None,
+            cancelled_by: None,
+        };
+        let rollout = Rollout::new(ROLLOUT, "1", Some(ENV.into()), rollout, SystemClock.now());
         house
             .commit(|txn| {
-                txn.put(&endpoint);
+                txn.put(&endpoint).put(&rollout).claim("rollout", ENV, ROLLOUT);
             })
             .await;
         let access_log = Some(house.folder.path().to_owned());
@@ -177,10 +187,16 @@ impl House {
         let view = self.store.view_now();
         let mut instances = view.all::<InstanceSpec>(None).unwrap();
         instances.iter_mut().for_each(|instance| instance.spec.serving = ids.contains(&instance.id));
+        let shifts = RolloutStatus {
+            phase: RolloutPhase::Draining,
+            since: Some(SystemClock.now()),
+            ..RolloutStatus::default()
+        };
         self.commit(|txn| {
             instances.iter().for_each(|instance| {
                 txn.put_spec(instance);
             });
+            txn.observe::<RolloutSpec>(ROLLOUT, &shifts);
         })
         .await
     }

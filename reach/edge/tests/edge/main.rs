@@ -1,5 +1,6 @@
 //! The edge with real sockets and a store in memory.
 
+mod far;
 mod house;
 mod limits;
 mod proxied;
