@@ -19,8 +19,8 @@ use crate::{
     workers::Workers,
 };
 use freehold_model::{
-    Actor, CommitError, EndpointId, EndpointSpec, EndpointStatus, InstanceSpec, Kind, Node, NodeId, NodeSpec,
-    Seq, Txn,
+    Actor, AnyId, CommitError, EndpointId, EndpointSpec, EndpointStatus, InstanceSpec, Kind, Node, NodeId,
+    NodeSpec, Seq, Txn,
 };
 use freehold_reconcile::{Store, StoreError, View, ViewExt};
 use rustix::process::{Resource, getrlimit};
@@ -340,7 +340,26 @@ fn own_network(prefix: Prefix) -> Own {
 
 fn routing(node: Option<NodeId>, view: &dyn View) -> Result<Routing, StoreError> {
     let (endpoints, instances) = (view.all::<EndpointSpec>(None)?, view.all::<InstanceSpec>(None)?);
-    Ok(Routing::of(node, endpoints, &instances, &status::active(view)?, view.version()?))
+    let mut routing = Routing::of(node, endpoints, &instances, &status::active(view)?, view.version()?);
+    let mut orgs = BTreeMap::new();
+    for route in routing.routes.values_mut() {
+        let Some(env) = route.owner else { continue };
+        let org = match orgs.get(&env) {
+            Some(org) => *org,
+            None => *orgs.entry(env).or_insert(org(view, env)?),
+        };
+        route.owner = Some(org);
+    }
+    Ok(routing)
+}
+
+/// The topmost of what stands above `id`.
+fn org(view: &dyn View, id: AnyId) -> Result<AnyId, StoreError> {
+    let mut top = id;
+    while let Some(parent) = view.get(top)?.and_then(|found| found.parent) {
+        top = parent;
+    }
+    Ok(top)
 }
 
 /// A round that could not be finished.

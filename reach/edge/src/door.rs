@@ -1,8 +1,17 @@
 //! What whoever carries an endpoint's traffic needs to know of it. One for each endpoint, as long as the
 //! endpoint exists; what can be changed by a deploy is read anew for each connection.
 
-use crate::{access::Access, connections::Connections, hop::Hops, pool::Pool, reach::Reach, relay::Pipes};
-use freehold_model::{EndpointId, EndpointSpec, Network, manifest::ProxyProtocol, traffic::EndpointTraffic};
+use crate::{
+    access::Access,
+    connections::{Connections, Share},
+    hop::Hops,
+    pool::Pool,
+    reach::Reach,
+    relay::Pipes,
+};
+use freehold_model::{
+    AnyId, EndpointId, EndpointSpec, Network, manifest::ProxyProtocol, traffic::EndpointTraffic,
+};
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
@@ -15,6 +24,7 @@ pub(crate) struct Door {
     pub(crate) endpoint: EndpointId,
     pub(crate) pool: Arc<Pool>,
     pub(crate) connections: Connections,
+    pub(crate) share: Arc<Share>,
     pub(crate) pipes: Pipes,
     pub(crate) access: Access,
     pub(crate) own_ports: OwnPorts,
@@ -61,12 +71,18 @@ impl Settings {
 }
 
 impl Door {
-    /// The door of an endpoint in `hall`.
-    pub(crate) fn new(endpoint: EndpointId, settings: Settings, hall: &Hall) -> Arc<Door> {
+    /// The door of an endpoint of `owner` in `hall`.
+    pub(crate) fn new(
+        endpoint: EndpointId,
+        owner: Option<AnyId>,
+        settings: Settings,
+        hall: &Hall,
+    ) -> Arc<Door> {
         Arc::new(Door {
             endpoint,
             pool: Pool::new(Arc::clone(&hall.drained)),
             connections: hall.connections.clone(),
+            share: hall.connections.share(owner),
             pipes: hall.pipes.clone(),
             access: hall.access.clone(),
             own_ports: hall.own_ports.clone(),
@@ -123,7 +139,7 @@ impl Door {
             proxy_protocol: ProxyProtocol::Off,
             trusted_proxies: [].into(),
         };
-        Door::new(EndpointId(ulid::Ulid::nil()), settings, &hall)
+        Door::new(EndpointId(ulid::Ulid::nil()), None, settings, &hall)
     }
 }
 

@@ -123,7 +123,7 @@ impl Ports {
         }
         for (id, route) in &routing.routes {
             let port = self.ports.entry(*id).or_insert_with(|| {
-                let door = Door::new(*id, route.settings.clone(), &self.hall);
+                let door = Door::new(*id, route.owner, route.settings.clone(), &self.hall);
                 let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
                 doors.insert(*id, Arc::clone(&door));
                 Port { door, state: State::Closed(String::new()) }

@@ -6,6 +6,7 @@
 
 use crate::{
     connect::{Whose, connect, connect_to, tune},
+    connections::Room,
     door::{Door, Inside},
     header::{HeaderError, Received, plain, receive},
     hop::Hop,
@@ -23,7 +24,6 @@ use std::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::OwnedSemaphorePermit,
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -35,10 +35,13 @@ const BREATHER: Duration = Duration::from_millis(100);
 pub(crate) async fn accept(listener: TcpListener, door: Arc<Door>, stop: CancellationToken) {
     // What is set here, accepted sockets inherit.
     tune(&listener);
-    let next = async || (door.connections.room().await, listener.accept().await);
-    while let Some((room, accepted)) = stop.run_until_cancelled(next()).await {
+    let next = async || (door.connections.wait().await, listener.accept().await);
+    while let Some((place, accepted)) = stop.run_until_cancelled(next()).await {
         match accepted {
-            Ok((client, from)) => welcome(&door, client, from, room),
+            Ok((client, from)) => match door.connections.admit(&door.share, place) {
+                Some(room) => welcome(&door, client, from, room),
+                None => turn_away(&door, &client, from),
+            },
             Err(error) if is_exhausted(&error) => {
                 tracing::warn!(%error, "cannot accept a connection now");
                 sleep(BREATHER).await;
@@ -49,7 +52,9 @@ pub(crate) async fn accept(listener: TcpListener, door: Arc<Door>, stop: Cancell
     }
     // Who was let in by the kernel alone is still served: closing the listener would reset it.
     if let Ok(listener) = listener.into_std() {
-        while let (Ok((client, from)), Some(room)) = (listener.accept(), door.connections.room_now()) {
+        while let (Ok((client, from)), Some(room)) =
+            (listener.accept(), door.connections.admit_now(&door.share))
+        {
             if client.set_nonblocking(true).is_ok()
                 && let Ok(client) = TcpStream::from_std(client)
             {
@@ -59,12 +64,24 @@ pub(crate) async fn accept(listener: TcpListener, door: Arc<Door>, stop: Cancell
     }
 }
 
-fn welcome(door: &Arc<Door>, client: TcpStream, from: SocketAddr, room: OwnedSemaphorePermit) {
+fn welcome(door: &Arc<Door>, client: TcpStream, from: SocketAddr, room: Room) {
     let served = serve(client, from, Arc::clone(door));
     tokio::spawn(door.connections.tasks.track_future(async move {
         served.await;
         drop(room);
     }));
+}
+
+/// Resets one that is beyond the endpoint's share. The first, the second, the fourth ... is said aloud.
+fn turn_away(door: &Arc<Door>, client: &TcpStream, from: SocketAddr) {
+    let count = door.pool.counters.refused.fetch_add(1, Relaxed) + 1;
+    if count.is_power_of_two() {
+        let endpoint = door.endpoint;
+        tracing::warn!(%endpoint, count, "connections are refused: the endpoint has all that leave room for others");
+    }
+    let mut visit = Visit::new(door, from);
+    visit.end = AccessEnd::Refused;
+    reset(client);
 }
 
 fn is_exhausted(error: &io::Error) -> bool {
@@ -110,14 +127,15 @@ pub(crate) struct Taken {
     lease: Lease,
     backend: TcpStream,
     idle: Duration,
-    room: OwnedSemaphorePermit,
+    room: Room,
 }
 
 /// Connects what `hop` tells of to its instance, if that is here and answers. The edge where the client came
 /// counts the endpoint's limit.
 pub(crate) async fn take(door: &Arc<Door>, hop: &Hop) -> Option<Taken> {
     let began = Instant::now();
-    let (room, settings, inside) = (door.connections.room_now()?, door.settings(), door.enter(None)?);
+    let (room, settings, inside) =
+        (door.connections.admit_now(&door.share)?, door.settings(), door.enter(None)?);
     let whose = Whose { client: hop.client, here: hop.here };
     let (lease, backend) = connect_to(door, &settings, hop.instance, whose).await?;
     Some(Taken { client: hop.client, began, inside, lease, backend, idle: settings.idle, room })
@@ -214,6 +232,28 @@ mod tests {
     use tokio::{io::AsyncReadExt, time::timeout};
 
     const SOON: Duration = Duration::from_secs(2);
+
+    #[tokio::test]
+    async fn who_is_beyond_the_share_is_reset_and_counted() {
+        let door = Door::for_test(Connections::new(100));
+        let rooms: Vec<_> = std::iter::from_fn(|| door.connections.admit_now(&door.share)).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let edge = tokio::spawn(accept(listener, door.clone(), stop.clone()));
+        let refused = async {
+            // The reset may come before the client has noticed that it is connected.
+            match TcpStream::connect(address).await {
+                Ok(mut client) => client.read(&mut [0]).await.map(drop),
+                Err(error) => Err(error),
+            }
+        };
+        let refused = timeout(SOON, refused).await.expect("it is not left waiting");
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(door.traffic().refused, 1);
+        drop(rooms);
+        stop.cancel();
+        edge.await.unwrap();
+    }
 
     #[tokio::test]
     async fn who_finds_no_room_waits_for_it() {

@@ -62,6 +62,8 @@ pub struct Route {
     pub protocol: Protocol,
     /// An IPv6 address that is nobody else's, where there are any.
     pub own: Option<Ipv6Addr>,
+    /// Whose it is: the org, or the env where that alone is known.
+    pub owner: Option<AnyId>,
     /// How connections are treated.
     pub settings: Settings,
     /// Who answers.
@@ -137,6 +139,7 @@ impl Route {
             listen,
             protocol: spec.protocol,
             own: None,
+            owner: endpoint.parent,
             settings: Settings::of(spec),
             backends: env.ready.get(&spec.process).into_iter().flatten().filter_map(backend).collect(),
             awaited: env.awaited,

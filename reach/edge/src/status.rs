@@ -139,6 +139,7 @@ mod tests {
             listen: Ok(8000),
             protocol: Protocol::Tcp,
             own: None,
+            owner: None,
             settings,
             backends: vec![],
             stored,

@@ -6,6 +6,7 @@ use super::{
     message::{Here, answer},
 };
 use crate::{
+    connections::Room,
     door::{Door, Inside},
     header::plain,
     hop::{Hop, seal},
@@ -32,7 +33,6 @@ use std::{
 use tokio::{
     io::{Interest, Ready},
     net::UdpSocket,
-    sync::OwnedSemaphorePermit,
     time::sleep_until,
 };
 use tokio_util::sync::CancellationToken;
@@ -66,7 +66,7 @@ pub(super) struct Session {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     inside: Inside,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 /// What became of a client's datagram.
@@ -90,7 +90,7 @@ impl Session {
         client: SocketAddr,
     ) -> Option<Arc<Session>> {
         let door = &endpoint.door;
-        let room = door.connections.room_now()?;
+        let room = door.connections.admit_now(&door.share)?;
         let (reach, preface) = match lease.backend.way {
             Way::Here => (&door.reach, vec![]),
             Way::Edge(far) => (&Reach::default(), preface(door, &lease, far, client, key.here)),
