@@ -48,13 +48,19 @@ async fn the_first_content_is_the_images_and_an_empty_one_is_its_users() {
     fs::create_dir_all(world.layer().join("srv/data/sub")).unwrap();
     fs::write(world.layer().join("srv/data/sub/seed"), "from the image\n").unwrap();
     let seeded = volume(&world, "seeded");
-    // What a start that was cut short left goes.
+    // What a start that was cut short left goes: its own note says that it was one.
     fs::write(seeded.join("data/half"), "x").unwrap();
+    fs::write(seeded.join("initialising"), "").unwrap();
     let script = "ls /srv/data; cat /srv/data/sub/seed; echo mine > /srv/data/sub/seed";
     let launch = with(world.launch(script), &seeded, "/srv/data");
     assert_eq!(world.output_of(&launch).await, "sub\nfrom the image");
     let again = with(world.launch("cat /srv/data/sub/seed"), &seeded, "/srv/data");
     assert_eq!(world.output_of(&again).await, "mine", "only the first time");
+
+    // What somebody put there stays.
+    let own = volume(&world, "own");
+    fs::write(own.join("data/own"), "x").unwrap();
+    assert_eq!(world.output_of(&with(world.launch("ls /srv/data"), &own, "/srv/data")).await, "own");
 
     let empty = volume(&world, "empty");
     let user = Launch { user: Some("1000:1001".into()), ..world.launch("touch /data/mine && echo done") };
