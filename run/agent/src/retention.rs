@@ -29,7 +29,7 @@ pub(crate) fn sweep(logs: &Path, known: impl Fn(&str) -> bool, now: Timestamp) {
     let kept = gone.filter_map(|entry| measure(entry.path()).ok()).collect();
     for path in expired(kept, now) {
         tracing::info!(path = %path.display(), "an old log is removed");
-        if let Err(error) = fs::remove_dir_all(&path) {
+        if let Err(error) = freehold_tree::remove(&path) {
             tracing::warn!(path = %path.display(), %error, "an old log cannot be removed");
         }
     }

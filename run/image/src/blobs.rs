@@ -25,7 +25,7 @@ impl Blobs {
     pub(crate) fn open(root: &Path) -> Result<Blobs, ImageError> {
         let uploads = root.join("uploads");
         if uploads.exists() {
-            std::fs::remove_dir_all(&uploads).map_err(ImageError::io("clear", &uploads))?;
+            freehold_tree::remove(&uploads).map_err(ImageError::io("clear", &uploads))?;
         }
         Ok(Blobs { dir: create_dirs(&root.join("blobs/sha256"))?, uploads: create_dirs(&uploads)? })
     }

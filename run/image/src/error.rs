@@ -89,6 +89,16 @@ pub enum ImageError {
         /// Why.
         reason: String,
     },
+    /// The disk said no while a layer was unpacked.
+    #[error("layer {layer} cannot be unpacked at `{path}`: {source}")]
+    Unpack {
+        /// The layer's digest.
+        layer: Digest,
+        /// The entry.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// A folder that cannot become an image.
     #[error("{path}: {reason}", path = path.display())]
     Build {
@@ -141,9 +151,17 @@ impl ImageError {
         move |source| ImageError::Io { action, path, source }
     }
 
+    /// What happened with every cause of it, on one line, for whoever reads no more than that.
+    pub fn whole(&self) -> String {
+        match self {
+            ImageError::Io { source, .. } => format!("{self}: {source}"),
+            _ => self.to_string(),
+        }
+    }
+
     /// Whether the disk has no room left.
     pub(crate) fn is_disk_full(&self) -> bool {
-        matches!(self, ImageError::Io { source, .. } if is_full(source))
+        matches!(self, ImageError::Io { source, .. } | ImageError::Unpack { source, .. } if is_full(source))
     }
 
     /// The failure as a caller of the API sees it.
@@ -154,8 +172,8 @@ impl ImageError {
                  came last.",
             );
             return match self {
-                ImageError::Io { source, .. } => problem.detail(source.to_string()),
-                _ => problem,
+                ImageError::Io { .. } => problem.detail(self.whole()),
+                _ => problem.detail(self.to_string()),
             };
         }
         let problem = Problem::new(self.code(), self.to_string());
@@ -180,7 +198,7 @@ impl ImageError {
             ImageError::Transfer { status: Some(413), .. } => Code::TooLarge,
             ImageError::Transfer { status: Some(400..=499), .. } => Code::Invalid,
             ImageError::Remote { .. } | ImageError::Transfer { .. } => Code::Unavailable,
-            ImageError::Io { .. } => Code::Internal,
+            ImageError::Io { .. } | ImageError::Unpack { .. } => Code::Internal,
             ImageError::Reference { .. }
             | ImageError::Platform { .. }
             | ImageError::Digest { .. }

@@ -319,7 +319,7 @@ fn remove(dir: &InstanceDir, instance: InstanceId) -> Result<(), RuntimeError> {
     }
     let _lock = lock_of_ended(dir, RuntimeError::StillRunning(instance))?;
     clean(dir, instance)?;
-    fs::remove_dir_all(&dir.0).map_err(RuntimeError::file("remove", &dir.0))?;
+    freehold_tree::remove(&dir.0).map_err(RuntimeError::file("remove", &dir.0))?;
     Cgroup::remove_shared();
     Ok(())
 }

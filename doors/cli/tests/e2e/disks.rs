@@ -47,6 +47,7 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(&self.place).status();
+        #[expect(clippy::disallowed_methods, reason = "files of the test's own making")]
         let _ = self.place.parent().map(fs::remove_dir_all);
     }
 }
@@ -152,4 +153,53 @@ fn a_disk_with_too_little_room_is_said_before_it_is_full() {
     wait_for("the word of the node", status, |said| said.contains(low));
     world.freehold(&["events"]).ok().says("node.low_disk");
     assert!(world.json(&["status"]).is_array(), "JSON alone on standard output");
+}
+
+/// Makes folders nested so deep that whatever recurses into them overflows its stack.
+const NEST: &str =
+    "for my $top ('/', '/data') { chdir $top; for (1..20000) { mkdir 'd'; chdir 'd' or die } }";
+
+#[test]
+fn folders_nested_without_end_hurt_nobody_and_go_like_all_others() {
+    let Some(world) = World::new() else { return };
+    let disk = Disk::small(&world.data());
+    let mut machine = Machine { world, disk };
+    machine.world.up(&[]);
+    machine.world.push_busybox_with("perl", "store:1");
+    machine.deploy("100MiB");
+    let nest = |machine: &Machine| {
+        let id = machine.world.instances("shop")[0]["id"].as_str().unwrap().to_owned();
+        machine.world.freehold(&["exec", "-a", "shop", "--", "perl", "-e", NEST]).ok();
+        id
+    };
+
+    // They are counted, copied, and removed with the release that wrote them.
+    let first = nest(&machine);
+    machine.world.freehold(&["volume", "snapshot", "shop/prod/data", "deep"]).ok();
+    machine.world.freehold(&["volume", "restore", "shop/prod/data", "deep", "--yes"]).ok();
+    machine.world.freehold(&["deploy", "-f", "freehold.toml", "--restart"]).ok();
+    let instances = machine.world.data().join("instances");
+    wait_for("the layer to go", || instances.join(&first).exists(), |there| !there);
+
+    // An instance that ended while nobody looked leaves them to the next start.
+    let second = nest(&machine);
+    let pid = machine.world.pid_of("shop", "store");
+    machine.world.kill();
+    machine.world.sh(&format!("kill -9 {pid}")).ok();
+    machine.world.up(&[]);
+    let run = || machine.world.instances("shop").first().cloned().unwrap_or_default();
+    let again =
+        |it: &serde_json::Value| it["id"] == second.as_str() && it["restarts"] != 0 && it["healthy"] == true;
+    wait_for("it to run again", run, again);
+    let deepest = machine.inside("ls /").ok();
+    assert!(!deepest.out.lines().any(|name| name == "d"), "it began empty: {deepest:#?}");
+
+    machine.world.freehold(&["app", "delete", "shop", "-y"]).ok();
+    machine.world.freehold(&["volume", "delete", "shop/prod/data", "--yes"]).ok();
+    let volumes = machine.world.data().join("volumes");
+    let left = || {
+        [&instances, &volumes]
+            .map(|dir| fs::read_dir(dir).unwrap().flatten().filter(|it| it.path().is_dir()).count())
+    };
+    wait_for("everything to go", left, |left| *left == [0, 0]);
 }

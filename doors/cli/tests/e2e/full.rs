@@ -21,6 +21,7 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
         // The world could not remove its directory while a disk was mounted there.
+        #[expect(clippy::disallowed_methods, reason = "files of the test's own making")]
         let _ = fs::remove_dir_all(self.0.parent().unwrap());
     }
 }

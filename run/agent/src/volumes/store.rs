@@ -6,8 +6,9 @@
 use freehold_model::{Bytes, Name, Snapshot, TaskStatus, VolumeId};
 use freehold_runtime::{
     quota::{self, remove},
-    volume::{GoesOn, copy_tree, data, initialised, measure},
+    volume::{data, initialised, measure},
 };
+use freehold_tree::GoesOn;
 use jiff::Timestamp;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::{
@@ -218,7 +219,7 @@ fn copy(from: &Path, to: &Path, goes_on: &GoesOn<'_>) -> io::Result<()> {
         return Ok(());
     }
     quota::make_dir(to)?;
-    copy_tree(from, to, goes_on)
+    freehold_tree::copy(from, to, goes_on)
 }
 
 /// What was not finished takes no room.

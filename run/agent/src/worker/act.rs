@@ -70,8 +70,7 @@ impl Worker {
     }
 
     async fn prepare(&self, spec: &InstanceSpec) -> Result<Prepared, String> {
-        let image =
-            self.shared.images.prepare(&spec.template.image).await.map_err(|error| error.to_string())?;
+        let image = self.shared.images.prepare(&spec.template.image).await.map_err(|error| error.whole())?;
         let network = (self.shared.config.gateway, self.shared.config.network_bits);
         let launch = launch(self.id, spec, image, network, self.shared.log_dir(self.id));
         let launch = launch.map_err(|error| error.to_string())?;

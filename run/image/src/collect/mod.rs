@@ -14,7 +14,7 @@ use freehold_model::{
 };
 use mark::{Marked, mark};
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::BTreeSet,
     fs, io,
     os::unix::fs::MetadataExt,
     path::Path,
@@ -54,7 +54,6 @@ impl ImageStore {
             how,
             began: began.0,
             young: SystemTime::now().checked_sub(how.grace).unwrap_or(SystemTime::UNIX_EPOCH),
-            seen: HashSet::new(),
             removed: Vec::new(),
         };
         let marked = mark(&round)?;
@@ -79,8 +78,6 @@ struct Round<'a> {
     began: Instant,
     /// What is newer than this is spared.
     young: SystemTime,
-    /// Inodes that were counted: files of a layer may have several names.
-    seen: HashSet<u64>,
     removed: Vec<CollectedItem>,
 }
 
@@ -147,7 +144,7 @@ impl Round<'_> {
             if marked.layers.contains(&diff_id) || self.is_fresh(&thing, changed) {
                 continue;
             }
-            let size = self.room(&path)?;
+            let size = freehold_tree::measure(&path).map_err(ImageError::io("measure", &path))?;
             let item = item(CollectedKind::Layer, diff_id.to_string(), size);
             self.remove(&thing, item, || unpack::discard(&path))?;
         }
@@ -166,18 +163,6 @@ impl Round<'_> {
             self.remove(&thing, item, || fs::remove_file(&path).map_err(ImageError::io("remove", &path)))?;
         }
         Ok(())
-    }
-
-    /// The room that a folder takes on disk.
-    fn room(&mut self, path: &Path) -> Result<u64, ImageError> {
-        let Some(meta) = read(path)? else { return Ok(0) };
-        let mut room = if self.seen.insert(meta.ino()) { meta.blocks() * 512 } else { 0 };
-        if meta.is_dir() {
-            for entry in fs::read_dir(path).map_err(ImageError::io("list", path))? {
-                room += self.room(&entry.map_err(ImageError::io("list", path))?.path())?;
-            }
-        }
-        Ok(room)
     }
 }
 

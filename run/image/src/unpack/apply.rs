@@ -2,7 +2,7 @@
 //! owners, modes, times and attributes (image spec, "Image Layer Filesystem Changeset").
 
 use super::{
-    Refused,
+    Refused, header,
     root::{Root, Was, clean},
     sparse::{self, STRETCH},
 };
@@ -23,6 +23,9 @@ use tar::EntryType;
 /// What is left free on the disk, unless a twentieth of it is less.
 const RESERVE: u64 = 256 << 20;
 
+/// What the names and attributes of all folders of a layer may take in memory.
+const NOTES: usize = 64 << 20;
+
 /// A layer in the making.
 pub(super) struct Unpacker {
     root: Root,
@@ -35,6 +38,8 @@ pub(super) struct Unpacker {
     /// Applied last and from the bottom up: writing into a folder changes its time, and its mode may
     /// forbid us to write.
     folders: BTreeMap<PathBuf, Attributes>,
+    /// How many bytes of names and attributes may still be kept for them.
+    notes_left: usize,
 }
 
 /// What an entry says about a file besides its content.
@@ -57,18 +62,19 @@ impl Unpacker {
             stretch: vec![0; STRETCH],
             owns,
             folders: BTreeMap::new(),
+            notes_left: NOTES,
         })
     }
 
     /// Applies one entry and reads it to its end.
     pub(super) fn apply<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> Result<(), Refused> {
-        let kind = entry.header().entry_type();
+        let kind = header::kind(entry.header());
         if !kind.is_pax_global_extensions() {
             let path = clean(&entry.path_bytes())?;
             self.spend(entry.size())?;
             let attributes = Attributes::of(entry)?;
             match path.file_name() {
-                None if kind.is_dir() => drop(self.folders.insert(path, attributes)),
+                None if kind.is_dir() => self.note(path, attributes)?,
                 None => return Err(Refused::Unsafe("only a folder can be the root")),
                 Some(name) => match name.as_bytes().strip_prefix(b".wh.") {
                     Some(hidden) => self.whiteout(&path, hidden)?,
@@ -96,6 +102,17 @@ impl Unpacker {
         Ok(())
     }
 
+    /// Keeps what a folder was told until all is in it.
+    fn note(&mut self, path: PathBuf, attributes: Attributes) -> Result<(), Refused> {
+        let extended: usize = attributes.extended.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let left = self.notes_left.checked_sub(path.as_os_str().len() + extended);
+        self.notes_left = left.ok_or(Refused::Unsafe(
+            "the names and attributes of the layer's folders take more than the 64 MiB that are allowed",
+        ))?;
+        self.folders.insert(path, attributes);
+        Ok(())
+    }
+
     fn create<R: Read>(
         &mut self,
         kind: EntryType,
@@ -114,8 +131,7 @@ impl Unpacker {
         match kind {
             EntryType::Directory => {
                 self.folder(&parent, &name)?;
-                self.folders.insert(path, attributes);
-                Ok(())
+                self.note(path, attributes)
             }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 self.root.clear(&parent, &name)?;
@@ -150,7 +166,7 @@ impl Unpacker {
             return Ok(());
         }
         let was = self.root.clear(parent, name)?;
-        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700))?;
+        self.root.make(parent, name, 0o700)?;
         // Deleted and made anew in one layer: what the lower layers have in it stays deleted.
         if was == Was::Whiteout { self.root.hide_below(parent, name) } else { Ok(()) }
     }
@@ -218,19 +234,18 @@ impl Unpacker {
 
 impl Attributes {
     fn of<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Attributes, Refused> {
-        let header = entry.header();
-        let id = |id: io::Result<u64>| {
-            u32::try_from(id?)
-                .ok()
-                .filter(|id| *id != u32::MAX)
-                .ok_or(Refused::Unsafe("its owner is no user id"))
+        let header = entry.header().as_old();
+        let id = |id: Option<i64>| {
+            let id = id.and_then(|id| u32::try_from(id).ok()).filter(|id| *id != u32::MAX);
+            id.ok_or(Refused::Unsafe("its owner is no user id"))
         };
-        let seconds = i64::try_from(header.mtime()?).unwrap_or(i64::MAX);
+        let mode = header::number(&header.mode).ok_or(Refused::Unsafe("its mode is no number"))?;
+        let time = header::number(&header.mtime).ok_or(Refused::Unsafe("its time is no number"))?;
         let mut attributes = Attributes {
-            uid: id(header.uid())?,
-            gid: id(header.gid())?,
-            mode: header.mode()? & 0o7777,
-            time: (seconds, 0),
+            uid: id(header::number(&header.uid))?,
+            gid: id(header::number(&header.gid))?,
+            mode: (mode & 0o7777) as u32,
+            time: (time, 0),
             extended: Vec::new(),
         };
         if let Some(extensions) = entry.pax_extensions()? {
@@ -244,7 +259,8 @@ impl Attributes {
                     ));
                 }
                 if key == "mtime" {
-                    attributes.time = extension.value().ok().and_then(pax_time).unwrap_or(attributes.time);
+                    let time = extension.value().ok().and_then(header::pax_time);
+                    attributes.time = time.ok_or(Refused::Unsafe("its time is no number"))?;
                 } else if let Some(name) = key.strip_prefix("SCHILY.xattr.").filter(|name| is_welcome(name)) {
                     attributes.extended.push((name.to_owned(), extension.value_bytes().to_vec()));
                 }
@@ -266,9 +282,12 @@ impl Attributes {
         }
         for (name, value) in &self.extended {
             match rustix::fs::fsetxattr(fd, name.as_str(), value, XattrFlags::empty()) {
-                Err(Errno::OPNOTSUPP) => {}
+                Ok(()) | Err(Errno::OPNOTSUPP) => {}
                 Err(Errno::PERM) if !owns => {}
-                other => other?,
+                Err(errno) => {
+                    let (name, bytes) = (name.clone(), value.len());
+                    return Err(Refused::Attribute { name, bytes, source: errno.into() });
+                }
             }
         }
         rustix::fs::fchmod(fd, self.mode())?;
@@ -318,25 +337,9 @@ fn is_welcome(name: &str) -> bool {
     name == "security.capability" || (name.starts_with("user.") && !name.starts_with("user.overlay."))
 }
 
-/// `1350244992.023960108`, as pax has it.
-fn pax_time(text: &str) -> Option<(i64, i64)> {
-    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits: String = fraction.chars().chain(std::iter::repeat('0')).take(9).collect();
-    let (seconds, nanos) = (seconds.parse::<i64>().ok()?, digits.parse::<i64>().ok()?);
-    (seconds >= 0 && nanos >= 0).then_some((seconds, nanos))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pax_times_have_fractions() {
-        assert_eq!(pax_time("12.5"), Some((12, 500_000_000)));
-        assert_eq!(pax_time("12"), Some((12, 0)));
-        assert_eq!(pax_time("-12.5"), None);
-        assert_eq!(pax_time("x"), None);
-    }
 
     #[test]
     fn attributes_of_overlayfs_are_not_taken() {

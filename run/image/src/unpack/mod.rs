@@ -5,6 +5,7 @@
 //! final name only when blob digest and diff id are both what they should be.
 
 mod apply;
+mod header;
 mod read;
 mod root;
 mod sparse;
@@ -13,7 +14,6 @@ mod tests;
 
 use crate::{
     ImageError,
-    error::is_full,
     files::{names, random_name, rename_durably},
 };
 use apply::Unpacker;
@@ -53,6 +53,12 @@ pub(crate) enum Refused {
     Unsafe(&'static str),
     #[error("it needs more room than is free on the disk")]
     NoRoom,
+    /// Most file systems keep some thousand bytes of them for each file.
+    #[error(
+        "its attribute `{name}` of {bytes} bytes cannot be kept ({source}): the file system has no room for \
+         it, on the disk or for one file; make it smaller"
+    )]
+    Attribute { name: String, bytes: usize, source: io::Error },
     /// In a user namespace there are not all users.
     #[error(
         "it belongs to {uid}:{gid}, and Freehold without root has no such user or group: \
@@ -72,9 +78,12 @@ impl From<rustix::io::Errno> for Refused {
 /// Discarded ones begin with this.
 const DISCARDED: &str = ".discarded-";
 
-fn no_room(layer: &Digest) -> io::Error {
-    let message = format!("layer {layer} unpacks to more than is free on the disk");
-    io::Error::new(io::ErrorKind::StorageFull, message)
+fn no_room() -> io::Error {
+    io::Error::new(io::ErrorKind::StorageFull, "it unpacks to more than is free on the disk")
+}
+
+fn unpack_error(layer: &Digest, path: &str, source: io::Error) -> ImageError {
+    ImageError::Unpack { layer: layer.clone(), path: path.to_owned(), source }
 }
 
 /// Removes what an earlier process left half unpacked or half removed in `layers`.
@@ -97,7 +106,7 @@ fn sweep(layers: &Path, prefixes: &[&str]) -> Result<(), ImageError> {
     for name in names(layers)? {
         if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
             let path = layers.join(&name);
-            std::fs::remove_dir_all(&path).map_err(ImageError::io("remove", &path))?;
+            freehold_tree::remove(&path).map_err(ImageError::io("remove", &path))?;
         }
     }
     Ok(())
@@ -120,7 +129,7 @@ pub(crate) fn unpack(
     let done =
         fill(source, blob, diff_id, &unfinished, limits).and_then(|()| rename_durably(&unfinished, target));
     if done.is_err() {
-        let _ = std::fs::remove_dir_all(&unfinished);
+        let _ = freehold_tree::remove(&unfinished);
     }
     done
 }
@@ -170,8 +179,8 @@ fn entries<R: Read>(
         reason,
     };
     let failed = |path: &str, reason: Refused| match reason {
-        Refused::Io(source) if is_full(&source) => ImageError::io("unpack to", dir)(source),
-        Refused::NoRoom => ImageError::io("unpack to", dir)(no_room(layer)),
+        Refused::Io(source) => unpack_error(layer, path, source),
+        Refused::NoRoom => unpack_error(layer, path, no_room()),
         other => refused(path, other.to_string()),
     };
     let allowance = Allowance::new(limits.bytes.saturating_add(1 << 30));

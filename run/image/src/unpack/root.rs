@@ -15,6 +15,9 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+/// What a path may take, with the byte that ends it (linux/limits.h).
+const PATH_MAX: usize = 4096;
+
 /// The opened folder.
 pub(super) struct Root {
     fd: OwnedFd,
@@ -30,21 +33,29 @@ pub(super) enum Was {
     Something,
 }
 
-/// The parts of an archive's path: relative, without `..`.
+/// The parts of an archive's path, within the layer: `/` is the layer's root, and `..` takes the name before
+/// it away, as Go's `filepath.Clean` and so podman, containerd and docker have it.
 ///
 /// # Errors
-/// The path is absolute, goes up, or holds a NUL.
+/// The path goes up out of the layer, is too long, or holds a NUL.
 pub(super) fn clean(path: &[u8]) -> Result<PathBuf, Refused> {
     if path.contains(&0) {
         return Err(Refused::Unsafe("its name holds a NUL"));
+    }
+    if path.len() >= PATH_MAX {
+        return Err(Refused::Unsafe("its path is longer than the 4,096 bytes that Linux takes"));
     }
     let mut clean = PathBuf::new();
     for part in Path::new(OsStr::from_bytes(path)).components() {
         match part {
             Component::Normal(part) => clean.push(part),
             Component::CurDir => {}
-            Component::ParentDir => return Err(Refused::Unsafe("its path goes up with `..`")),
-            Component::RootDir | Component::Prefix(_) => return Err(Refused::Unsafe("its path is absolute")),
+            // At `/`, `..` is `/`.
+            Component::ParentDir if clean.pop() || path.starts_with(b"/") => {}
+            Component::ParentDir => {
+                return Err(Refused::Unsafe("its path goes up with `..`, out of the layer"));
+            }
+            Component::RootDir | Component::Prefix(_) => {}
         }
     }
     Ok(clean)
@@ -104,8 +115,23 @@ impl Root {
             Was::Whiteout => self.clear(parent, name)? == Was::Whiteout,
             Was::Something => return Err(Refused::Unsafe("a part of its path is not a folder")),
         };
-        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
+        self.make(parent, name, 0o755)?;
         if hides { self.hide_below(parent, name) } else { Ok(()) }
+    }
+
+    /// Makes the folder `name`. Links that the layer brought may have led far down: what has no path that
+    /// the system takes is refused, for nobody could use it or look at it.
+    pub(super) fn make(&self, parent: &OwnedFd, name: &OsStr, mode: u32) -> Result<(), Refused> {
+        let link = Path::new("/proc/self/fd").join(parent.as_raw_fd().to_string());
+        let length = match rustix::fs::readlink(link, Vec::new()) {
+            Ok(path) => path.as_bytes().len() + 1 + name.len(),
+            Err(Errno::NAMETOOLONG) => usize::MAX,
+            Err(errno) => return Err(errno.into()),
+        };
+        if length >= PATH_MAX {
+            return Err(Refused::Unsafe("its folders are nested too deep: paths take 4,096 bytes at most"));
+        }
+        Ok(rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode))?)
     }
 
     /// What `name` is now.
@@ -139,9 +165,7 @@ impl Root {
         match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
             Ok(()) => Ok(was),
             Err(Errno::ISDIR | Errno::PERM) => {
-                // The kernel leads this path to the opened folder itself; below it std follows no links.
-                let path = Path::new("/proc/self/fd").join(parent.as_fd().as_raw_fd().to_string()).join(name);
-                std::fs::remove_dir_all(path)?;
+                freehold_tree::remove_at(parent, name)?;
                 Ok(was)
             }
             Err(errno) => Err(errno.into()),
@@ -165,13 +189,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_stay_relative_and_never_go_up() {
+    fn paths_stay_within_the_layer() {
         for (path, good) in [
             ("a/b", Some("a/b")),
             ("./a//b/.", Some("a/b")),
             ("./", Some("")),
-            ("/a", None),
-            ("a/../b", None),
+            ("/a", Some("a")),
+            ("//a//b/", Some("a/b")),
+            ("/", Some("")),
+            ("", Some("")),
+            ("a/../b", Some("b")),
+            ("a/b/../..", Some("")),
+            ("/../a", Some("a")),
+            ("a/../../b", None),
+            ("./../b", None),
             ("..", None),
             ("a\0b", None),
         ] {

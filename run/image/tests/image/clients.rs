@@ -83,7 +83,7 @@ async fn an_image_made_with_umoci_is_unpacked() {
     run("umoci", &["new", "--image", &at("1")], tmp).await;
     let bundle = tmp.join("bundle");
     for (step, name) in ["first", "second"].iter().enumerate() {
-        let _ = fs::remove_dir_all(&bundle);
+        let _ = freehold_tree::remove(&bundle);
         run("umoci", &["unpack", "--image", &at("1"), bundle.to_str().unwrap()], tmp).await;
         fs::write(bundle.join("rootfs").join(name), name).unwrap();
         if step == 1 {

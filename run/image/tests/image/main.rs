@@ -5,6 +5,7 @@ mod build;
 mod clients;
 mod collect;
 mod conformance;
+mod dialects;
 mod full;
 mod protocol;
 mod remote;

@@ -216,7 +216,7 @@ async fn a_store_of_an_earlier_version_goes_on_showing_its_blobs() {
     let images = home.dir.path().join("images");
     let layer =
         home.store.inspect("app:1").unwrap().manifest["layers"][0]["digest"].as_str().unwrap().to_owned();
-    std::fs::remove_dir_all(images.join("tags/app/_blobs")).unwrap();
+    freehold_tree::remove(&images.join("tags/app/_blobs")).unwrap();
     let store = ImageStore::open(&images).unwrap();
     assert_eq!(get(&store, &format!("/v2/app/blobs/{layer}")).await.status(), 200);
     assert_eq!(store.resolve("app:1").await.unwrap(), image);

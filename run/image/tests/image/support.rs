@@ -32,6 +32,13 @@ pub(crate) fn home() -> Home {
     Home { dir, store }
 }
 
+/// The same in memory where there is such a place: disks take long to make and remove many folders.
+pub(crate) fn quick_home() -> Home {
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let store = ImageStore::open(&dir.path().join("images")).unwrap();
+    Home { dir, store }
+}
+
 /// The registry of `store` on a free port of loopback; ends with the test.
 pub(crate) async fn listen(store: &ImageStore) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -208,6 +215,17 @@ impl Tar {
             records.push(b'\n');
         }
         self.entry(EntryType::XHeader, "pax", "", &records)
+    }
+
+    /// The entries of `first`, then those of `second`.
+    pub(crate) fn chain(mut first: Tar, second: Tar) -> Tar {
+        first.0.extend(second.0);
+        first
+    }
+
+    /// Without the blocks that end an archive.
+    pub(crate) fn bare(self) -> Vec<u8> {
+        self.0
     }
 
     pub(crate) fn end(mut self) -> Vec<u8> {

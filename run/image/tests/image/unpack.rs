@@ -1,12 +1,14 @@
 //! Layers, good and hostile, through `prepare`.
 
-use crate::support::{Home, Layer, Tar, home, is_root, put_image};
-use freehold_image::{ImageError, ImageStore, Limits};
-use freehold_model::Digest;
+use crate::support::{Home, Layer, Tar, home, is_root, put_image, quick_home};
+use freehold_image::{Collect, ImageError, ImageStore, Limits};
+use freehold_model::{Digest, api::CollectedKind};
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 use tar::EntryType;
 
@@ -31,12 +33,11 @@ async fn hostile_layers_are_refused_and_leave_nothing() {
     for (what, tar, reason) in [
         ("goes up", Tar::default().file("../escape", b"x"), "goes up"),
         ("goes up within", Tar::default().file("a/../../escape", b"x"), "goes up"),
-        ("absolute", Tar::default().file("/escape", b"x"), "absolute"),
         ("whiteout goes up", Tar::default().file("../.wh.escape", b""), "goes up"),
         ("whiteout of ..", Tar::default().file("a/.wh...", b""), "hides nothing"),
         ("whiteout of nothing", Tar::default().file("a/.wh.", b""), "hides nothing"),
         ("hard link up", Tar::default().hard_link("a", "../../secret"), "goes up"),
-        ("hard link absolute", Tar::default().hard_link("a", "/etc/passwd"), "absolute"),
+        ("hard link absolute", Tar::default().hard_link("a", "/etc/passwd"), "not in this layer"),
         ("hard link to a folder", Tar::default().dir("d").hard_link("a", "d"), "not in this layer"),
         ("hard link to itself", Tar::default().file("a", b"").hard_link("a", "a"), "to itself"),
         ("hard link to a lower layer", Tar::default().hard_link("a", "etc/passwd"), "not in this layer"),
@@ -128,6 +129,56 @@ async fn bombs_stop_at_the_limit() {
         assert!(error.to_string().contains(reason), "{what}: {error}");
         assert_eq!(fs::read_dir(home.dir.path().join("layers")).unwrap().count(), 0, "{what}");
     }
+}
+
+#[tokio::test]
+async fn folders_are_nested_no_deeper_than_paths_reach() {
+    // Each link leads further down, so that no entry's own path is long.
+    let folders = "d/".repeat(250);
+    let mut chain = Tar::default();
+    for link in 0..20 {
+        let below = if link == 0 { folders.clone() } else { format!("l{}/{folders}", link - 1) };
+        chain = chain.pax(&[("path", below.as_bytes())]).dir("d");
+        chain = chain.pax(&[("linkpath", below.as_bytes())]).symlink(&format!("l{link}"), "d");
+    }
+    let deep = Tar::default().pax(&[("path", "d/".repeat(2040).as_bytes())]).dir("d");
+    let long = Tar::default().pax(&[("path", "d/".repeat(3000).as_bytes())]).dir("d");
+    for (what, tar, reason) in [
+        ("links", chain, "nested too deep"),
+        ("folders", deep, "nested too deep"),
+        ("one path", long, "longer than the 4,096 bytes"),
+    ] {
+        let home = quick_home();
+        let error = prepare(&home, &[Layer::gzip(&tar.end())]).await.expect_err(what);
+        assert!(error.to_string().contains(reason), "{what}: {error}");
+        assert_eq!(left_behind(&home), 0, "{what}");
+    }
+
+    // What reaches that far is fine, and goes when it is collected or replaced, however long its path is.
+    let far = "d/".repeat(1900);
+    let home = quick_home();
+    let tar = Tar::default().pax(&[("path", far.as_bytes())]).dir("d");
+    prepare(&home, &[Layer::gzip(&tar.end())]).await.unwrap();
+    let tar = Tar::default().pax(&[("path", far.as_bytes())]).dir("d").file("d", b"now a file");
+    let layer = unpacked(&home, tar).await;
+    assert_eq!(fs::read(layer.join("d")).unwrap(), b"now a file");
+    let how = Collect { roots: BTreeSet::new(), grace: Duration::ZERO, dry_run: false };
+    let store = home.store.clone();
+    let collected = tokio::task::spawn_blocking(move || store.collect(store.begin_collection(), &how));
+    let collected = collected.await.unwrap().unwrap();
+    assert_eq!(collected.removed.iter().filter(|item| item.kind == CollectedKind::Layer).count(), 2);
+    assert_eq!(left_behind(&home), 0);
+}
+
+#[tokio::test]
+async fn names_of_folders_do_not_fill_the_memory() {
+    let home = home();
+    let (mut tar, value) = (Tar::default(), vec![b'x'; 900_000]);
+    for number in 0..80 {
+        tar = tar.pax(&[("SCHILY.xattr.user.note", &value)]).dir(&format!("d{number}"));
+    }
+    let error = prepare(&home, &[Layer::zstd(&tar.end())]).await.unwrap_err();
+    assert!(error.to_string().contains("more than the 64 MiB"), "{error}");
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ pub(super) fn overlay(data: &Path) -> io::Result<String> {
     let probe = place.join(format!(".freehold-doctor-{}", std::process::id()));
     fs::create_dir(&probe)?;
     let result = apart(CloneFlags::CLONE_NEWNS, || try_overlay(&probe));
-    fs::remove_dir_all(&probe)?;
+    freehold_tree::remove(&probe)?;
     result.map(|()| kind_of(place))
 }
 

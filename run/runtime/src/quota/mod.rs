@@ -54,10 +54,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
     if btrfs::is_on(path) {
         remove_subvolumes(path, DEPTH);
     }
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    freehold_tree::remove(path)
 }
 
 /// A volume's folder has its snapshots' data no deeper.

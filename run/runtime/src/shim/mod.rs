@@ -235,7 +235,7 @@ fn tear_down(dir: &InstanceDir, launch: &Launch) {
     let steps = [
         first::kill(dir, launch.instance, PATIENCE).and_then(|()| group.remove(PATIENCE)),
         network::disconnect(launch),
-        std::fs::remove_dir_all(dir.0.join(container::STATE)),
+        freehold_tree::remove(&dir.0.join(container::STATE)),
     ];
     for error in steps.into_iter().filter_map(Result::err) {
         if error.kind() != io::ErrorKind::NotFound {

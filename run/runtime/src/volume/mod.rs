@@ -4,12 +4,10 @@
 //! says that it has had its first content. Instances can write anything into `data`, links to anywhere
 //! included, so everything here goes from descriptor to descriptor and follows nothing.
 
-mod copy;
 mod freeze;
 mod measure;
 mod mount;
 
-pub use copy::{GoesOn, copy_tree};
 pub use freeze::Frozen;
 pub use measure::measure;
 pub(crate) use mount::mount;

@@ -1,7 +1,7 @@
 //! Puts volumes into an instance's root. Called by the shim, in the mount namespace that only it and the
 //! instance are in: the node's own mount table never shows them.
 
-use super::{VolumeMount, copy::copy_dir, data, initialised};
+use super::{VolumeMount, data, initialised};
 use crate::user::User;
 use nix::mount::{MsFlags, mount as mount_syscall};
 use rustix::fs::{CWD, Dir, Gid, Mode, OFlags, Uid, fchown, fstat, openat};
@@ -38,19 +38,13 @@ fn initialise(dir: &Path, data: &Path, place: &OwnedFd, user: &User) -> io::Resu
         // Somebody put it there: it is not ours to replace.
         return done(dir);
     }
-    for entry in fs::read_dir(data)? {
-        let entry = entry?;
-        match entry.file_type()?.is_dir() {
-            true => fs::remove_dir_all(entry.path())?,
-            false => fs::remove_file(entry.path())?,
-        }
-    }
+    freehold_tree::empty(data)?;
     File::create(&begun)?.sync_all()?;
     // An empty folder of root's says nothing about who shall write there; any other does.
     if is_empty(place)? && fstat(place)?.st_uid == 0 {
         fchown(&inner, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)))?;
     } else {
-        copy_dir(place, &inner, &|| Ok(()))?;
+        freehold_tree::copy_dir(place, &inner, &|| Ok(()))?;
     }
     rustix::fs::syncfs(&inner)?;
     done(dir)?;

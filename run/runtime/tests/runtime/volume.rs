@@ -25,7 +25,7 @@ async fn what_is_written_to_a_volume_is_there_for_the_next_instance() {
     let dir = volume(&world, "a");
     let script = "cat /data/deep/note 2>/dev/null; echo written > /data/deep/note";
     for driver in [World::launch, World::process] {
-        fs::remove_dir_all(&dir).unwrap();
+        freehold_tree::remove(&dir).unwrap();
         fs::create_dir_all(dir.join("data")).unwrap();
         assert_eq!(world.output_of(&with(driver(&world, script), &dir, "/data/deep")).await, "");
         assert_eq!(world.output_of(&with(driver(&world, script), &dir, "/data/deep")).await, "written");

@@ -32,7 +32,7 @@ impl Runtime for World {
             state: watch::channel(RunState::Starting).0,
         });
         // Each run starts empty.
-        let _ = std::fs::remove_dir_all(self.layer(id));
+        let _ = freehold_tree::remove(&self.layer(id));
         state.launches.push((launch.clone(), Instant::now()));
         state.given.push(secrets.variables().map(|(name, value)| format!("{name}={value}")).collect());
         state.runs.insert(id, (launch.clone(), Arc::clone(&run)));
