@@ -252,6 +252,7 @@ async fn registry(api: &Api, action: Action, who: &Who, parts: &mut Parts) -> An
         Addressed::All => return granted(who, action, Place::House),
         Addressed::Repository(name) => name.to_owned(),
     };
+    parts.extensions.insert(freehold_image::Pusher(format!("{:?}", who.principal.actor())));
     let query = parts.uri.query().unwrap_or_default();
     let sources: Vec<String> = form_urlencoded::parse(query.as_bytes())
         .filter(|pair| pair.0 == "from")

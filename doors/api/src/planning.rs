@@ -110,6 +110,8 @@ async fn allowed(api: &Api, who: &Who, (project, env): (&Name, &Name), manifest:
         who.in_project(view, Action::Read, &project)?;
         who.meets(manifest_demands(view, &project, &env, &manifest)?)?;
         for (name, image) in &images {
+            who.may_ask(image)
+                .map_err(|problem| problem.detail(format!("process.{name}.image: `{image}`")))?;
             match who.image(view, Action::PullImage, image)? {
                 Access::Granted => {}
                 // As an image that is not there.

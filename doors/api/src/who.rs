@@ -150,6 +150,20 @@ impl Who {
         Ok(decide(Some(&self.principal), action, place))
     }
 
+    /// Refuses to have the server ask a registry inside the networks that it stands in, unless they run the
+    /// house: what answers there trusts whoever can reach it.
+    pub(crate) fn may_ask(&self, image: &str) -> Result<(), Problem> {
+        let inside = image.parse::<Reference>().is_ok_and(|reference| reference.is_inside());
+        if !inside || self.may(Action::DeployProcess, Place::House) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            Code::NotAllowed,
+            "Only admins of the house name a registry at an address that is not public.",
+        )
+        .hint("Copy the image to the built-in registry, such as with `skopeo copy`, or ask an admin to."))
+    }
+
     /// Whether they may do `action` with an image of that reference, which may be none.
     pub(crate) fn image(&self, view: &dyn View, action: Action, reference: &str) -> Answer<Access> {
         // What is no reference is refused by whoever reads it.

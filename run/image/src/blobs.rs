@@ -74,13 +74,42 @@ impl Blobs {
         }
     }
 
+    /// Like [`Blobs::read_small`], but what the disk spoiled counts as not there.
+    pub(crate) fn read_sound(&self, digest: &Digest) -> Result<Option<Vec<u8>>, ImageError> {
+        Ok(self.read_small(digest)?.filter(|bytes| Digest::of(bytes) == *digest))
+    }
+
+    /// What the bytes of a blob are, when they are not what its name says.
+    pub(crate) fn damage(&self, digest: &Digest) -> Result<Option<Digest>, ImageError> {
+        let path = self.path(digest);
+        let hash = || -> std::io::Result<Digest> {
+            let (mut file, mut hasher) = (std::fs::File::open(&path)?, Sha256::new());
+            let mut piece = vec![0; 1 << 17];
+            loop {
+                match std::io::Read::read(&mut file, &mut piece)? {
+                    0 => return Ok(Digest::from_sha256(hasher.finalize().into())),
+                    read => hasher.update(&piece[..read]),
+                }
+            }
+        };
+        let found = hash().map_err(ImageError::io("read", &path))?;
+        Ok((found != *digest).then_some(found))
+    }
+
     /// Stores a small blob.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<Digest, ImageError> {
         let digest = Digest::of(bytes);
-        if !self.has(&digest)? {
+        // What the disk spoiled is written anew.
+        if self.size(&digest)? != Some(bytes.len() as u64) || self.read(&digest)?.as_deref() != Some(bytes) {
             crate::files::write_atomically(&self.path(&digest), &self.uploads, bytes)?;
         }
         Ok(digest)
+    }
+
+    /// Removes a blob whose bytes are not what its name says, so that it can be pushed or fetched again.
+    pub(crate) fn discard(&self, digest: &Digest) -> Result<(), ImageError> {
+        tracing::error!(%digest, "a blob was damaged on the disk and is removed: it must be pushed or fetched again");
+        crate::files::remove_file(&self.path(digest)).map(drop)
     }
 
     /// Begins a blob of unknown digest.

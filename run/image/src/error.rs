@@ -34,12 +34,14 @@ pub enum ImageError {
         digest: Digest,
     },
     /// No variant of the image runs here.
-    #[error("image `{reference}` has no variant for {platform}")]
+    #[error("image `{reference}` {why}", why = not_here(platform, made_for.as_deref()))]
     Platform {
         /// The image.
         reference: String,
         /// `linux/amd64`.
         platform: String,
+        /// What it is for, when there is one alone.
+        made_for: Option<String>,
     },
     /// Another registry answered that it has no such image, or none that it shows to everybody.
     #[error("registry {registry} shows no image `{reference}`: {reason}")]
@@ -136,6 +138,13 @@ pub enum ImageError {
         #[source]
         source: io::Error,
     },
+}
+
+fn not_here(platform: &str, made_for: Option<&str>) -> String {
+    match made_for {
+        Some(other) => format!("was made for {other}, and this server runs {platform}"),
+        None => format!("has no variant for {platform}"),
+    }
 }
 
 impl ImageError {

@@ -14,6 +14,7 @@ use crate::{
 use async_trait::async_trait;
 use freehold_model::{Digest, ImageRef, api::ImageSummary};
 use std::sync::{Arc, PoisonError};
+use tokio::sync::OwnedMutexGuard;
 
 /// Written once the tags that were here before there was a house are the house's.
 const NAMED: &str = "named";
@@ -62,12 +63,23 @@ impl ImageStore {
         Ok(())
     }
 
-    /// What a name means is told to everybody.
-    pub(crate) async fn tell(&self, repository: &str, tag: &str) -> Result<(), ImageError> {
+    /// Waits until nobody else changes what a name means, here and in the house.
+    pub(crate) async fn alone_with(&self, repository: &str, tag: &str) -> OwnedMutexGuard<()> {
+        self.flights().board(&format!("tag {repository}:{tag}")).await
+    }
+
+    /// What a name means from now on is told to everybody, by whoever is alone with it. It is not read from
+    /// the disk, for others may follow the house there.
+    pub(crate) async fn tell(
+        &self,
+        repository: &str,
+        tag: &str,
+        meaning: Option<&Digest>,
+    ) -> Result<(), ImageError> {
         let Some(house) = self.house() else { return Ok(()) };
         let name = format!("{repository}:{tag}");
-        let told = match self.tags().get(repository, tag)? {
-            Some(digest) => house.name(&self.summary(name.clone(), repository, digest)?).await,
+        let told = match meaning {
+            Some(digest) => house.name(&self.summary(name.clone(), repository, digest.clone())?).await,
             None => house.forget(&name).await,
         };
         told.map_err(|error| error.of_house(&name))
@@ -95,8 +107,15 @@ impl ImageStore {
         if here == meaning {
             return Ok(());
         }
+        if let Some(digest) = &meaning {
+            self.settle_digest(repository, digest).await.map_err(|error| unknown(error, &name))?;
+        }
+        let _alone = self.alone_with(repository, tag).await;
+        if house.meaning(&name).await.map_err(|error| error.of_house(&name))? != meaning {
+            // Somebody set it meanwhile, and settled it here.
+            return Ok(());
+        }
         let Some(digest) = meaning else { return self.tags().remove(repository, tag).map(drop) };
-        self.settle_digest(repository, &digest).await.map_err(|error| unknown(error, &name))?;
         let _committing = self.committing().read().unwrap_or_else(PoisonError::into_inner);
         self.tags().put(repository, tag, &digest)
     }
@@ -109,8 +128,13 @@ impl ImageStore {
         }
         let _alone = self.flights().board(&format!("tree {repository} {digest}")).await;
         let image = ImageRef { reference: repository.to_owned(), digest: digest.clone() };
-        let fetched = self.fetch_tree(&*house.others(repository), repository, &image, DEPTH).await;
-        fetched.map_err(|error| unknown(error, &format!("{repository}@{digest}")))
+        let others = house.others(repository);
+        let fetched = async {
+            // Even if its bytes are here: they may be another repository's, and then they say nothing here.
+            upstream::manifest(&*others, &image, self.blobs()).await?;
+            self.fetch_tree(&*others, repository, &image, DEPTH).await
+        };
+        fetched.await.map_err(|error| unknown(error, &format!("{repository}@{digest}")))
     }
 
     /// Fetches a manifest and what it needs, the parts first: whoever sees the manifest sees all of it.
@@ -133,11 +157,11 @@ impl ImageStore {
                 Manifest::Index(_) if depth == 0 => {
                     return Err(wrong("indexes are nested too deeply".into()));
                 }
-                Manifest::Index(_) => {
+                Manifest::Index(_) if Manifest::is_kind(part) => {
                     let entry = ImageRef { reference: image.reference.clone(), digest };
                     Box::pin(self.fetch_tree(others, repository, &entry, depth - 1)).await?;
                 }
-                Manifest::Image(_) => {
+                Manifest::Index(_) | Manifest::Image(_) => {
                     let _alone = self.flights().board(&format!("blob {digest}")).await;
                     if !self.holds(&digest)? {
                         upstream::blob(others, image, &digest, part.size(), self.blobs()).await?;
@@ -194,12 +218,13 @@ impl ImageStore {
             return self.remove(reference);
         }
         self.settle(&parsed).await?;
-        let digest = parsed.digest().cloned();
-        self.remove(reference)?;
-        match digest {
-            Some(digest) => self.untell(&parsed.name(), &digest).await,
-            None => self.tell(&parsed.name(), parsed.tag()).await,
+        if let Some(digest) = parsed.digest() {
+            self.remove(reference)?;
+            return self.untell(&parsed.name(), digest).await;
         }
+        let _alone = self.alone_with(&parsed.name(), parsed.tag()).await;
+        self.remove(reference)?;
+        self.tell(&parsed.name(), parsed.tag(), None).await
     }
 
     /// Forgets tags that mean something else in the house by now, so that a collection finds what they kept.
@@ -215,8 +240,20 @@ impl ImageStore {
                 && !image.reference.contains('@')
                 && !known.iter().any(same)
             {
-                self.tags().remove(repository, tag)?;
+                self.follow_tag(&*house, repository, tag).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Forgets a tag if the house says so still, once nobody sets it any more: what was listed before may
+    /// have been set since.
+    async fn follow_tag(&self, house: &dyn House, repository: &str, tag: &str) -> Result<(), ImageError> {
+        let _alone = self.alone_with(repository, tag).await;
+        let name = format!("{repository}:{tag}");
+        let meaning = house.meaning(&name).await.map_err(|error| error.of_house(&name))?;
+        if self.tags().get(repository, tag)? != meaning {
+            self.tags().remove(repository, tag)?;
         }
         Ok(())
     }

@@ -91,6 +91,11 @@ impl Manifest {
         }
     }
 
+    /// Whether a part of an index is a manifest. An index may name other blobs, too, as BuildKit's caches do.
+    pub(crate) fn is_kind(part: &Descriptor) -> bool {
+        MEDIA_TYPES.contains(&part.media_type().to_string().as_str())
+    }
+
     /// Everything that must be here before it: config and layers, or the manifests of an index.
     /// Layers that carry their own addresses may live elsewhere.
     pub(crate) fn needs(&self) -> Vec<&Descriptor> {

@@ -65,6 +65,7 @@ impl ImageStore {
     /// # Errors
     /// Something is missing and there is no other registry to ask.
     async fn begin_fetch(&self, image: &ImageRef) -> Result<Option<Fetch>, ImageError> {
+        self.own_layers(image)?;
         if self.missing(image)?.is_none() {
             return Ok(None);
         }
@@ -86,6 +87,23 @@ impl ImageStore {
         } else {
             ImageError::Incomplete { reference: image.reference.clone(), digest: missing }
         })
+    }
+
+    /// Layers that carry their own addresses need not be pushed. One that is here is another repository's then,
+    /// and no part of this image.
+    fn own_layers(&self, image: &ImageRef) -> Result<(), ImageError> {
+        let reference: Reference = image.reference.parse()?;
+        if reference.host().is_some() || self.upstream().is_some() || !self.holds(&image.digest)? {
+            return Ok(());
+        }
+        let manifest = self.image_manifest(&image.reference, &image.digest)?;
+        for layer in manifest.layers().iter().filter(|layer| layer.urls().is_some()) {
+            let digest = digest_in(&image.digest, layer)?;
+            if !self.shows(&reference.name(), &digest)? {
+                return Err(ImageError::Incomplete { reference: image.reference.clone(), digest });
+            }
+        }
+        Ok(())
     }
 
     /// A part that is not here: the manifest itself, or something it needs.
@@ -167,9 +185,11 @@ impl ImageStore {
     fn layers_of(&self, image: &ImageRef) -> Result<(Vec<Layer>, Config), ImageError> {
         let manifest = self.image_manifest(&image.reference, &image.digest)?;
         let config = self.config(image, &manifest)?;
-        config
-            .runs_here()
-            .map_err(|_| ImageError::Platform { reference: image.reference.clone(), platform: here() })?;
+        config.runs_here().map_err(|made_for| ImageError::Platform {
+            reference: image.reference.clone(),
+            platform: here(),
+            made_for: Some(made_for),
+        })?;
         let (layers, diff_ids) = (manifest.layers(), config.diff_ids());
         if diff_ids.len() != layers.len() {
             let reason = format!("it has {} layers but its config names {}", layers.len(), diff_ids.len());
@@ -186,7 +206,7 @@ impl ImageStore {
     async fn unpack(&self, blob: Digest, diff_id: Digest) -> Result<PathBuf, ImageError> {
         let dir = self.layers().join(diff_id.hex());
         self.recent().touch(Thing::Layer(diff_id.clone()));
-        if dir.is_dir() {
+        if dir.is_dir() && self.seen().get(&blob)?.as_ref() == Some(&diff_id) {
             return Ok(dir);
         }
         let alone = self.flights().board(&format!("layer {diff_id}")).await;
@@ -194,11 +214,16 @@ impl ImageStore {
         let work = move || {
             // Held until the work is really over, even if nobody waits for it any more.
             let _alone = alone;
-            if dir.is_dir() {
-                return Ok(dir);
-            }
             let source = store.blobs().path(&blob);
-            unpack::unpack(&source, &blob, &diff_id, &dir, &store.limits())?;
+            // A folder that is here was another blob's: only this blob's own bytes give the right to it.
+            let done = match dir.is_dir() {
+                true => unpack::check(&source, &blob, &diff_id, &store.limits()),
+                false => unpack::unpack(&source, &blob, &diff_id, &dir, &store.limits()),
+            };
+            if let Err(error) = done {
+                return Err(store.blame(&blob, error));
+            }
+            store.seen().put(&blob, &diff_id, store.blobs().scratch())?;
             // Once more: it took a while.
             store.recent().touch(Thing::Layer(diff_id));
             Ok(dir)
@@ -206,8 +231,26 @@ impl ImageStore {
         blocking(work).await
     }
 
+    /// Why a layer could not be unpacked: because of the disk, if its blob is not what it was. Then that must
+    /// not stand in the way of the right bytes.
+    fn blame(&self, blob: &Digest, error: ImageError) -> ImageError {
+        if error.is_disk_full() {
+            return error;
+        }
+        let Ok(Some(found)) = self.blobs().damage(blob) else { return error };
+        match self.blobs().discard(blob) {
+            Err(error) => error,
+            Ok(()) => {
+                ImageError::Digest { what: "the blob of a layer".into(), expected: blob.clone(), found }
+            }
+        }
+    }
+
     fn config(&self, image: &ImageRef, manifest: &ImageManifest) -> Result<Config, ImageError> {
         let digest = digest_in(&image.digest, manifest.config())?;
+        if self.holds(&digest)? && self.blobs().damage(&digest)?.is_some() {
+            self.blobs().discard(&digest)?;
+        }
         Config::parse(&digest, &self.part(&image.reference, &digest)?)
     }
 }

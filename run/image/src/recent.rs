@@ -4,9 +4,13 @@
 //! collection removes one only under the same lock, if nobody touched it. So either the caller sees it
 //! gone and brings it anew, or it stays.
 
+use crate::{
+    ImageError, ImageStore,
+    manifest::{Manifest, digest_of},
+};
 use freehold_model::Digest;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -59,6 +63,28 @@ impl Recent {
     }
 }
 
+impl ImageStore {
+    /// Notes that a manifest is about to be used, and all that it names, through indexes: nothing of it is
+    /// collected for a while.
+    pub(crate) fn touch_tree(&self, digest: &Digest) -> Result<(), ImageError> {
+        let (mut left, mut seen) = (vec![digest.clone()], HashSet::new());
+        while let Some(digest) = left.pop() {
+            if !seen.insert(digest.clone()) || !self.holds(&digest)? {
+                continue;
+            }
+            let Ok(manifest) = self.manifest("", &digest) else { continue };
+            for part in manifest.names() {
+                let Ok(part_digest) = digest_of(part) else { continue };
+                match manifest {
+                    Manifest::Index(_) => left.push(part_digest),
+                    Manifest::Image(_) => self.recent().touch(Thing::Blob(part_digest)),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,5 +100,29 @@ mod tests {
         recent.touch(thing.clone());
         assert!(recent.touched(&thing, began, Duration::ZERO), "since it began");
         assert!(!recent.touched(&Thing::Layer(Digest::of(b"b")), began, Duration::ZERO));
+    }
+
+    #[test]
+    fn an_index_that_is_used_touches_the_layers_of_its_manifests() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = ImageStore::open(dir.path()).unwrap();
+        let put = |text: String| store.blobs().write(text.as_bytes()).unwrap();
+        let (config, layer) = (put("{}".into()), put("layer".into()));
+        let part = |kind: &str, digest: &Digest| {
+            format!(r#"{{"mediaType":"application/vnd.oci.image.{kind}","digest":"{digest}","size":2}}"#)
+        };
+        let manifest = put(format!(
+            r#"{{"schemaVersion":2,"config":{},"layers":[{}]}}"#,
+            part("config.v1+json", &config),
+            part("layer.v1.tar", &layer)
+        ));
+        let inner =
+            put(format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, part("manifest.v1+json", &manifest)));
+        let outer = put(format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, part("index.v1+json", &inner)));
+        let began = Instant::now();
+        store.touch_tree(&outer).unwrap();
+        for digest in [outer, inner, manifest, config, layer] {
+            assert!(store.recent().touched(&Thing::Blob(digest.clone()), began, Duration::ZERO), "{digest}");
+        }
     }
 }

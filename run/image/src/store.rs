@@ -14,6 +14,7 @@ use crate::{
     recent::{Recent, Thing},
     registry::{self, Uploads},
     remote::Remotes,
+    seen::Seen,
     tags::{Record, Tags},
     unpack,
     upstream::Upstream,
@@ -38,6 +39,7 @@ struct Inner {
     blobs: Blobs,
     tags: Tags,
     links: Links,
+    seen: Seen,
     recent: Recent,
     /// Held (for reading) from the look at what a manifest needs until its name is written.
     committing: RwLock<()>,
@@ -87,6 +89,7 @@ impl ImageStore {
         let blobs = Blobs::open(dir)?;
         let tags = Tags::open(dir, blobs.scratch())?;
         let layers = create_dirs(&dir.join("layers"))?;
+        let seen = Seen::open(dir)?;
         // Layers hold set-user-id programs as root: nobody else may reach them by path.
         std::fs::set_permissions(&layers, Permissions::from_mode(0o700))
             .map_err(ImageError::io("protect", &layers))?;
@@ -96,6 +99,7 @@ impl ImageStore {
             blobs,
             tags,
             links,
+            seen,
             recent: Recent::default(),
             committing: RwLock::default(),
             layers,
@@ -125,10 +129,14 @@ impl ImageStore {
         Ok(())
     }
 
-    /// Makes a repository show the blobs of one of its images, as far as they are here.
+    /// Makes a repository show the blobs of one of its images, as far as they are here. Layers that may live
+    /// elsewhere are not among them: whoever names one has not shown that they have it.
     fn link(&self, repository: &str, manifest: &Manifest) -> Result<(), ImageError> {
-        let Manifest::Image(_) = manifest else { return Ok(()) };
-        for digest in manifest.names().into_iter().filter_map(|part| digest_of(part).ok()) {
+        let is_blob = |part: &&Descriptor| match manifest {
+            Manifest::Image(_) => true,
+            Manifest::Index(_) => !Manifest::is_kind(part),
+        };
+        for digest in manifest.needs().into_iter().filter(is_blob).filter_map(|part| digest_of(part).ok()) {
             if !self.0.links.has(repository, &digest)? && self.0.blobs.has(&digest)? {
                 self.0.links.put(repository, &digest)?;
             }
@@ -146,6 +154,10 @@ impl ImageStore {
 
     pub(crate) fn links(&self) -> &Links {
         &self.0.links
+    }
+
+    pub(crate) fn seen(&self) -> &Seen {
+        &self.0.seen
     }
 
     pub(crate) fn recent(&self) -> &Recent {
@@ -223,6 +235,7 @@ impl ImageStore {
                 answer => answer?,
             },
         };
+        self.must_run_here(&parsed, &digest).await?;
         Ok(ImageRef { reference: reference.to_owned(), digest })
     }
 
@@ -235,19 +248,8 @@ impl ImageStore {
         };
         self.holds(&digest)?;
         let digest = self.platform_digest(&reference.to_string(), digest)?;
-        self.touch_image(&digest)?;
+        self.touch_tree(&digest)?;
         Ok(digest)
-    }
-
-    /// Notes that an image is about to be used: nothing of it is collected for a while.
-    fn touch_image(&self, digest: &Digest) -> Result<(), ImageError> {
-        self.holds(digest)?;
-        if let Ok(manifest) = self.manifest("", digest) {
-            for part in manifest.names().into_iter().filter_map(|part| digest_of(part).ok()) {
-                self.holds(&part)?;
-            }
-        }
-        Ok(())
     }
 
     /// Follows indexes that are here down to the manifest of an image.
@@ -448,7 +450,7 @@ impl ImageStore {
         self.manifest(reference, digest)?.image(digest)
     }
 
-    fn manifest(&self, reference: &str, digest: &Digest) -> Result<Manifest, ImageError> {
+    pub(crate) fn manifest(&self, reference: &str, digest: &Digest) -> Result<Manifest, ImageError> {
         Manifest::stored(digest, &self.part(reference, digest)?)
     }
 
@@ -456,7 +458,7 @@ impl ImageStore {
     pub(crate) fn part(&self, reference: &str, digest: &Digest) -> Result<Vec<u8>, ImageError> {
         let incomplete =
             || ImageError::Incomplete { reference: reference.to_owned(), digest: digest.clone() };
-        self.0.blobs.read_small(digest)?.ok_or_else(incomplete)
+        self.0.blobs.read_sound(digest)?.ok_or_else(incomplete)
     }
 }
 
@@ -470,8 +472,11 @@ fn chosen(
     digest: &Digest,
     index: &oci_spec::image::ImageIndex,
 ) -> Result<Digest, ImageError> {
-    let entry = choose(index)
-        .ok_or_else(|| ImageError::Platform { reference: reference.to_owned(), platform: here() })?;
+    let entry = choose(index).ok_or_else(|| ImageError::Platform {
+        reference: reference.to_owned(),
+        platform: here(),
+        made_for: None,
+    })?;
     digest_in(digest, entry)
 }
 

@@ -91,9 +91,11 @@ pub(crate) async fn inspect(
     request_body = PullRequest, responses((status = 200, description = "As it is here now", body = ImageSummary)))]
 pub(crate) async fn pull(
     State(api): State<Api>,
+    who: Who,
     _: Params<NoParams>,
     Json(wanted): Json<PullRequest>,
 ) -> Answer<Sent<ImageSummary>> {
+    who.may_ask(&wanted.reference)?;
     api.images.pull(&wanted.reference, wanted.unpack).await.map(Sent).map_err(|error| failure(&error))
 }
 

@@ -84,18 +84,26 @@ fn in_repository(round: &Round<'_>, repository: &str) -> Result<HashSet<Digest>,
 /// All manifests that are reached from `first`: through indexes, and to what is attached.
 fn closure(
     round: &Round<'_>,
-    mut queue: Vec<Digest>,
+    first: Vec<Digest>,
     attached: &HashMap<Digest, Vec<Digest>>,
 ) -> Result<HashSet<Digest>, ImageError> {
     let mut reached = HashSet::new();
-    while let Some(digest) = queue.pop() {
-        if !reached.insert(digest.clone()) {
+    // Whether each is a manifest for sure: an index may name any blob.
+    let mut queue: Vec<(Digest, bool)> = first.into_iter().map(|digest| (digest, true)).collect();
+    while let Some((digest, is_sure)) = queue.pop() {
+        if reached.contains(&digest) {
             continue;
         }
-        queue.extend(attached.get(&digest).into_iter().flatten().cloned());
-        if let Some(Manifest::Index(index)) = manifest(round, &digest)? {
-            queue.extend(index.manifests().iter().filter_map(|entry| digest_of(entry).ok()));
+        let read = match manifest(round, &digest) {
+            Err(_) if !is_sure => continue,
+            read => read?,
+        };
+        queue.extend(attached.get(&digest).into_iter().flatten().map(|digest| (digest.clone(), true)));
+        if let Some(Manifest::Index(index)) = read {
+            let part = |entry| Some((digest_of(entry).ok()?, Manifest::is_kind(entry)));
+            queue.extend(index.manifests().iter().filter_map(part));
         }
+        reached.insert(digest);
     }
     Ok(reached)
 }

@@ -162,7 +162,8 @@ impl Round<'_> {
             let item = item(CollectedKind::Blob, digest.to_string(), meta.len());
             self.remove(&thing, item, || fs::remove_file(&path).map_err(ImageError::io("remove", &path)))?;
         }
-        Ok(())
+        let blobs = self.store.blobs();
+        if self.how.dry_run { Ok(()) } else { self.store.seen().retain(|blob| blobs.has(blob)) }
     }
 }
 

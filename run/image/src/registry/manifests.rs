@@ -27,7 +27,7 @@ pub(super) fn get(store: &ImageStore, name: &str, which: &Which, accept: &Accept
     if !accept.allows(&record.media_type) {
         return Err(Fault::not_acceptable(which.text(), &record.media_type));
     }
-    let bytes = store.blobs().read(&digest)?.ok_or_else(unknown)?;
+    let bytes = store.blobs().read_sound(&digest)?.ok_or_else(unknown)?;
     let headers = [
         (header::CONTENT_TYPE, record.media_type),
         (header::CONTENT_LENGTH, bytes.len().to_string()),
@@ -69,7 +69,11 @@ pub(super) async fn put(
     let location = format!("/v2/{name}/manifests/{}", which.text());
     let (store, name, accepted) = (store.clone(), name.to_owned(), digest.clone());
     let named = match &which {
-        Which::Tag(tag) => Some((store.clone(), name.clone(), tag.clone())),
+        // Held until the house knows it: whoever looks at the name meanwhile sees all of it or nothing.
+        Which::Tag(tag) => {
+            let alone = store.alone_with(&name, tag).await;
+            Some((store.clone(), name.clone(), tag.clone(), alone))
+        }
         Which::Digest(_) => None,
     };
     blocking(move || {
@@ -84,8 +88,8 @@ pub(super) async fn put(
         }
     })
     .await?;
-    if let Some((store, name, tag)) = named {
-        store.tell(&name, &tag).await?;
+    if let Some((store, name, tag, _alone)) = named {
+        store.tell(&name, &tag, Some(&digest)).await?;
     }
     let headers = [(header::LOCATION, location), (CONTENT_DIGEST, digest.to_string())];
     let mut response = (StatusCode::CREATED, headers).into_response();
@@ -99,10 +103,16 @@ pub(super) async fn put(
 fn check_parts(store: &ImageStore, name: &str, manifest: &Manifest) -> Result<(), Fault> {
     for part in manifest.needs() {
         let invalid = |reason| Fault::manifest_invalid(StatusCode::BAD_REQUEST, reason);
+        let is_kind = Manifest::is_kind(part);
         let part = digest_of(part).map_err(invalid)?;
         let there = match manifest {
             Manifest::Image(_) => store.shows(name, &part)?,
-            Manifest::Index(_) => store.holds(&part)? && store.tags().record(name, &part)?.is_some(),
+            Manifest::Index(_) if store.tags().record(name, &part)?.is_some() => {
+                // All of it: what a collection that has begun already holds for unneeded is needed now.
+                store.touch_tree(&part)?;
+                store.holds(&part)?
+            }
+            Manifest::Index(_) => !is_kind && store.shows(name, &part)?,
         };
         if !there {
             return Err(Fault::manifest_blob_unknown(part.as_str()));

@@ -23,6 +23,7 @@ use axum::{
 };
 use errors::Fault;
 use freehold_model::Digest;
+pub use uploads::Pusher;
 pub(crate) use uploads::Uploads;
 
 /// The routes, for `store`.
@@ -166,11 +167,15 @@ async fn handle(store: &ImageStore, request: Request) -> Result<Response, Fault>
                 Method::PUT => manifests::put(store, &name, which, request).await,
                 Method::DELETE => {
                     manifests::settle(store, &name, &which).await?;
+                    let _alone = match &which {
+                        Which::Tag(tag) => Some(store.alone_with(&name, tag).await),
+                        Which::Digest(_) => None,
+                    };
                     let (of, removed) = (name.clone(), which.clone());
                     let answer =
                         on_disk(store, uri, move |store, _| manifests::delete(store, &of, &removed)).await?;
                     match &which {
-                        Which::Tag(tag) => store.tell(&name, tag).await?,
+                        Which::Tag(tag) => store.tell(&name, tag, None).await?,
                         Which::Digest(digest) => store.untell(&name, digest).await?,
                     }
                     Ok(answer)

@@ -20,6 +20,7 @@ use freehold_model::Digest;
 use futures::StreamExt;
 use serde::Deserialize;
 use std::{
+    cmp::Reverse,
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -31,6 +32,13 @@ const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 
 /// Each holds a file open.
 const MOST: usize = 256;
+/// Those of one caller.
+const EACH: usize = 64;
+
+/// Who pushes: put into a request's extensions by whoever guards the registry, so that uploads are shared out
+/// fairly.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Pusher(pub String);
 
 const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 
@@ -41,6 +49,7 @@ pub(crate) struct Uploads(Mutex<HashMap<String, Upload>>);
 #[derive(Clone)]
 struct Upload {
     repository: String,
+    owner: Pusher,
     touched: Instant,
     /// Taken out when the upload ends.
     blob: Arc<AsyncMutex<Option<Unfinished>>>,
@@ -55,16 +64,20 @@ struct Options {
 }
 
 impl Uploads {
-    fn enter(&self, repository: &str, blob: Unfinished) -> Result<String, Fault> {
+    fn enter(&self, repository: &str, owner: Pusher, blob: Unfinished) -> Result<String, Fault> {
         let id = random_name();
         let upload = Upload {
             repository: repository.to_owned(),
+            owner,
             touched: Instant::now(),
             blob: Arc::new(AsyncMutex::new(Some(blob))),
         };
         self.forget_abandoned();
         let mut uploads = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if uploads.len() >= MOST {
+        if uploads.values().filter(|other| other.owner == upload.owner).count() >= EACH {
+            return Err(Fault::too_many_uploads(EACH));
+        }
+        if uploads.len() >= MOST && !make_room(&mut uploads) {
             return Err(Fault::too_many_uploads(MOST));
         }
         uploads.insert(id.clone(), upload);
@@ -105,9 +118,23 @@ impl Uploads {
     }
 }
 
+/// Gives up the upload that was untouched for longest of the caller with most, so that others always get in;
+/// whether there was one that receives nothing at this moment.
+fn make_room(uploads: &mut HashMap<String, Upload>) -> bool {
+    let mut counts: HashMap<&Pusher, usize> = HashMap::new();
+    for upload in uploads.values() {
+        *counts.entry(&upload.owner).or_default() += 1;
+    }
+    let idle = uploads.iter().filter(|(_, upload)| upload.blob.try_lock().is_ok());
+    let worst = idle.max_by_key(|(_, upload)| (counts[&upload.owner], Reverse(upload.touched)));
+    let Some(id) = worst.map(|(id, _)| id.clone()) else { return false };
+    uploads.remove(&id).is_some()
+}
+
 /// POST: mounts a blob that is here, takes one whole (`?digest=`), or opens an upload.
 pub(super) async fn begin(store: &ImageStore, name: &str, request: Request) -> Result<Response, Fault> {
     let options = options(request.uri())?;
+    let owner = request.extensions().get::<Pusher>().cloned().unwrap_or_default();
     // Without `from` a client would learn what repositories hold that it does not name: it uploads.
     if let (Some(mount), Some(from)) = (options.mount.as_deref(), options.from.as_deref()) {
         let mount = digest(mount)?;
@@ -122,7 +149,7 @@ pub(super) async fn begin(store: &ImageStore, name: &str, request: Request) -> R
         keep(store, name, blob, &expected).await?;
         return Ok(created(name, &expected));
     }
-    let id = store.uploads().enter(name, blob)?;
+    let id = store.uploads().enter(name, owner, blob)?;
     Ok(accepted(StatusCode::ACCEPTED, name, &id, 0))
 }
 

@@ -159,6 +159,32 @@ fn fill(
     expect("the unpacked content of a layer", diff_id, found_diff)
 }
 
+/// Reads the blob at `source` to see that it unpacks to `diff_id`, and writes nothing.
+///
+/// # Errors
+/// The bytes are not `blob`, or do not unpack to `diff_id`, or to more than is allowed.
+pub(crate) fn check(
+    source: &Path,
+    blob: &Digest,
+    diff_id: &Digest,
+    limits: &Limits,
+) -> Result<(), ImageError> {
+    let file = File::open(source).map_err(ImageError::io("read", source))?;
+    let allowance = Allowance::new(limits.bytes.saturating_add(1 << 30));
+    let (found_blob, read, found_diff) = std::thread::scope(|scope| {
+        let (pipe, arriving) = pipe();
+        let reading = scope.spawn(move || pipe.fill(file));
+        let mut plain = Hashing::new(arriving);
+        allowance.grant(u64::MAX);
+        let read = io::copy(&mut Metered::new(&mut plain, &allowance), &mut io::sink());
+        let found_diff = plain.finish();
+        (reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), read, found_diff)
+    });
+    read.map_err(|error| unpack_error(blob, "/", error))?;
+    expect("the blob of a layer", blob, found_blob.map_err(ImageError::io("read", source))?)?;
+    expect("the unpacked content of a layer", diff_id, found_diff)
+}
+
 fn expect(what: &str, expected: &Digest, found: Digest) -> Result<(), ImageError> {
     if found == *expected {
         return Ok(());

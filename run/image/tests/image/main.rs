@@ -7,6 +7,7 @@ mod collect;
 mod conformance;
 mod dialects;
 mod full;
+mod owners;
 mod protocol;
 mod remote;
 mod support;

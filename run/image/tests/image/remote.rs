@@ -204,3 +204,87 @@ async fn ten_megabytes_of_junk_are_no_manifest() {
     let error = near.store.resolve(&format!("{host}/app:1")).await.unwrap_err();
     assert!(error.to_string().contains("larger than 4 MiB"), "{error}");
 }
+
+/// A server that counts what it is asked and answers with `answer`.
+async fn counting(
+    answer: impl Fn(&Request<Body>) -> Response<Body> + Clone + Send + Sync + 'static,
+) -> (String, Arc<AtomicUsize>) {
+    let hits = Arc::new(AtomicUsize::new(0));
+    let counted = hits.clone();
+    let router = axum::Router::new().fallback(move |request: Request<Body>| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(answer(&request))
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (host, hits)
+}
+
+fn answer(status: u16, header: (&str, &str), body: &str) -> Response<Body> {
+    Response::builder().status(status).header(header.0, header.1).body(Body::from(body.to_owned())).unwrap()
+}
+
+#[tokio::test]
+async fn a_registry_cannot_send_us_to_the_inside() {
+    let near = home();
+    let (inside, hits) = counting(|_| answer(200, ("x", "y"), r#"{"token":"inner"}"#)).await;
+    for to in [format!("http://{inside}/x"), "https://169.254.169.254/x".into(), "https://localhost/x".into()]
+    {
+        let location = to.clone();
+        let (redirects, _) = counting(move |_| answer(307, ("location", &location), "")).await;
+        let realm = format!("Bearer realm=\"{to}\",service=\"s\"");
+        let (asks, seen) = counting(move |_| answer(401, ("www-authenticate", &realm), "")).await;
+        for host in [redirects, asks] {
+            let error = near.store.resolve(&format!("{host}/app:1")).await.unwrap_err();
+            assert!(error.to_string().contains("no public address"), "{to}: {error}");
+        }
+        assert_eq!(seen.load(Ordering::SeqCst), 1, "no token was sent on");
+    }
+    assert_eq!(hits.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_token_of_the_registry_itself_is_fetched_once_and_shown_to_it_alone() {
+    let (far, near) = (home(), home());
+    let image = put_image(&far.store, &[Layer::gzip(&Tar::default().file("a", b"a").end())]).await;
+    let given = Arc::new(AtomicUsize::new(0));
+    let tokens = given.clone();
+    let host = misbehaving(far.store.router(), move |request: Request<Body>, next| {
+        let tokens = tokens.clone();
+        async move {
+            let headers = request.headers();
+            let own = headers["host"].to_str().unwrap().to_owned();
+            if request.uri().path() == "/token" {
+                tokens.fetch_add(1, Ordering::SeqCst);
+                let query = request.uri().query().unwrap();
+                assert!(
+                    query.contains("service=s") && query.contains("scope=repository%3Aapp%3Apull"),
+                    "{query}"
+                );
+                assert!(!headers.contains_key("authorization"));
+                return answer(200, ("content-type", "application/json"), r#"{"access_token":"secret"}"#);
+            }
+            match headers.get("authorization") {
+                Some(token) if token == "Bearer secret" => {}
+                _ => {
+                    let realm = format!("Bearer realm=\"http://{own}/token\",service=\"s\"");
+                    return answer(401, ("www-authenticate", &realm), "");
+                }
+            }
+            // Blobs are where the registry sends us: at itself.
+            let path = request.uri().path().to_owned();
+            if path.contains("/blobs/") && request.uri().query().is_none() {
+                return answer(307, ("location", &format!("{path}?there")), "");
+            }
+            next.run(request).await
+        }
+        .boxed()
+    })
+    .await;
+    let pulled = near.store.pull(&format!("{host}/app:1"), true).await.unwrap();
+    assert_eq!((pulled.digest, given.load(Ordering::SeqCst)), (image.digest, 1));
+    let (turning, _) = counting(|_| answer(302, ("location", "/v2/again"), "")).await;
+    let error = near.store.resolve(&format!("{turning}/app:1")).await.unwrap_err();
+    assert!(error.to_string().contains("redirects without end"), "{error}");
+}
