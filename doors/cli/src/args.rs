@@ -6,7 +6,7 @@ use crate::{
         events, exec, image, import, init, key, login, logs, machine, man, node, noun, oidc, plan, quota,
         receipt, rollback, secret, sso, state, status, tenancy, token, up, upgrade, user, volume,
     },
-    failure::Outcome,
+    failure::{Failure, Outcome},
     output::Out,
     words,
 };
@@ -219,6 +219,16 @@ pub(crate) fn welcome() -> Outcome {
 /// wrong place, and is not repeated.
 pub(crate) fn refuse(error: clap::Error, words: &[String]) -> ! {
     let is_help = matches!(error.exit_code(), 0);
+    // Who reads JSON reads it of mistakes as well.
+    if !is_help && words.iter().take_while(|word| *word != "--").any(|word| word == "--json") {
+        let first =
+            error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let hint = words::hint(&error).unwrap_or_else(|| "`freehold COMMAND --help` explains it.".into());
+        let is_secret = words.iter().any(|word| word == "secret");
+        let title = if is_secret { "The command line cannot be read.".into() } else { first };
+        let _ = Failure::usage(title, hint).report(true);
+        std::process::exit(error.exit_code())
+    }
     if let Some(hint) = words::hint(&error) {
         // Without the commands that are spelled alike: this one is known, by another name.
         let text = error.to_string();

@@ -69,7 +69,14 @@ fn as_text(problem: &Problem, paint: Paint) -> String {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
-        Failure::Problem(error.into_problem())
+        let problem = error.into_problem();
+        // The API speaks of headers; who types commands signs in by one.
+        Failure::Problem(match problem.code {
+            Code::NotSignedIn => {
+                problem.hint("`freehold login` signs in; a program gives its token as FREEHOLD_TOKEN.")
+            }
+            _ => problem,
+        })
     }
 }
 

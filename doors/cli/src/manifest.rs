@@ -25,7 +25,7 @@ pub(crate) fn read(given: Option<&Path>) -> Outcome<ManifestFile> {
         Ok(text) => Ok(ManifestFile { path, text }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::usage(
             format!("there is no manifest at {}", path.display()),
-            "Go to the app's folder, or name the manifest with --file.",
+            "Go to the app's folder, name the manifest with --file, or write one with `freehold init`.",
         )),
         Err(error) => Err(Failure::usage(
             format!("cannot read the manifest {}: {error}", path.display()),

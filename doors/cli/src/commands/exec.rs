@@ -127,8 +127,19 @@ fn choose(instances: &[InstanceSummary], process: Option<&Name>) -> Outcome<Inst
     }
     let best = running.iter().max_by_key(|one| (one.serving, one.healthy, one.id));
     best.map(|one| one.id).ok_or_else(|| {
-        let what = process.map_or("no instance runs".into(), |name| format!("no instance of `{name}` runs"));
-        Failure::not_found(what, "`freehold status` shows why.")
+        let mut known: Vec<&str> = instances.iter().map(|one| one.process.as_str()).collect();
+        known.sort_unstable();
+        known.dedup();
+        match process {
+            Some(name) if !known.contains(&name.as_str()) && !known.is_empty() => Failure::not_found(
+                format!("there is no process `{name}`"),
+                format!("There are: {}.", known.join(", ")),
+            ),
+            Some(name) => {
+                Failure::not_found(format!("no instance of `{name}` runs"), "`freehold status` shows why.")
+            }
+            None => Failure::not_found("no instance runs", "`freehold status` shows why."),
+        }
     })
 }
 
@@ -298,6 +309,9 @@ mod tests {
         assert!(choose(&all, None).is_err());
         let db = "db".parse().unwrap();
         assert_eq!(choose(&all, Some(&db)).unwrap(), InstanceId(2.into()));
+        let nope = "nope".parse().unwrap();
+        let Err(Failure::Problem(problem)) = choose(&all, Some(&nope)) else { panic!("it was found") };
+        assert!(problem.hint.is_some_and(|hint| hint.contains("db, web")));
         assert!(matches!(choose(&[], None), Err(Failure::Problem(p)) if p.code == Code::NotFound));
     }
 }

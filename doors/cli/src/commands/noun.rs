@@ -110,7 +110,7 @@ fn table(kind: Kind, resources: &[AnyResource], paint: Paint, now: Timestamp) ->
             state.into(),
         ]);
     }
-    table.render(paint, 0, &format!("no resources of kind {kind}"))
+    table.render(paint, 0, &format!("There is no {kind} here."))
 }
 
 /// The one word that some kinds have for how they are.

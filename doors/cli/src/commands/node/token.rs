@@ -109,7 +109,7 @@ fn table(tokens: &[JoinTokenSummary], session: &Session) -> String {
             one.only.as_ref().map(Name::to_string).unwrap_or_default().into(),
             one.state.name().into(),
             time::ago(one.created, now).into(),
-            one.expires.to_string().into(),
+            time::ago(one.expires, now).into(),
             one.node.map(|node| node.to_string()).unwrap_or_default().into(),
         ]);
     }
