@@ -46,6 +46,8 @@ pub struct Claim {
 impl Claim {
     /// The scope of addresses: the key is one, as it prints.
     pub const ADDRESS: &str = "address";
+    /// The scope of the one network that instances have their addresses in: `10.211.0.0/16`.
+    pub const RANGE: &str = "instances-range";
 }
 
 /// One write within a transaction. The versions and generations that writes name are those from before

@@ -1,8 +1,9 @@
 //! The control plane as the agent of the same process sees it: its assignments are read from the
 //! store, its reports are committed to it.
 
+use crate::isolation;
 use async_trait::async_trait;
-use freehold_agent::{Control, ControlError};
+use freehold_agent::{Control, ControlError, NodeReport};
 use freehold_model::{
     Actor, CommitError, Committed, Instance, InstanceId, InstanceSpec, InstanceStatus, NodeId, Txn, Volume,
     VolumeId, VolumeSpec, VolumeStatus,
@@ -148,6 +149,10 @@ impl Control for LocalControl {
         let mut txn = Txn::new(Actor::Node(self.node.to_string()), "its bytes are gone", "agent");
         txn.delete(id);
         taken(self.store.commit(txn).await)
+    }
+
+    async fn report_node(&self, report: &NodeReport) -> Result<(), ControlError> {
+        isolation::record(&*self.store, self.node, report).await
     }
 }
 

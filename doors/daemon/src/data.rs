@@ -5,6 +5,7 @@
 //! one is a new number and a step in [`STEPS`], tested on a directory that the release before wrote.
 
 use anyhow::{Context, Result, bail};
+use freehold_runtime::Installation;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -96,6 +97,17 @@ pub(crate) fn prepare(data: &Path) -> Result<()> {
         write(data, &Format::own())?;
     }
     Ok(())
+}
+
+/// What this installation's links, tables and control groups are named after.
+pub(crate) fn installation(data: &Path) -> Result<Installation> {
+    let file = data.join("installation");
+    Installation::of(data).with_context(|| {
+        format!(
+            "cannot use {}: without an instance running here it can be removed, and is made again",
+            file.display()
+        )
+    })
 }
 
 fn write(data: &Path, format: &Format) -> Result<()> {

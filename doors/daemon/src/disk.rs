@@ -1,7 +1,7 @@
 //! Looks at the node's disk every minute and says in the node's status when it has too little room.
 
 use crate::tasks::periodically;
-use freehold_model::{Actor, Condition, NodeId, NodeSpec, NodeStatus, Txn};
+use freehold_model::{Actor, Condition, Node, NodeId, NodeSpec, NodeStatus, Txn};
 use freehold_reconcile::{Clock, Store, TaskHandle, TaskSpec, ViewExt as _};
 use freehold_runtime::doctor::Room;
 use serde_json::json;
@@ -42,7 +42,7 @@ async fn say(store: &dyn Store, clock: &dyn Clock, node: NodeId, room: Room) -> 
     }
     let since = old.filter(|old| old.state != room.is_low()).map_or(clock.now(), |old| old.since);
     let (was_low, is_low) = (old.is_some_and(|old| !old.state), room.is_low());
-    let mut status = known.status;
+    let mut status = known.status.clone();
     status.conditions.retain(|it| it.kind != NodeStatus::DISK);
     status.conditions.push(Condition {
         kind: NodeStatus::DISK.into(),
@@ -52,7 +52,8 @@ async fn say(store: &dyn Store, clock: &dyn Clock, node: NodeId, room: Room) -> 
         since,
     });
     let mut txn = Txn::new(Actor::Node(node.to_string()), "observed", "agent");
-    txn.observe::<NodeSpec>(node, &status);
+    // Others write conditions of their own: who came between is read a minute later.
+    txn.put_status(&Node { status, ..known });
     if was_low != is_low {
         let what = if is_low { "node.low_disk" } else { "node.disk_room" };
         txn.event(node, what, json!({ "free": room.free, "reserve": room.reserve }));

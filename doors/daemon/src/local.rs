@@ -9,14 +9,22 @@ use crate::{
 use anyhow::{Context, Result};
 use freehold_agent::{Agent, AgentConfig, NameServers, remote::Answerer};
 use freehold_api::EdgePort;
-use freehold_deploy::address;
+use freehold_deploy::address::Range;
 use freehold_edge::{Edge, EdgeConfig, HopKeys, Reach};
 use freehold_image::ImageStore;
 use freehold_model::NodeId;
 use freehold_reconcile::{Clock, Store};
-use freehold_runtime::{LocalRuntime, RuntimeConfig, doctor, rootless};
+use freehold_runtime::{Installation, LocalRuntime, RuntimeConfig, doctor, rootless};
 use freehold_secrets::Vault;
 use std::{sync::Arc, time::Duration};
+
+/// What is known of this machine's node before it starts.
+pub(crate) struct Here {
+    pub(crate) id: NodeId,
+    pub(crate) installation: Installation,
+    /// Where its instances have their addresses.
+    pub(crate) range: Range,
+}
 
 /// The node that runs in this process.
 pub(crate) struct LocalNode {
@@ -30,14 +38,15 @@ pub(crate) struct LocalNode {
 impl LocalNode {
     pub(crate) async fn start(
         options: &Options,
-        id: NodeId,
+        here: Here,
         (store, clock): (&Arc<dyn Store>, &Arc<dyn Clock>),
         (images, vault): (ImageStore, Arc<Vault>),
         tasks: &mut Tasks,
     ) -> Result<LocalNode> {
+        let id = here.id;
         node::register(&**store, id, &doctor::examine(&options.data), clock.now()).await?;
         let control = LocalControl::new(store.clone(), id, vault.clone());
-        let agent = Arc::new(start_agent(options, id, control, images, clock.clone()).await?);
+        let agent = Arc::new(start_agent(options, here, control, images, clock.clone()).await?);
         let config = EdgeConfig {
             listen_on: options.endpoints_on.clone(),
             access_log: Some(options.data.join("access")),
@@ -88,19 +97,21 @@ impl LocalNode {
 
 async fn start_agent(
     options: &Options,
-    node: NodeId,
+    here: Here,
     control: LocalControl,
     images: ImageStore,
     clock: Arc<dyn Clock>,
 ) -> Result<Agent> {
     let data = &options.data;
-    let runtime = Arc::new(LocalRuntime::new(RuntimeConfig::new(data.join("instances"))?)?);
+    let Here { id: node, installation, range } = here;
+    let runtime = Arc::new(LocalRuntime::new(RuntimeConfig::new(data, installation.clone())?)?);
     let name_servers = Some(match options.name_servers.as_slice() {
         [] => NameServers::System,
         fixed => NameServers::Fixed(fixed.to_vec()),
     });
-    let (data, gateway, network_bits) = (data.to_owned(), address::GATEWAY, address::BITS);
-    let config = AgentConfig { node, data, gateway, network_bits, name_servers };
+    let (data, gateway, network_bits) = (data.to_owned(), range.gateway(), range.bits());
+    let installation = Some(installation);
+    let config = AgentConfig { node, data, installation, gateway, network_bits, name_servers };
     Agent::start(config, Arc::new(control), Arc::new(images), runtime, clock)
         .await
         .context("starting the node's agent")

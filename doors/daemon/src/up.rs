@@ -5,18 +5,19 @@ use crate::{
     absent::Absent,
     bootstrap,
     data::{self, Running},
-    local::LocalNode,
-    machines, node, plane,
+    local::{Here, LocalNode},
+    machines, node, plane, range,
     state::State,
     tasks::Tasks,
     trim,
 };
 use anyhow::{Context, Result};
+use freehold_deploy::address::Range;
 use freehold_identity::{TokenFile, Tokens};
 use freehold_image::ImageStore;
 use freehold_model::{Network, PublicUrl};
 use freehold_reconcile::{Clock, SystemClock};
-use freehold_runtime::rootless;
+use freehold_runtime::{network::users_of, rootless};
 use freehold_secrets::forbid_core_dumps;
 use freehold_store::PostgresOptions;
 use std::{
@@ -67,6 +68,8 @@ pub struct Options {
     pub endpoints_on: Vec<IpAddr>,
     /// Who is asked for names outside; those of `/etc/resolv.conf` if empty.
     pub name_servers: Vec<SocketAddr>,
+    /// The range of instances' addresses; the first that is free if it is not given.
+    pub instances_range: Option<Range>,
     /// Whether instances are stopped along with Freehold.
     pub stop_apps: bool,
 }
@@ -203,8 +206,11 @@ impl House {
         let mut tasks = Tasks::default();
         let node = match here {
             Some(id) => {
-                let parts = (images.clone(), vault.clone());
-                Some(LocalNode::start(options, id, (&store, &clock), parts, &mut tasks).await?)
+                let installation = data::installation(&options.data)?;
+                let users = |range: Range| users_of(range.gateway(), range.bits(), Some(&installation));
+                let range = range::choose(&*store, options.instances_range, users).await?;
+                let (parts, here) = ((images.clone(), vault.clone()), Here { id, installation, range });
+                Some(LocalNode::start(options, here, (&store, &clock), parts, &mut tasks).await?)
             }
             None => None,
         };

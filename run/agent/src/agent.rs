@@ -7,7 +7,7 @@ use crate::{
     images::Images,
     journal::Journal,
     log_search::{LogTrail, Search},
-    network::Network,
+    network::{Live, Network},
     residents::Residents,
     sources::{self, LogSource},
     supervisor::{Known, Supervisor},
@@ -15,7 +15,7 @@ use crate::{
 };
 use freehold_model::{InstanceId, NodeId, drill::EgressTry, exec::ExecRequest, logs::LogQuery};
 use freehold_reconcile::Clock;
-use freehold_runtime::{ExecSession, Handle, Launch, Runtime, RuntimeError, logs::Patterns};
+use freehold_runtime::{ExecSession, Handle, Installation, Launch, Runtime, RuntimeError, logs::Patterns};
 use freehold_secrets::{KeyFile, KeyFileError};
 use futures::Stream;
 use std::{
@@ -39,6 +39,8 @@ pub struct AgentConfig {
     /// The data directory: the journal is in `agent/journal`, logs are in `logs`, the node's key is
     /// `keys/node.key`.
     pub data: PathBuf,
+    /// Whose node it is: what it makes on the machine carries this.
+    pub installation: Option<Installation>,
     /// The node's address on the links of its instances.
     pub gateway: Ipv4Addr,
     /// How many bits of the gateway's address are those of all instances.
@@ -93,7 +95,7 @@ pub(crate) struct Shared {
     pub(crate) volumes: Arc<Volumes>,
     /// The node's own: opens what the control plane sealed for it.
     pub(crate) key: KeyFile,
-    live: Mutex<BTreeMap<InstanceId, Run>>,
+    live: Live,
     kept: watch::Sender<BTreeSet<InstanceId>>,
 }
 
@@ -129,6 +131,8 @@ pub struct Agent {
     running: Mutex<Option<(oneshot::Sender<bool>, JoinHandle<()>)>>,
     /// The resolver.
     _answering: Option<[AbortOnDropHandle<()>; 2]>,
+    /// Tells of the node's surroundings.
+    _telling: AbortOnDropHandle<()>,
     /// Ends the keeper of volumes when it is dropped.
     _keeping: oneshot::Sender<()>,
 }
@@ -166,8 +170,10 @@ impl Agent {
         let residents = Arc::new(Residents::default());
         let resolver = resolver(&config);
         let port = resolver.as_ref().and_then(|resolver| resolver.port().ok());
-        let network = Network::new(&config, port, Arc::clone(&runtime), Arc::clone(&residents));
-        let (live, kept) = (Mutex::default(), watch::channel(BTreeSet::new()).0);
+        let (live, kept) = (Live::default(), watch::channel(BTreeSet::new()).0);
+        let (around, who) = (Arc::clone(&runtime), Arc::clone(&residents));
+        let network = Network::new(&config, port, around, who, Arc::clone(&live));
+        let telling = network.outbox().tell(Arc::clone(&control));
         let volumes = Arc::new(Volumes::new(&config.data));
         let keeper = Keeper::new(Arc::clone(&volumes), Arc::clone(&control), Arc::clone(&clock));
         let shared = Shared {
@@ -192,7 +198,7 @@ impl Agent {
         // After the supervisor has adopted: by then it is known who has which volume.
         let (keeping, kept) = oneshot::channel();
         tokio::spawn(keeper.run(kept));
-        Ok(Agent { shared, running, _answering: answering, _keeping: keeping })
+        Ok(Agent { shared, running, _answering: answering, _telling: telling, _keeping: keeping })
     }
 
     /// Ends the agent. Instances run on and are adopted by the next one; with `stop_apps` they are stopped,

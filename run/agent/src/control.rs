@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use freehold_model::{Instance, InstanceId, InstanceStatus, Volume, VolumeId, VolumeStatus};
 use freehold_secrets::{Delivered, Recipient};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 /// The control plane as one node sees it. In process it is the store; from afar it is the network.
@@ -45,6 +46,50 @@ pub trait Control: Send + Sync + 'static {
 
     /// A volume that was to be removed is gone from the node: its resource can go too.
     async fn volume_gone(&self, id: VolumeId) -> Result<(), ControlError>;
+
+    /// Records what became of the node's own surroundings.
+    async fn report_node(&self, report: &NodeReport) -> Result<(), ControlError>;
+}
+
+/// What a node says of what surrounds its instances.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeReport {
+    /// Why instances are not kept apart, where they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unguarded: Option<String>,
+    /// What cannot be put back, and why, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<String>,
+    /// Who else uses the range of instances' addresses on the node, where somebody does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range_used: Option<String>,
+    /// What others had taken away and is there again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub healed: Vec<Healed>,
+}
+
+/// Something that others had taken away and is there again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Healed {
+    /// What was wrong, for people.
+    pub what: String,
+    /// How that was noticed.
+    pub noticed: Noticed,
+    /// For how long at most it was so, in milliseconds: since it was last seen to be well.
+    pub gone: u64,
+    /// How often, since the last that was told of.
+    pub times: u32,
+}
+
+/// How something was noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Noticed {
+    /// The kernel told of a change.
+    Notified,
+    /// It was looked for, as it is from time to time.
+    Looked,
 }
 
 /// Why the control plane did not do it.

@@ -71,6 +71,7 @@ pub(crate) fn launch(
         stop_signal: signal_number(&signal).ok_or_else(no_signal)?,
         volumes: vec![],
         log_dir,
+        installation: None,
     })
 }
 

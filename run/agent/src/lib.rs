@@ -32,7 +32,7 @@ mod volumes;
 mod worker;
 
 pub use agent::{Agent, AgentConfig, AgentError};
-pub use control::{Control, ControlError};
+pub use control::{Control, ControlError, Healed, NodeReport, Noticed};
 pub use dns::NameServers;
 pub use images::Images;
 pub use log_search::LogTrail;

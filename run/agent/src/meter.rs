@@ -1,12 +1,12 @@
 //! Watches what a running instance takes: what it writes outside of its volumes, and whether the kernel
-//! kills processes of it for want of memory.
+//! kills processes of it for want of memory; and whether something was taken from it.
 //!
 //! One task per run, ended with it. Looking at the free space of the file system and at a counter is all
 //! that happens every second; the files of the layer are counted only when the disk has filled by enough to
 //! matter (see [`Gate`]), one instance at a time.
 
 use freehold_model::{Bytes, DiskUse, Keeping};
-use freehold_runtime::{Handle, Layer, volume::measure};
+use freehold_runtime::{Handle, Layer, Lost, volume::measure};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{Semaphore, watch},
@@ -15,6 +15,8 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 const TICK: Duration = Duration::from_secs(1);
+/// Every so many of them it is looked for what was taken away.
+const LOOK: u64 = 5;
 /// Counted so often even if nothing seems to have grown: others may have freed what it filled.
 const REST: Duration = Duration::from_secs(300);
 /// Counting takes at most one part in so many of the time.
@@ -30,6 +32,8 @@ pub(crate) struct Usage {
     pub(crate) disk: Option<DiskUse>,
     /// Processes that the kernel killed for want of memory.
     pub(crate) oom_kills: u64,
+    /// What it had and has no more.
+    pub(crate) lost: Option<Lost>,
 }
 
 impl Usage {
@@ -49,7 +53,7 @@ pub(crate) struct Meter {
 impl Meter {
     /// Begins to watch a run that runs.
     pub(crate) fn start(handle: Arc<dyn Handle>) -> Meter {
-        let (said, usage) = watch::channel(Usage { disk: None, oom_kills: handle.oom_kills() });
+        let (said, usage) = watch::channel(Usage { oom_kills: handle.oom_kills(), ..Usage::default() });
         Meter { usage, _task: AbortOnDropHandle::new(tokio::spawn(follow(handle, said))) }
     }
 }
@@ -58,7 +62,11 @@ async fn follow(handle: Arc<dyn Handle>, said: watch::Sender<Usage>) {
     let layer = handle.layer();
     let begun = Instant::now();
     let mut gate = Gate::default();
-    loop {
+    for tick in 0u64.. {
+        if tick % LOOK == 0 {
+            let lost = handle.lost();
+            said.send_if_modified(|usage| std::mem::replace(&mut usage.lost, lost) != lost);
+        }
         let oom_kills = handle.oom_kills();
         said.send_if_modified(|usage| std::mem::replace(&mut usage.oom_kills, oom_kills) != oom_kills);
         if let Some(layer) = &layer
@@ -177,7 +185,7 @@ mod tests {
     fn only_more_than_the_limit_is_too_much() {
         let of = |written, limit| {
             let disk = DiskUse { written: Bytes(written), limit: Bytes(limit), keeping: Keeping::Watched };
-            Usage { disk: Some(disk), oom_kills: 0 }
+            Usage { disk: Some(disk), ..Usage::default() }
         };
         assert_eq!(of(GIB, GIB).excess(), None);
         assert_eq!(of(GIB, 0).excess(), None, "no limit");

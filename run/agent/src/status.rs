@@ -2,6 +2,7 @@
 
 use crate::{backoff::Memory, health::Health, meter::Usage};
 use freehold_model::{CheckAnswer, Digest, DiskUse, InstanceId, InstanceStatus, Millis, Name, Phase};
+use freehold_runtime::Lost;
 use jiff::Timestamp;
 
 /// Where the worker is.
@@ -42,6 +43,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) answers: Vec<CheckAnswer>,
     /// For which volume its start waits, and why.
     pub(crate) awaited: Option<&'a str>,
+    /// It was asked to stop because it had lost that.
+    pub(crate) lost: Option<Lost>,
     /// What must be healthy before it starts.
     pub(crate) lacks: &'a [Name],
     /// Who must be gone before it starts.
@@ -94,12 +97,13 @@ fn message(facts: &Facts<'_>, phase: Phase) -> Option<String> {
         (Stage::Halted, _) => Some("stopped by its node for a while, and started again by it".into()),
         (_, Phase::Failed) => facts.trouble.map(str::to_owned),
         (_, Phase::Backoff) => facts.memory.last_exit.as_ref().map(|exit| format!("it {exit}")),
-        (_, Phase::Stopping) => match (facts.excess, facts.overdue) {
-            (Some(disk), _) => Some(format!("it is stopped, and started again empty: it {disk}")),
-            (None, Some(time)) => {
+        (_, Phase::Stopping) => match (facts.excess, facts.lost, facts.overdue) {
+            (Some(disk), ..) => Some(format!("it is stopped, and started again empty: it {disk}")),
+            (None, Some(lost), _) => Some(format!("it is stopped, and started again: {lost}")),
+            (None, None, Some(time)) => {
                 Some(format!("it is stopped, and started again: it has not passed its check for {time}"))
             }
-            (None, None) => None,
+            (None, None, None) => None,
         },
         (_, Phase::Running) => facts.health.message.clone(),
         (_, Phase::Pending) if !facts.room_of.is_empty() => {
@@ -155,6 +159,7 @@ mod tests {
                 overdue: None,
                 answers: vec![],
                 awaited: None,
+                lost: None,
                 lacks: &[],
                 room_of: &[],
                 image: None,

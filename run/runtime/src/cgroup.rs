@@ -1,16 +1,21 @@
-//! The control groups of one instance, `/freehold/<instance>`, on cgroup v1, v2 and hybrids of both.
+//! The control groups of one instance, `/freehold-<installation>/<instance>`, on cgroup v1, v2 and hybrids of both.
 //!
 //! libcontainer makes those of containers; the process driver makes its own here. Counting, killing and
 //! removing is the same for both, and is done by the shim at the end or, when the shim was killed, by
-//! whoever cleans up after it. No systemd is asked: `/freehold` belongs to this program.
+//! whoever cleans up after it. No systemd is asked: `/freehold-…` belongs to this program. An instance has one
+//! id in the world: whoever looks for its groups finds them under whatever installation they are.
 
 mod hierarchy;
 
 pub(crate) use hierarchy::{Hierarchy, counts_swap, hierarchies};
 
-use crate::Launch;
+use crate::{
+    Launch,
+    installation::{self, Installation},
+};
 use freehold_model::{Bytes, InstanceId, Millicores};
 use std::{
+    collections::BTreeSet,
     fs::{self, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -20,7 +25,6 @@ use std::{
 /// The period of a processor quota, in microseconds: the kernel's default.
 pub(crate) const CPU_PERIOD: u64 = 100_000;
 
-const PARENT: &str = "freehold";
 /// The hierarchies that a process must leave to outlive a service manager that kills by them.
 const MANAGED: [&str; 7] = ["systemd", "memory", "cpu", "cpu,cpuacct", "cpuacct,cpu", "pids", "unified"];
 
@@ -29,28 +33,50 @@ pub(crate) struct Cgroup {
     dirs: Vec<PathBuf>,
 }
 
-/// The path of an instance's group within every hierarchy.
-pub(crate) fn path_of(instance: InstanceId) -> PathBuf {
-    Path::new("/").join(PARENT).join(instance.to_string())
+/// The path that an instance's group gets within every hierarchy.
+pub(crate) fn path_of(launch: &Launch) -> PathBuf {
+    let parent = installation::group(launch.installation.as_ref());
+    Path::new("/").join(parent).join(launch.instance.to_string())
+}
+
+/// The parents of instances' groups in a hierarchy, of every installation.
+fn parents(hierarchy: &Hierarchy) -> Vec<PathBuf> {
+    let ours =
+        |dir: &PathBuf| dir.file_name().and_then(|name| name.to_str()).is_some_and(installation::is_group);
+    subgroups(&hierarchy.mount).into_iter().filter(ours).collect()
 }
 
 impl Cgroup {
-    /// The group of `instance`, whether or not it exists.
+    /// The group of `instance`, wherever it exists.
     pub(crate) fn of(instance: InstanceId) -> Cgroup {
-        Cgroup::named(&hierarchies(), &instance.to_string())
+        let (all, name) = (hierarchies(), instance.to_string());
+        let dirs = all.iter().flat_map(parents).map(|parent| parent.join(&name)).filter(|dir| dir.is_dir());
+        Cgroup { dirs: dirs.collect() }
     }
 
-    fn named(hierarchies: &[Hierarchy], name: &str) -> Cgroup {
-        Cgroup { dirs: hierarchies.iter().map(|h| h.mount.join(PARENT).join(name)).collect() }
+    fn named(hierarchies: &[Hierarchy], parent: &str, name: &str) -> Cgroup {
+        Cgroup { dirs: hierarchies.iter().map(|h| h.mount.join(parent).join(name)).collect() }
+    }
+
+    /// Where it is, in every hierarchy.
+    pub(crate) fn dirs(&self) -> &[PathBuf] {
+        &self.dirs
+    }
+
+    /// The instances that have a group of this installation.
+    pub(crate) fn instances(of: &Installation) -> BTreeSet<InstanceId> {
+        let parent = installation::group(Some(of));
+        let groups = hierarchies().into_iter().flat_map(|h| subgroups(&h.mount.join(&parent)));
+        groups.filter_map(|dir| dir.file_name()?.to_str()?.parse().ok()).collect()
     }
 
     /// Moves this process out of its parent's groups, so that what ends the parent (a service manager,
     /// a memory limit) does not end it.
-    pub(crate) fn leave_parent() -> io::Result<()> {
+    pub(crate) fn leave_parent(of: Option<&Installation>) -> io::Result<()> {
         let all = hierarchies();
         let managed: Vec<_> =
             all.into_iter().filter(|h| h.v2 || MANAGED.iter().any(|name| h.mount.ends_with(name))).collect();
-        Cgroup::named(&managed, "shims").join_new()
+        Cgroup::named(&managed, &installation::group(of), "shims").join_new()
     }
 
     /// Makes the group with limits where the hierarchies offer them, and moves this process into it.
@@ -59,10 +85,11 @@ impl Cgroup {
             .into_iter()
             .filter(|h| h.v2 || ["cpu", "memory", "pids"].iter().any(|name| h.is(name)))
             .collect();
+        let parent = installation::group(launch.installation.as_ref());
         for h in wanted.iter().filter(|h| h.v2) {
-            delegate(&h.mount);
+            delegate(&h.mount, &parent);
         }
-        let group = Cgroup::named(&wanted, &launch.instance.to_string());
+        let group = Cgroup::named(&wanted, &parent, &launch.instance.to_string());
         group.create()?;
         for (hierarchy, dir) in wanted.iter().zip(&group.dirs) {
             for (file, value) in limits(hierarchy.v2, launch.cpu, launch.memory, launch.pids) {
@@ -101,11 +128,12 @@ impl Cgroup {
 
     /// Whether `pid` is in the group.
     pub(crate) fn contains(instance: InstanceId, pid: i32) -> bool {
-        let path = path_of(instance);
+        let name = instance.to_string();
         let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
         groups
             .lines()
-            .any(|line| line.splitn(3, ':').nth(2).is_some_and(|group| Path::new(group).starts_with(&path)))
+            .filter_map(|line| line.splitn(3, ':').nth(2)?.strip_prefix('/')?.split_once('/'))
+            .any(|(parent, rest)| installation::is_group(parent) && rest.split('/').next() == Some(&name))
     }
 
     /// Its processes.
@@ -178,9 +206,9 @@ impl Cgroup {
 
     /// Removes the groups that all instances share, where they are empty. A shim that just ended may
     /// still count for a moment.
-    pub(crate) fn remove_shared() {
+    pub(crate) fn remove_shared(of: Option<&Installation>) {
         for h in hierarchies() {
-            let parent = h.mount.join(PARENT);
+            let parent = h.mount.join(installation::group(of));
             let shims = parent.join("shims");
             for _ in 0..20 {
                 let alive =
@@ -212,9 +240,9 @@ pub(crate) fn oom_kills(file: &Path) -> u64 {
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
 }
 
-/// Lets the children of a v2 root and of `/freehold` have limits. What cannot be had is done without.
-fn delegate(mount: &Path) {
-    let parent = mount.join(PARENT);
+/// Lets the children of a v2 root and of the installation's parent have limits. What cannot be had is done without.
+fn delegate(mount: &Path, parent: &str) {
+    let parent = mount.join(parent);
     let _ = fs::create_dir_all(&parent);
     for dir in [mount, &parent] {
         for controller in ["+cpu", "+memory", "+pids"] {

@@ -45,6 +45,9 @@ pub enum RuntimeError {
     /// The rules of the instances' network could not be set.
     #[error("the network of instances cannot be guarded: {0}; `freehold doctor` says what is missing")]
     Network(#[source] io::Error),
+    /// What surrounds an instance could not be put back.
+    #[error("it cannot be put back: {0}")]
+    Surroundings(#[source] io::Error),
     /// The shim did not take a command.
     #[error("the shim of {instance} does not answer: {source}")]
     Shim {

@@ -10,6 +10,7 @@ use crate::{
     network::InstanceNetwork,
     program::Program,
     runtime::Layer,
+    surroundings::{Holdings, Lost},
     unlinked::unlinked,
     wire::{End, Order, Report},
 };
@@ -46,6 +47,8 @@ pub(crate) struct ShimHandle {
     orders: Option<Mutex<OwnedWriteHalf>>,
     network: Mutex<Option<Arc<InstanceNetwork>>>,
     oom_counter: std::sync::Mutex<Option<PathBuf>>,
+    /// What the run held when that was asked first.
+    holdings: std::sync::Mutex<Option<Holdings>>,
 }
 
 impl ShimHandle {
@@ -62,14 +65,15 @@ impl ShimHandle {
         let (sender, state) = watch::channel(RunState::Starting);
         tokio::spawn(follow(reports, process, sender, dir.clone(), launch.instance));
         let (orders, network) = (Some(Mutex::new(orders)), Mutex::default());
-        Ok(ShimHandle { launch, dir, shim, state, orders, network, oom_counter: Default::default() })
+        let (oom_counter, holdings) = Default::default();
+        Ok(ShimHandle { launch, dir, shim, state, orders, network, oom_counter, holdings })
     }
 
     /// Of a run that is over.
     pub(crate) fn ended(launch: Launch, dir: InstanceDir, shim: Arc<Program>, end: End) -> ShimHandle {
         let (_, state) = watch::channel(state_of(end));
-        let (network, oom_counter) = Default::default();
-        ShimHandle { launch, dir, shim, state, orders: None, network, oom_counter }
+        let (network, oom_counter, holdings) = Default::default();
+        ShimHandle { launch, dir, shim, state, orders: None, network, oom_counter, holdings }
     }
 
     /// Of the first process, once it is known whether there is one.
@@ -115,6 +119,19 @@ impl Handle for ShimHandle {
             *known = Cgroup::of(self.launch.instance).oom_counter();
         }
         known.as_deref().map_or(0, cgroup::oom_kills)
+    }
+
+    fn lost(&self) -> Option<Lost> {
+        let RunState::Running { pid, .. } = *self.state.borrow() else { return None };
+        let now = Holdings::of(&self.launch, pid)?;
+        let mut known = self.holdings.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some(held) => held.lost(&now),
+            None => {
+                *known = Some(now);
+                None
+            }
+        }
     }
 
     async fn network(&self) -> Result<Arc<InstanceNetwork>, RuntimeError> {

@@ -1,7 +1,10 @@
 //! What to run, and where the files of a run are. Written by the agent's side as `launch.json`, read by
 //! the shim and again by whoever adopts.
 
-use crate::volume::VolumeMount;
+use crate::{
+    installation::{self, Installation},
+    volume::VolumeMount,
+};
 use freehold_model::{
     Bytes, Digest, InstanceId, Millicores, Name,
     manifest::{Driver, Egress},
@@ -63,6 +66,9 @@ pub struct Launch {
     pub volumes: Vec<VolumeMount>,
     /// Where its log goes; kept when the instance is removed.
     pub log_dir: PathBuf,
+    /// Whose it is. `None`: an earlier version started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installation: Option<Installation>,
 }
 
 impl Launch {
@@ -73,6 +79,11 @@ impl Launch {
 
     fn default_bits() -> u8 {
         16
+    }
+
+    /// Its link, on the node's side.
+    pub(crate) fn link(&self) -> String {
+        installation::link(self.installation.as_ref(), self.instance)
     }
 
     /// Where it can be reached: a process without isolation shares the node's own addresses.

@@ -1,16 +1,18 @@
 //! The runtime of this machine: starts shims, finds them again, and removes what ended runs left.
 
 use crate::{
-    Handle, Launch, LogLimits, Runtime, RuntimeError, Secrets,
+    Damage, Handle, Installation, InstanceLink, Launch, LogLimits, Runtime, RuntimeError, Secrets,
+    Surroundings,
     cgroup::Cgroup,
     first,
     handle::{ShimHandle, end_of_lost},
     launch::{InstanceDir, Job},
+    legacy,
     liveness::ShimProcess,
     netlink::Netlink,
-    network::{self, Neighbourhood},
+    network::{self, Neighbourhood, Owner, Whole},
     program::Program,
-    quota, rootless, shim,
+    quota, rootless, shim, surroundings,
 };
 use async_trait::async_trait;
 use freehold_model::InstanceId;
@@ -18,6 +20,7 @@ use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io,
+    net::Ipv4Addr,
     os::{
         fd::{AsRawFd, BorrowedFd, OwnedFd},
         unix::{
@@ -26,9 +29,10 @@ use std::{
         },
     },
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
+use tokio::sync::watch;
 
 /// How long an ended run may take to let go of its lock, its groups and its processes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,16 +45,22 @@ pub struct RuntimeConfig {
     /// Program and arguments of a shim, before the directory. The program must call
     /// [`shim::dispatch`] first of all.
     pub shim: Vec<String>,
+    /// Whose instances these are; `None`: names carry no id, as in earlier versions.
+    pub installation: Option<Installation>,
 }
 
 impl RuntimeConfig {
-    /// Shims of this very program.
+    /// Shims of this very program, for the instances of `installation` in a data directory.
     ///
     /// # Errors
     /// When the system does not say which program this is.
-    pub fn new(instances_dir: impl Into<PathBuf>) -> io::Result<RuntimeConfig> {
+    pub fn new(data: &Path, installation: Installation) -> io::Result<RuntimeConfig> {
         let program = std::env::current_exe()?.to_string_lossy().into_owned();
-        Ok(RuntimeConfig { instances_dir: instances_dir.into(), shim: vec![program, shim::COMMAND.into()] })
+        Ok(RuntimeConfig {
+            instances_dir: data.join("instances"),
+            shim: vec![program, shim::COMMAND.into()],
+            installation: Some(installation),
+        })
     }
 }
 
@@ -59,6 +69,9 @@ pub struct LocalRuntime {
     instances_dir: PathBuf,
     shim: Arc<Program>,
     logs: LogLimits,
+    installation: Option<Installation>,
+    /// The packet filter's table as it was set last.
+    whole: Arc<Mutex<Option<Whole>>>,
 }
 
 impl LocalRuntime {
@@ -77,7 +90,13 @@ impl LocalRuntime {
             program: config.shim.first().cloned().unwrap_or_default(),
             source,
         })?;
-        Ok(LocalRuntime { instances_dir, shim: Arc::new(shim), logs: LogLimits::default() })
+        Ok(LocalRuntime {
+            instances_dir,
+            shim: Arc::new(shim),
+            logs: LogLimits::default(),
+            installation: config.installation,
+            whole: Arc::default(),
+        })
     }
 
     /// Keeps more or less log of each instance than the default.
@@ -108,9 +127,11 @@ impl Runtime for LocalRuntime {
 
     async fn adopt(&self) -> Result<Vec<(Launch, Arc<dyn Handle>)>, RuntimeError> {
         let mut adopted = Vec::new();
+        self.tidy().await;
         for instance in self.known()? {
             let dir = self.dir(instance);
-            match blocking(move || find(&dir, instance)).await {
+            let installation = self.installation.clone();
+            match blocking(move || find(&dir, instance, installation.as_ref())).await {
                 Ok(Some(Found::Live(launch, connected))) => {
                     adopted.push((launch.clone(), self.live(launch, connected)?))
                 }
@@ -130,17 +151,69 @@ impl Runtime for LocalRuntime {
     }
 
     async fn settle(&self, wanted: Option<&Neighbourhood>) -> Result<(), RuntimeError> {
-        let (memory, wanted) = (self.instances_dir.join("forwarding.json"), wanted.cloned());
+        let (owner, wanted) = (self.owner(), wanted.cloned());
         let settle = move || match &wanted {
-            Some(wanted) => network::settle(wanted, &memory),
-            None => network::leave(&memory),
+            Some(wanted) => network::settle(wanted, &owner).map(Some),
+            None => network::leave(&owner).map(|()| None),
         };
-        blocking(move || rootless::inside(settle).map_err(RuntimeError::Network)).await
+        let set = blocking(move || rootless::inside(settle).map_err(RuntimeError::Network)).await?;
+        if self.installation.is_some() {
+            legacy::settled(&self.instances_dir);
+        }
+        *self.whole.lock().unwrap_or_else(PoisonError::into_inner) = set;
+        Ok(())
+    }
+
+    fn disturbed(&self) -> watch::Receiver<u64> {
+        surroundings::follow().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the kernel tells of no changes: they are noticed when they are looked for");
+            watch::channel(0).1
+        })
+    }
+
+    async fn inspect(&self, wanted: &Surroundings) -> Result<Vec<Damage>, RuntimeError> {
+        let (whole, wanted) = (Arc::clone(&self.whole), wanted.clone());
+        let inspect = move || {
+            let mut found = surroundings::damages(&wanted, &surroundings::look(&wanted)?);
+            let mut whole = whole.lock().unwrap_or_else(PoisonError::into_inner);
+            if let (Some(_), Some(whole)) = (&wanted.rules, &mut *whole) {
+                found.extend(whole.differs()?.map(Damage::Filter));
+            }
+            Ok(found)
+        };
+        blocking(move || rootless::inside(inspect).map_err(RuntimeError::Network)).await
+    }
+
+    async fn users_of(&self, address: Ipv4Addr, bits: u8) -> Result<Vec<String>, RuntimeError> {
+        let own = self.installation.clone();
+        blocking(move || network::users_of(address, bits, own.as_ref()).map_err(RuntimeError::Network)).await
+    }
+
+    async fn repair(&self, wanted: &Surroundings, damage: &Damage) -> Result<(), RuntimeError> {
+        let (Damage::Link(id)
+        | Damage::Down(id)
+        | Damage::Address(id)
+        | Damage::Route(id, ..)
+        | Damage::Setting(id, _)) = damage
+        else {
+            return self.settle(wanted.rules.as_ref()).await;
+        };
+        let link = wanted.links.iter().find(|link| link.launch.instance == *id);
+        let link = link.ok_or(RuntimeError::NotRunning(*id))?.clone();
+        let (dir, damage, forwards) = (self.instances_dir.clone(), damage.clone(), wanted.forwards);
+        let repair = move || surroundings::relink(&dir, &link, forwards, &damage);
+        blocking(move || rootless::inside(repair).map_err(RuntimeError::Surroundings)).await
+    }
+
+    async fn let_forward(&self, links: &[InstanceLink], forwards: bool) {
+        let links = links.to_vec();
+        let let_forward = move || surroundings::let_forward(&links, forwards);
+        let _ = blocking(move || Ok(rootless::inside(let_forward))).await;
     }
 
     async fn remove(&self, instance: InstanceId) -> Result<(), RuntimeError> {
-        let dir = self.dir(instance);
-        blocking(move || remove(&dir, instance)).await
+        let (dir, installation) = (self.dir(instance), self.installation.clone());
+        blocking(move || remove(&dir, instance, installation.as_ref())).await
     }
 }
 
@@ -150,6 +223,23 @@ impl LocalRuntime {
         let handle = ShimHandle::live(launch, dir, Arc::clone(&self.shim), process, stream)
             .map_err(|source| RuntimeError::Shim { instance, source })?;
         Ok(Arc::new(handle))
+    }
+
+    fn owner(&self) -> Owner {
+        Owner {
+            installation: self.installation.clone(),
+            inherits: legacy::is_inherited(&self.instances_dir),
+            memory: self.instances_dir.join("forwarding.json"),
+        }
+    }
+
+    /// Removes what carries the installation's id and belongs to nothing that is known here.
+    async fn tidy(&self) {
+        let (Some(own), Ok(known)) = (self.installation.clone(), self.known()) else { return };
+        let tidied = blocking(move || Ok(rootless::inside(move || legacy::tidy(&own, &known)))).await;
+        if let Ok(Err(error)) = tidied {
+            tracing::warn!(%error, "what an earlier run left behind stays");
+        }
     }
 
     fn known(&self) -> Result<Vec<InstanceId>, RuntimeError> {
@@ -292,7 +382,11 @@ enum Found {
 }
 
 /// What is in an instance's directory; `None` when nothing was ever started from it.
-fn find(dir: &InstanceDir, instance: InstanceId) -> Result<Option<Found>, RuntimeError> {
+fn find(
+    dir: &InstanceDir,
+    instance: InstanceId,
+    installation: Option<&Installation>,
+) -> Result<Option<Found>, RuntimeError> {
     let Ok(Job { launch, .. }) = InstanceDir::read::<Job>(&dir.job()) else { return Ok(None) };
     // Recorded when nothing runs any more, even if its shim is still about to go.
     if let Ok(end) = InstanceDir::read(&dir.end()) {
@@ -305,7 +399,10 @@ fn find(dir: &InstanceDir, instance: InstanceId) -> Result<Option<Found>, Runtim
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             match (ShimProcess::find(dir), connect(dir)) {
-                (Some(process), Ok(stream)) => Ok(Some(Found::Live(launch, (process, stream)))),
+                (Some(process), Ok(stream)) => {
+                    let launch = legacy::renamed(dir, launch, installation);
+                    Ok(Some(Found::Live(launch, (process, stream))))
+                }
                 _ => Ok(Some(Found::Ended(launch, end_of_lost(dir, instance, true)))),
             }
         }
@@ -313,14 +410,18 @@ fn find(dir: &InstanceDir, instance: InstanceId) -> Result<Option<Found>, Runtim
     }
 }
 
-fn remove(dir: &InstanceDir, instance: InstanceId) -> Result<(), RuntimeError> {
+fn remove(
+    dir: &InstanceDir,
+    instance: InstanceId,
+    installation: Option<&Installation>,
+) -> Result<(), RuntimeError> {
     if !dir.0.exists() {
         return Ok(());
     }
     let _lock = lock_of_ended(dir, RuntimeError::StillRunning(instance))?;
     clean(dir, instance)?;
     freehold_tree::remove(&dir.0).map_err(RuntimeError::file("remove", &dir.0))?;
-    Cgroup::remove_shared();
+    Cgroup::remove_shared(installation);
     Ok(())
 }
 
@@ -330,8 +431,10 @@ fn clean(dir: &InstanceDir, instance: InstanceId) -> Result<(), RuntimeError> {
     first::kill(dir, instance, PATIENCE)
         .and_then(|()| Cgroup::of(instance).remove(PATIENCE))
         .map_err(cleanup)?;
-    let unlink = move || Netlink::open()?.delete_link(&shim::link_name(instance));
-    rootless::inside(unlink).map_err(cleanup)?;
+    if let Ok(Job { launch, .. }) = InstanceDir::read::<Job>(&dir.job()) {
+        let unlink = move || Netlink::open()?.delete_link(&launch.link());
+        rootless::inside(unlink).map_err(cleanup)?;
+    }
     for entry in fs::read_dir(&dir.0).map_err(RuntimeError::file("list", &dir.0))?.flatten() {
         let path = entry.path();
         // The lock goes last, with the directory: who finds it gone finds nothing else either.

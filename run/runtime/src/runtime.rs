@@ -1,7 +1,7 @@
 //! The contract between whoever keeps instances running (the node agent) and what runs them.
 
 use crate::{
-    ExecSession, Launch, RuntimeError, Secrets,
+    Damage, ExecSession, InstanceLink, Launch, Lost, RuntimeError, Secrets, Surroundings,
     network::{InstanceNetwork, Neighbourhood},
 };
 use async_trait::async_trait;
@@ -41,6 +41,31 @@ pub trait Runtime: Send + Sync {
     /// When the node's packet filter refuses; then the rules are as before.
     async fn settle(&self, wanted: Option<&Neighbourhood>) -> Result<(), RuntimeError>;
 
+    /// Changes whenever the kernel tells of a change in what surrounds instances. A hint, and not the only
+    /// way to notice.
+    fn disturbed(&self) -> watch::Receiver<u64>;
+
+    /// What of `wanted` is not as it was made.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    async fn inspect(&self, wanted: &Surroundings) -> Result<Vec<Damage>, RuntimeError>;
+
+    /// Who else on the node uses the network of `bits` bits that `address` is in, in words.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    async fn users_of(&self, address: Ipv4Addr, bits: u8) -> Result<Vec<String>, RuntimeError>;
+
+    /// Puts one thing back. The packet filter, and forwarding, are put back by [`Runtime::settle`].
+    ///
+    /// # Errors
+    /// When the kernel refuses, or the instance is about to end.
+    async fn repair(&self, wanted: &Surroundings, damage: &Damage) -> Result<(), RuntimeError>;
+
+    /// Lets packets of these instances be forwarded to others, or not.
+    async fn let_forward(&self, links: &[InstanceLink], forwards: bool);
+
     /// Removes what an ended instance left, its log aside. Removing what is not there succeeds.
     ///
     /// # Errors
@@ -69,6 +94,11 @@ pub trait Handle: Send + Sync {
 
     /// How often the kernel killed one of its processes for want of memory, in this run.
     fn oom_kills(&self) -> u64;
+
+    /// What it had when it was asked about first, and has no more, and cannot be given while it runs.
+    fn lost(&self) -> Option<Lost> {
+        None
+    }
 
     /// The way into its network. Waits while it starts.
     ///

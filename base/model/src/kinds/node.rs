@@ -56,6 +56,17 @@ impl NodeStatus {
     /// The condition of a node whose disk has too little room: false, with how much there is.
     pub const DISK: &str = "Disk";
 
+    /// The condition of a node that keeps its instances apart: false while its packet filter is not as it was
+    /// set, with what is wrong. Nothing starts there meanwhile.
+    pub const ISOLATION: &str = "Isolation";
+
+    /// The condition of a node whose instances have their links, addresses and routes: false, with what others took
+    /// away and it cannot put back.
+    pub const NETWORK: &str = "Network";
+
+    /// The condition of a node on which nobody else uses the range of instances' addresses: false, with who does.
+    pub const RANGE: &str = "Range";
+
     /// The condition of a node that answers: false while nothing is heard of it, since then.
     pub const READY: &str = "Ready";
 
@@ -63,6 +74,12 @@ impl NodeStatus {
     pub fn away(&self) -> Option<Timestamp> {
         let away = |condition: &&Condition| condition.kind == Self::READY && !condition.state;
         self.conditions.iter().find(away).map(|condition| condition.since)
+    }
+
+    /// What keeps it from being trusted with instances, or will soon: the conditions that do not hold, with why.
+    pub fn warnings(&self) -> impl Iterator<Item = &Condition> {
+        let told = [Self::DISK, Self::ISOLATION, Self::RANGE, Self::NETWORK];
+        self.conditions.iter().filter(move |it| !it.state && told.contains(&it.kind.as_str()))
     }
 
     /// Why instances on it cannot reach anything outside, if they cannot.

@@ -60,6 +60,7 @@ pub(crate) const TABLE: &[(Method, &str, Action)] = &[
     (Method::DELETE, "/v1/node/volumes/{id}", Action::ActAsNode),
     (Method::POST, "/v1/node/endpoints", Action::ActAsNode),
     (Method::POST, "/v1/node/registration", Action::ActAsNode),
+    (Method::POST, "/v1/node/report", Action::ActAsNode),
     (Method::POST, "/v1/node/heartbeat", Action::ActAsNode),
     (Method::GET, "/v1/node/calls", Action::ActAsNode),
     (Method::GET, "/v1/node/calls/{id}", Action::ActAsNode),
@@ -84,6 +85,7 @@ pub fn agent_router(door: NodeDoor) -> Router {
         .route("/v1/node/volumes/{id}", delete(reports::volume_gone))
         .route("/v1/node/endpoints", post(reports::endpoints))
         .route("/v1/node/registration", post(reports::registration))
+        .route("/v1/node/report", post(reports::node))
         .route("/v1/node/heartbeat", post(reports::heartbeat))
         .route("/v1/node/calls", get(calls::listen))
         .route("/v1/node/calls/{id}", get(calls::answer))

@@ -7,12 +7,14 @@ use crate::{
 };
 use axum::{Json as Sent, extract::State, http::StatusCode};
 use freehold_agent::remote::protocol::{
-    EndpointReport, Heard, Heartbeat, InstanceReport, Registration, VolumeReport,
+    EndpointReport, Heard, Heartbeat, InstanceReport, NodeReport, Registration, VolumeReport,
 };
 use freehold_model::{Code, InstanceId, Problem, VolumeId};
 
 /// What can be special about a volume.
 const VOLUME_EVENTS: &[&str] = &["volume.over_size", "volume.within_size", "volume.lost"];
+/// No report tells of more.
+const MOST_HEALED: usize = 64;
 /// No text of a registration is longer.
 const LONGEST: usize = 4096;
 
@@ -80,6 +82,22 @@ pub(super) async fn registration(
         }
     }
     door.hall.register(node, said).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Takes what became of the node's surroundings.
+pub(super) async fn node(
+    State(door): State<Door>,
+    Caller(node): Caller,
+    Json(report): Json<NodeReport>,
+) -> Answer<StatusCode> {
+    let states = [&report.unguarded, &report.lasting, &report.range_used];
+    let texts = states.into_iter().flatten().chain(report.healed.iter().map(|healed| &healed.what));
+    if report.healed.len() > MOST_HEALED || texts.into_iter().any(|text| text.len() > LONGEST) {
+        let detail = format!("healed: at most {MOST_HEALED}; a text: at most {LONGEST} bytes");
+        return Err(Problem::new(Code::Invalid, "The report says too much.").detail(detail).into());
+    }
+    door.hall.control(node).report_node(&report).await.map_err(failure)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

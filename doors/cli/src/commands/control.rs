@@ -111,6 +111,7 @@ pub(crate) fn run_here(args: Args, globals: &Globals) -> Outcome {
         trusted_proxies: up::trusted_proxies(run.trusted_proxy, run.listen)?,
         endpoints_on: vec![],
         name_servers: vec![],
+        instances_range: None,
         stop_apps: false,
     };
     up::serve(options, globals)

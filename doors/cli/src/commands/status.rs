@@ -27,9 +27,14 @@ pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
     let nodes = session.client.all_resources(&ResourceQuery::of(Kind::Node)).await;
     for any in nodes.unwrap_or_default() {
         let Ok(node) = any.typed::<NodeSpec>() else { continue };
-        let low = node.status.conditions.iter().find(|it| it.kind == NodeStatus::DISK && !it.state);
-        if let Some(low) = low {
-            let text = format!("node {}: {}; `freehold doctor` says what to do", node.name, low.message);
+        for warning in node.status.warnings() {
+            let what = match warning.kind.as_str() {
+                NodeStatus::ISOLATION => "instances are not kept apart: ",
+                NodeStatus::RANGE => "the range of instances' addresses is used by others: ",
+                _ => "",
+            };
+            let (name, message) = (&node.name, &warning.message);
+            let text = format!("node {name}: {what}{message}; `freehold doctor` says what to do");
             eprintln!("{}", paint.bad(&text));
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     log,
     output::{Out, Paint},
 };
-use freehold_daemon::{Ended, Options, PostgresOptions, Ready, Role};
+use freehold_daemon::{Ended, Options, PostgresOptions, Range, Ready, Role};
 use freehold_model::{Network, PublicUrl};
 use freehold_runtime::rootless;
 use std::{
@@ -62,6 +62,10 @@ pub(crate) struct Args {
     /// The name servers that are asked for names outside [default: those of /etc/resolv.conf].
     #[arg(long, value_name = "ADDR", num_args = 1.., value_parser = name_server)]
     dns: Vec<SocketAddr>,
+    /// The private network that instances have their addresses in, on every node; chosen once, while nothing
+    /// runs [default: the first of 10.210.0.0/16 and some others that nobody on this machine uses].
+    #[arg(long, value_name = "NETWORK")]
+    instances_range: Option<Range>,
     /// Stops instances too when Freehold stops.
     #[arg(long)]
     stop_apps: bool,
@@ -119,6 +123,7 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Outcome {
         trusted_proxies: trusted_proxies(args.trusted_proxy, args.listen)?,
         endpoints_on: args.endpoints_on,
         name_servers: args.dns,
+        instances_range: args.instances_range,
         stop_apps: args.stop_apps,
     };
     serve(options, globals)

@@ -133,7 +133,8 @@ impl Drop for Far {
 pub(crate) fn house() -> Option<(World, Far)> {
     let mut world = World::new()?;
     let mut far = Far::joined(&world);
-    world.up(&["--node-listen", DOOR]);
+    // Nodes learn of the range from the control plane.
+    world.up(&["--node-listen", DOOR, "--instances-range", "10.99.0.0/16"]);
     let token = world.freehold(&["node", "token", "create"]).ok().out.trim().to_owned();
     world.plant_value(token.split('_').nth(2).expect("a secret"));
     far.join(&token, &format!("https://{DOOR}"));
@@ -208,6 +209,24 @@ fn a_far_node_runs_serves_and_answers_is_adopted_and_outlives_its_link() {
     let inside =
         |line: &str| world.freehold(&["exec", "-a", "wide", "-p", &keeper, "--", "/bin/sh", "-c", line]);
     inside("echo kept > /kept/file").ok();
+
+    let address = far_web(&world)["spec"]["address"].as_str().unwrap().to_owned();
+    assert!(address.starts_with("10.99."), "{address}");
+
+    // What others take away there is put back there, and told here.
+    assert!(far.command("nft").args(["flush", "ruleset"]).status().unwrap().success());
+    assert!(far.command("ip").args(["route", "del", &address]).status().unwrap().success());
+    let healed = || {
+        let all = world.json(&["events", "--last", "1000"]);
+        let of = |it: &&Value| it["what"] == "node.healed" && it["subject"] == node(&world)["id"];
+        all.as_array().unwrap().iter().filter(of).cloned().collect::<Vec<_>>()
+    };
+    let told = |seen: &Vec<Value>| {
+        let said = |part: &str| seen.iter().any(|it| it["data"]["message"].as_str().unwrap().contains(part));
+        said("table") && said(&address)
+    };
+    wait_for("both to be put back", healed, told);
+    assert_eq!(far.get("http://10.77.0.2:8000/"), "hello\n");
 
     // A redeploy replaces what is there, and its volume goes on.
     deploy(&world, "2");

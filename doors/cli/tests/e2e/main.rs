@@ -47,6 +47,8 @@ mod runbooks;
 mod secrets;
 mod signin;
 mod sso;
+mod surroundings;
+mod together;
 mod tour;
 mod traces;
 mod upgrade;

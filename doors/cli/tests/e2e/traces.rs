@@ -69,10 +69,13 @@ fn shims(data: &Path) -> Vec<(String, String)> {
 fn cgroups(data: &Path) -> Vec<String> {
     let ids = names_in(&data.join("logs"));
     let hierarchies = names_in(Path::new("/sys/fs/cgroup")).into_iter().chain([String::new()]);
-    let groups = hierarchies.flat_map(|name| {
-        let parent = Path::new("/sys/fs/cgroup").join(name).join("freehold");
-        ids.iter().map(move |id| parent.join(id)).collect::<Vec<PathBuf>>()
+    let parents = hierarchies.flat_map(|name| {
+        let hierarchy = Path::new("/sys/fs/cgroup").join(name);
+        let parents = names_in(&hierarchy).into_iter().filter(|name| name.starts_with("freehold"));
+        parents.map(|parent| hierarchy.join(parent)).collect::<Vec<PathBuf>>()
     });
+    let groups =
+        parents.flat_map(|parent| ids.iter().map(move |id| parent.join(id)).collect::<Vec<PathBuf>>());
     groups.filter(|group| group.is_dir()).map(|group| group.display().to_string()).collect()
 }
 
@@ -104,10 +107,23 @@ pub(crate) fn end_everything_under(dir: &Path) {
     for pid in numbers.filter(|pid| *pid != own).filter(named) {
         let _ = Command::new("kill").args(["-9", &pid]).status();
     }
-    for group in cgroups(&dir.join("data")) {
+    // More than one Freehold may have run there.
+    let datas: Vec<PathBuf> = names_in(dir).into_iter().map(|name| dir.join(name)).collect();
+    for group in datas.iter().flat_map(|data| cgroups(data)) {
         for pid in fs::read_to_string(format!("{group}/cgroup.procs")).unwrap_or_default().lines() {
             let _ = Command::new("kill").args(["-9", pid]).status();
         }
         eventually(Duration::from_secs(2), || fs::remove_dir(&group).is_ok() || !Path::new(&group).exists());
+    }
+    datas.iter().for_each(|data| remove_parents(data));
+}
+
+/// Removes the groups that all instances of an installation share.
+fn remove_parents(data: &Path) {
+    let Ok(id) = fs::read_to_string(data.join("installation")) else { return };
+    for hierarchy in names_in(Path::new("/sys/fs/cgroup")).into_iter().chain([String::new()]) {
+        let parent = Path::new("/sys/fs/cgroup").join(hierarchy).join(format!("freehold-{}", id.trim()));
+        let _ = fs::remove_dir(parent.join("shims"));
+        let _ = fs::remove_dir(parent);
     }
 }

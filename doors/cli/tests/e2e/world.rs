@@ -258,7 +258,7 @@ impl World {
         let instances = self.instances(app);
         let id =
             instances.iter().find(|it| it["process"] == process).unwrap()["id"].as_str().unwrap().to_owned();
-        let groups = self.sh(&format!("cat /sys/fs/cgroup/pids/freehold/{id}/cgroup.procs /sys/fs/cgroup/freehold/{id}/cgroup.procs 2>/dev/null"));
+        let groups = self.sh(&format!("cat /sys/fs/cgroup/pids/freehold*/{id}/cgroup.procs /sys/fs/cgroup/freehold*/{id}/cgroup.procs 2>/dev/null"));
         groups.out.lines().next().expect("it has a process").to_owned()
     }
 

@@ -7,7 +7,7 @@ mod answer;
 mod scenery;
 
 use crate::{
-    data, node,
+    data, node, range,
     up::{Ended, PATIENCE, PidFile, StopSignals, allow_many_files, given_room, tell_service_manager},
 };
 pub(crate) use answer::Answers;
@@ -18,7 +18,7 @@ use freehold_agent::{
         Link, LinkConfig, Pulse, RemoteControl, RemoteImages, answer_calls, protocol::Registration, whole,
     },
 };
-use freehold_deploy::address;
+use freehold_deploy::address::Range;
 use freehold_edge::{Edge, EdgeConfig, HopKeys, Reach};
 use freehold_identity::Membership;
 use freehold_image::ImageStore;
@@ -94,14 +94,26 @@ pub async fn run_node(
     let link = Link::new(LinkConfig { urls: urls?, announced: announced?, tls: Some(joined.tls()) })?;
     let node = NodeId::try_from(about.machine)
         .with_context(|| format!("this machine joined as a {}: it runs nothing", about.machine.kind))?;
-    let parts = Parts::start(&options, node, link.clone()).await?;
+    let mut range = range::told(&options.data);
+    let mut parts = Parts::start(&options, node, link.clone(), range).await?;
     let joined = Arc::new(joined);
     let _kept = AbortOnDropHandle::new(tokio::spawn(keep_urls(link.clone(), joined.clone())));
-    let _certified = AbortOnDropHandle::new(tokio::spawn(keep_certified(link, joined)));
+    let _certified = AbortOnDropHandle::new(tokio::spawn(keep_certified(link.clone(), joined)));
     let urls = about.urls.iter().chain(&about.announced).cloned().collect();
     on_ready(&NodeReady { node, name: about.name.to_string(), urls })?;
     tell_service_manager(&[sd_notify::NotifyState::Ready]);
-    let ended = stop.wait().await;
+    let ended = loop {
+        tokio::select! {
+            ended = stop.wait() => break ended,
+            told = parts.told_other_range(range) => {
+                tracing::warn!(%told, instead_of = %range, "instances get addresses in another range");
+                range::keep(&options.data, told)?;
+                range = told;
+                parts.stop(false).await;
+                parts = Parts::start(&options, node, link.clone(), range).await?;
+            }
+        }
+    };
     if ended == Ended::Stopped {
         tell_service_manager(&[sd_notify::NotifyState::Stopping]);
     }
@@ -163,17 +175,18 @@ struct Parts {
     shutdown: CancellationToken,
     agent: Arc<Agent>,
     edge: Edge,
-    _pulse: Arc<Pulse>,
+    pulse: Arc<Pulse>,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Parts {
-    async fn start(options: &NodeOptions, node: NodeId, link: Arc<Link>) -> Result<Parts> {
+    async fn start(options: &NodeOptions, node: NodeId, link: Arc<Link>, range: Range) -> Result<Parts> {
         let data = &options.data;
         let control = Arc::new(RemoteControl::new(link.clone()));
         let upstream = Arc::new(RemoteImages(link.clone()));
         let images = ImageStore::open_behind(&data.join("images"), upstream)?;
-        let runtime = Arc::new(LocalRuntime::new(RuntimeConfig::new(data.join("instances"))?)?);
+        let installation = data::installation(data)?;
+        let runtime = Arc::new(LocalRuntime::new(RuntimeConfig::new(data, installation.clone())?)?);
         let name_servers = Some(match options.name_servers.as_slice() {
             [] => NameServers::System,
             fixed => NameServers::Fixed(fixed.to_vec()),
@@ -181,8 +194,9 @@ impl Parts {
         let config = AgentConfig {
             node,
             data: data.clone(),
-            gateway: address::GATEWAY,
-            network_bits: address::BITS,
+            installation: Some(installation),
+            gateway: range.gateway(),
+            network_bits: range.bits(),
             name_servers,
         };
         // Known before anything is asked of it.
@@ -204,7 +218,20 @@ impl Parts {
         let mut tasks = vec![answer_calls(&link, Arc::new(answers))];
         let disk = tokio::spawn(watch_disk(data.clone(), pulse.clone()));
         tasks.push(AbortOnDropHandle::new(disk));
-        Ok(Parts { shutdown, agent, edge, _pulse: pulse, _tasks: tasks })
+        Ok(Parts { shutdown, agent, edge, pulse, _tasks: tasks })
+    }
+
+    /// Resolves when a control plane tells of another range than `own`.
+    async fn told_other_range(&self, own: Range) -> Range {
+        let mut told = self.pulse.range();
+        loop {
+            let range = told.borrow_and_update().as_ref().and_then(|text| text.parse::<Range>().ok());
+            match range {
+                Some(range) if range != own => return range,
+                _ if told.changed().await.is_err() => std::future::pending().await,
+                _ => {}
+            }
+        }
     }
 
     async fn stop(self, stop_apps: bool) {

@@ -12,10 +12,11 @@ use super::{
     written::{Book, Known, written},
 };
 use freehold_agent::remote::protocol::{Heard, Heartbeat, Registration};
+use freehold_deploy::address::Range;
 use freehold_model::{
-    Actor, Bytes, Code, CommitError, Condition, Fence, Node, NodeId, NodeSpec, NodeStatus, Problem, Txn,
+    Actor, Bytes, Code, CommitError, Condition, Fence, Node, NodeId, NodeSpec, NodeStatus, Problem, Seq, Txn,
 };
-use freehold_reconcile::{Clock, Store, TaskHandle, ViewExt as _};
+use freehold_reconcile::{Clock, Store, StoreError, TaskHandle, ViewExt as _};
 use jiff::Timestamp;
 use serde_json::json;
 use std::{
@@ -45,6 +46,8 @@ pub(super) struct Pulses {
     hearing: Hearing,
     dead: Dead,
     pulses: Mutex<BTreeMap<NodeId, Pulse>>,
+    /// The range of instances' addresses, and as of when.
+    range: Mutex<(Seq, Option<String>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -61,7 +64,14 @@ struct Pulse {
 
 impl Pulses {
     pub(super) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, hearing: Hearing) -> Pulses {
-        Pulses { store, clock, hearing, dead: Dead::default(), pulses: Mutex::default() }
+        Pulses {
+            store,
+            clock,
+            hearing,
+            dead: Dead::default(),
+            pulses: Mutex::default(),
+            range: Mutex::default(),
+        }
     }
 
     /// A heartbeat came.
@@ -72,7 +82,8 @@ impl Pulses {
         (pulse.heard, pulse.heard_at, pulse.beats, pulse.low_disk) =
             (Instant::now(), now, true, beat.low_disk);
         let register = pulse.registered != Some(beat.started);
-        Heard { register, controls: self.hearing.doors() }
+        let range = self.range.lock().unwrap_or_else(PoisonError::into_inner).1.clone();
+        Heard { register, controls: self.hearing.doors(), range }
     }
 
     /// Writes down what a node has to give. Written again, it changes nothing.
@@ -93,7 +104,10 @@ impl Pulses {
             (status.version, status.started) = (said.version.clone(), Some(said.started));
             (status.lowest_port, status.remote) = (said.lowest_port, true);
             status.heard_by.insert(self.hearing.own.clone());
-            status.conditions = std::iter::once(ready).chain(egress).chain(keep(NodeStatus::DISK)).collect();
+            let kept = [NodeStatus::DISK, NodeStatus::ISOLATION, NodeStatus::RANGE, NodeStatus::NETWORK]
+                .into_iter()
+                .filter_map(keep);
+            status.conditions = std::iter::once(ready).chain(egress).chain(kept).collect();
             for condition in &mut status.conditions {
                 let before = keep(&condition.kind).filter(|it| it.state == condition.state);
                 condition.since = before.map_or(now, |it| it.since);
@@ -131,6 +145,9 @@ impl Pulses {
         if let Err(error) = book.refresh(&self.store).await {
             return tracing::warn!(%error, "the nodes are not known");
         }
+        if let Err(error) = self.read_range().await {
+            tracing::warn!(%error, "the range of instances is not known");
+        }
         let Some(fence) = self.hearing.may_judge() else { return };
         let (changed, gone) = self.changed(book);
         for (node, pulse) in changed {
@@ -144,6 +161,17 @@ impl Pulses {
                 Err(problem) => tracing::warn!(%node, %problem, "the node's state cannot be written down"),
             }
         }
+    }
+
+    /// It is chosen by whoever starts, with nothing running.
+    async fn read_range(&self) -> Result<(), StoreError> {
+        let head = *self.store.head().borrow();
+        if self.range.lock().unwrap_or_else(PoisonError::into_inner).0 == head {
+            return Ok(());
+        }
+        let range = Range::of(&*self.store.view().await?)?.to_string();
+        *self.range.lock().unwrap_or_else(PoisonError::into_inner) = (head, Some(range));
+        Ok(())
     }
 
     /// The nodes of which something else is to be written, and the control planes that are gone.

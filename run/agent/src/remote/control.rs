@@ -9,7 +9,7 @@ use super::{
         resources,
     },
 };
-use crate::control::{Control, ControlError};
+use crate::control::{Control, ControlError, NodeReport};
 use async_trait::async_trait;
 use freehold_model::{
     EndpointId, EndpointStatus, Instance, InstanceId, InstanceStatus, Volume, VolumeId, VolumeStatus,
@@ -165,6 +165,10 @@ impl Control for RemoteControl {
 
     async fn volume_gone(&self, id: VolumeId) -> Result<(), ControlError> {
         Ok(self.link.delete(&format!("v1/node/volumes/{id}")).await?)
+    }
+
+    async fn report_node(&self, report: &NodeReport) -> Result<(), ControlError> {
+        Ok(self.link.post("v1/node/report", report).await?)
     }
 }
 

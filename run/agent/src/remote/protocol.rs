@@ -170,6 +170,10 @@ pub struct Registration {
     pub no_egress: Option<String>,
 }
 
+/// `POST /v1/node/report`: what became of the node's surroundings. A control plane that does not know it
+/// refuses, and is not told again.
+pub use crate::control::NodeReport;
+
 /// `POST /v1/node/heartbeat`, every [`HEARTBEAT`](super::HEARTBEAT), to every control plane.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Heartbeat {
@@ -189,6 +193,9 @@ pub struct Heard {
     /// Where every control plane that lives answers nodes; nothing where this one does not know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub controls: Vec<String>,
+    /// Where instances have their addresses, on every node of the house; not said: where they always had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<String>,
 }
 
 /// `GET /v1/node/routing`: what the node's edge routes by.

@@ -24,6 +24,7 @@ const SLOWEST: Duration = Duration::from_secs(10);
 pub struct Pulse {
     registered: watch::Receiver<bool>,
     low_disk: watch::Sender<Option<Bytes>>,
+    range: watch::Receiver<Option<String>>,
     _beating: AbortOnDropHandle<()>,
 }
 
@@ -31,6 +32,7 @@ impl Pulse {
     /// Begins to beat to every URL of `link`.
     pub fn start(link: &Arc<Link>, registration: Registration) -> Pulse {
         let (said, registered) = watch::channel(false);
+        let (told, range) = watch::channel(None);
         let low_disk = watch::channel(None).0;
         let (dialled, disk) = (Arc::clone(link), low_disk.clone());
         let beating = urls::for_each(link.urls(), move |url| {
@@ -40,15 +42,21 @@ impl Pulse {
                 registration: registration.clone(),
                 low_disk: disk.subscribe(),
                 registered: said.clone(),
+                range: told.clone(),
             };
             tokio::spawn(beat.run())
         });
-        Pulse { registered, low_disk, _beating: beating }
+        Pulse { registered, low_disk, range, _beating: beating }
     }
 
     /// Whether some control plane has taken the registration.
     pub fn registered(&self) -> watch::Receiver<bool> {
         self.registered.clone()
+    }
+
+    /// The range of instances' addresses that control planes tell of.
+    pub fn range(&self) -> watch::Receiver<Option<String>> {
+        self.range.clone()
     }
 
     /// Says from now on how much room the disk has, where that is too little.
@@ -63,6 +71,7 @@ struct Beat {
     registration: Registration,
     low_disk: watch::Receiver<Option<Bytes>>,
     registered: watch::Sender<bool>,
+    range: watch::Sender<Option<String>>,
 }
 
 impl Beat {
@@ -96,6 +105,9 @@ impl Beat {
         let beat = Heartbeat { started: self.registration.started, low_disk };
         let heard: Heard = self.link.post_to(&self.url, "v1/node/heartbeat", &beat, HEARTBEAT).await?;
         self.link.urls().heard(&self.url, &heard.controls);
+        if heard.range.is_some() {
+            self.range.send_if_modified(|known| std::mem::replace(known, heard.range.clone()) != heard.range);
+        }
         if heard.register {
             let path = "v1/node/registration";
             self.link.post_to::<()>(&self.url, path, &self.registration, HEARTBEAT * 2).await?;

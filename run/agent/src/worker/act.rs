@@ -4,13 +4,19 @@ use super::{
     Order, Worker,
     run::{Current, Live},
 };
-use crate::{launch::launch, logs, meter::Meter, probe::Prober, secrets};
+use crate::{
+    launch::launch,
+    logs,
+    meter::{Meter, Usage},
+    probe::Prober,
+    secrets,
+};
 use freehold_model::{Exit, InstanceSpec};
 use freehold_runtime::{Handle, Launch, Secrets};
 use freehold_secrets::Delivered;
 use jiff::Timestamp;
 use nix::libc::SIGKILL;
-use std::{sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// SIGKILL cannot fail but through the runtime: repeat it, in case that lost it.
@@ -72,9 +78,18 @@ impl Worker {
     async fn prepare(&self, spec: &InstanceSpec) -> Result<Prepared, String> {
         let image = self.shared.images.prepare(&spec.template.image).await.map_err(|error| error.whole())?;
         let network = (self.shared.config.gateway, self.shared.config.network_bits);
+        if !in_network(spec.address, network) {
+            let (gateway, bits) = network;
+            return Err(format!(
+                "its address {} is in another range than this node's, that of {gateway}/{bits}: the node learns of a new \
+                 range within seconds",
+                spec.address
+            ));
+        }
         let launch = launch(self.id, spec, image, network, self.shared.log_dir(self.id));
         let launch = launch.map_err(|error| error.to_string())?;
-        let launch = Launch { volumes: self.shared.volumes.mounts(spec), ..launch };
+        let installation = self.shared.config.installation.clone();
+        let launch = Launch { volumes: self.shared.volumes.mounts(spec), installation, ..launch };
         let pinned = &spec.template.secrets;
         let sealed = match secrets::is_complete(&self.sealed, pinned, &self.shared.key, self.id) {
             true => self.sealed.clone(),
@@ -167,13 +182,14 @@ impl Worker {
 
     /// A run ended: by itself, or because it was asked to.
     pub(super) fn ended(&mut self, exit: Exit) {
-        let (excess, overdue) = match &self.run {
-            Current::Live(live) => (live.excess, live.overdue),
-            _ => (None, None),
+        let (excess, lost, overdue) = match &self.run {
+            Current::Live(live) => (live.excess, live.lost, live.overdue),
+            _ => (None, None, None),
         };
-        // One that was asked to stop because it took too much, or failed its check for too long, has failed,
-        // unless it should stop anyway.
-        let failed = (excess.is_some() || overdue.is_some()) && matches!(self.order, Order::Run(_));
+        // One that was asked to stop because it took too much, lost what it needs, or failed its check for too
+        // long, has failed, unless it should stop anyway.
+        let reason = excess.is_some() || lost.is_some() || overdue.is_some();
+        let failed = reason && matches!(self.order, Order::Run(_));
         let exit = if failed { Exit { disk: excess, unhealthy: overdue, ..exit } } else { exit };
         let asked = !failed && matches!(&self.run, Current::Live(live) if live.asked.is_some());
         tracing::info!(instance = %self.id, %exit, asked, "a run ended");
@@ -181,7 +197,10 @@ impl Worker {
         if asked {
             self.memory.stopped(exit);
         } else {
-            let text = format!("it {exit}; Freehold starts it again");
+            let text = match lost {
+                Some(lost) => format!("{lost}; Freehold stopped it, and starts it again"),
+                None => format!("it {exit}; Freehold starts it again"),
+            };
             logs::note(&self.shared.log_dir(self.id), &text);
             self.memory.ended(exit, self.now());
         }
@@ -212,19 +231,25 @@ impl Worker {
     /// Sends the stop signal; from then on it has its time to end.
     pub(super) async fn signal(&mut self) {
         let now = self.now();
-        let excess = self.run.usage().excess().filter(|_| matches!(self.order, Order::Run(_)));
+        let usage = if matches!(self.order, Order::Run(_)) { self.run.usage() } else { Usage::default() };
+        let (excess, lost) = (usage.excess(), usage.lost);
         let overdue = self.restart_at().map(|(_, time)| time).filter(|_| matches!(self.order, Order::Run(_)));
         let Current::Live(live) = &mut self.run else { return };
-        match (excess, overdue) {
-            (Some(disk), _) => {
+        match (excess, lost, overdue) {
+            (Some(disk), ..) => {
                 tracing::warn!(instance = %self.id, %disk, "an instance is stopped, to start empty");
                 live.excess = Some(disk);
             }
-            (None, Some(time)) => {
+            (None, Some(lost), _) => {
+                tracing::warn!(instance = %self.id, %lost, "an instance is stopped, to start anew");
+                live.lost = Some(lost);
+                self.shared.network.tell(format!("{}: {lost}; it was restarted", self.id));
+            }
+            (None, None, Some(time)) => {
                 tracing::warn!(instance = %self.id, %time, "an instance is unhealthy for too long, and is started again");
                 live.overdue = Some(time);
             }
-            (None, None) => {}
+            (None, None, None) => {}
         }
         match live.handle.signal(live.stop_signal).await {
             Ok(()) => {
@@ -282,6 +307,11 @@ impl Worker {
         let Some(process) = self.spec.as_ref().map(|spec| &spec.process) else { return };
         self.tail = logs::tail(&self.shared.log_dir(self.id), self.id, process);
     }
+}
+
+/// Whether an address is in the network of the gateway.
+fn in_network(address: Ipv4Addr, (gateway, bits): (Ipv4Addr, u8)) -> bool {
+    (address.to_bits() ^ gateway.to_bits()).checked_shr(32 - u32::from(bits)).unwrap_or(0) == 0
 }
 
 /// Until it should no longer run.

@@ -198,7 +198,7 @@ impl Worker {
             act_at: self.act_at,
             patience: patience.duration(),
             held,
-            excess: self.run.usage().excess().is_some(),
+            excess: self.run.usage().excess().is_some() || self.run.usage().lost.is_some(),
             restart_at: self.restart_at().map(|(at, _)| at),
         }
     }
@@ -225,6 +225,7 @@ impl Worker {
             overdue: if let Current::Live(live) = &self.run { live.overdue } else { None },
             answers: self.run.answers(),
             awaited: self.awaited.as_deref(),
+            lost: if let Current::Live(live) = &self.run { live.lost } else { None },
             lacks: &self.lacks,
             room_of: &self.room_of,
             image: self.image.as_ref(),

@@ -7,7 +7,7 @@ use crate::{
     probe::Prober,
 };
 use freehold_model::{DiskUse, Millis};
-use freehold_runtime::{Handle, Launch, RunState};
+use freehold_runtime::{Handle, Launch, Lost, RunState};
 use jiff::Timestamp;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -39,6 +39,8 @@ pub(super) struct Live {
     pub(super) excess: Option<DiskUse>,
     /// It was asked to stop because it had failed its check for so long.
     pub(super) overdue: Option<Millis>,
+    /// It was asked to stop because it had lost that.
+    pub(super) lost: Option<Lost>,
 }
 
 impl Live {
@@ -53,6 +55,7 @@ impl Live {
             meter: None,
             excess: None,
             overdue: None,
+            lost: None,
         })
     }
 }

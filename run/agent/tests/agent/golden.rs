@@ -108,12 +108,25 @@ fn every_message_of_version_1_is_as_it_was() {
             no_egress: Some("rootless".into()),
         },
     );
+    let healed = freehold_agent::Healed {
+        what: "the packet filter's table is gone".into(),
+        noticed: freehold_agent::Noticed::Notified,
+        gone: 40,
+        times: 2,
+    };
+    check(
+        "node-report",
+        &NodeReport { unguarded: Some("no nf_tables".into()), healed: vec![healed], ..NodeReport::default() },
+    );
+    let (lasting, range_used) = (Some("the route is gone".into()), Some("the interface tun0".into()));
+    check("node-report-states", &NodeReport { lasting, range_used, ..NodeReport::default() });
     check("heartbeat", &Heartbeat { started: time(), low_disk: Some(Bytes(1 << 20)) });
-    check("heard", &Heard { register: true, controls: vec![] });
+    check("heard", &Heard { register: true, ..Heard::default() });
     check("handed-call", &HandedCall { name: "nas".into(), want: Want::Exec { instance: id("ins", 1) } });
     // Added later: version 1 of before passes it over.
     let controls = vec!["https://10.0.0.6:7118".into(), "https://10.0.0.7:7118".into()];
-    check("heard-controls", &Heard { register: false, controls });
+    check("heard-controls", &Heard { controls, ..Heard::default() });
+    check("heard-range", &Heard { range: Some("10.211.0.0/16".into()), ..Heard::default() });
     let spec: EndpointSpec = serde_json::from_value(json!({
         "process": "web", "listen": 8000, "target": 8080, "protocol": "tcp", "proxy_protocol": "off",
     }))

@@ -5,6 +5,7 @@ mod limits;
 mod logs;
 mod order;
 mod secrets;
+mod surroundings;
 mod unhealthy;
 mod volumes;
 mod world;

@@ -4,7 +4,7 @@ mod runtime;
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use freehold_agent::{Agent, AgentConfig, Control, ControlError, Images};
+use freehold_agent::{Agent, AgentConfig, Control, ControlError, Images, NodeReport};
 use freehold_image::{ImageError, PreparedImage, RunConfig};
 use freehold_model::{
     Bytes, Desired, Digest, Exit, ImageRef, Instance, InstanceId, InstanceSpec, InstanceStatus, Millicores,
@@ -12,7 +12,7 @@ use freehold_model::{
     manifest::{Check, Driver, Probe},
 };
 use freehold_reconcile::Clock;
-use freehold_runtime::{Launch, network::Neighbourhood};
+use freehold_runtime::{Damage, Launch, Lost, network::Neighbourhood};
 use freehold_secrets::{Context, Delivered, Plaintext, Recipient, seal};
 use jiff::Timestamp;
 use runtime::FakeRun;
@@ -44,6 +44,7 @@ pub(crate) struct Behaviour {
 pub(crate) struct World {
     state: Arc<Mutex<State>>,
     changed: Arc<watch::Sender<u64>>,
+    disturbed: Arc<watch::Sender<u64>>,
     data: Arc<tempfile::TempDir>,
     begun: Instant,
 }
@@ -67,6 +68,11 @@ struct State {
     volumes: BTreeMap<VolumeId, Volume>,
     /// How often the agent asked for the volumes.
     asked_for_volumes: usize,
+    damage: Vec<Damage>,
+    range_users: Vec<String>,
+    lost: BTreeMap<InstanceId, Lost>,
+    node_reports: Vec<NodeReport>,
+    forwarding: Vec<(usize, bool)>,
 }
 
 impl World {
@@ -74,15 +80,51 @@ impl World {
         World {
             state: Arc::default(),
             changed: Arc::new(watch::channel(0).0),
+            disturbed: Arc::new(watch::channel(0).0),
             data: Arc::new(tempfile::tempdir().unwrap()),
             begun: Instant::now(),
         }
+    }
+
+    /// Somebody damages what surrounds instances; the kernel tells of it, or does not.
+    pub(crate) fn damage(&self, damage: Damage, told: bool) {
+        self.lock().damage.push(damage);
+        if told {
+            self.disturbed.send_modify(|n| *n += 1);
+        }
+    }
+
+    /// These use the range of instances from now on.
+    pub(crate) fn use_range(&self, users: &[&str]) {
+        self.lock().range_users = users.iter().map(|it| (*it).to_owned()).collect();
+        self.disturbed.send_modify(|n| *n += 1);
+    }
+
+    /// Something is taken from the run of an instance.
+    pub(crate) fn take(&self, id: InstanceId, lost: Lost) {
+        self.lock().lost.insert(id, lost);
+    }
+
+    /// What is damaged still.
+    pub(crate) fn damaged(&self) -> Vec<Damage> {
+        self.lock().damage.clone()
+    }
+
+    /// What the node told of its surroundings.
+    pub(crate) fn node_reports(&self) -> Vec<NodeReport> {
+        self.lock().node_reports.clone()
+    }
+
+    /// Of how many links it was said whether they forward, each time.
+    pub(crate) fn forwarding(&self) -> Vec<(usize, bool)> {
+        self.lock().forwarding.clone()
     }
 
     pub(crate) async fn agent(&self) -> Agent {
         let config = AgentConfig {
             node: NodeId(Ulid::nil()),
             data: self.data.path().to_owned(),
+            installation: None,
             gateway: Ipv4Addr::new(10, 210, 0, 1),
             network_bits: 16,
             name_servers: None,
@@ -404,6 +446,15 @@ impl Control for World {
 
     async fn volume_gone(&self, id: VolumeId) -> Result<(), ControlError> {
         self.lock().volumes.remove(&id);
+        Ok(())
+    }
+
+    async fn report_node(&self, report: &NodeReport) -> Result<(), ControlError> {
+        let mut state = self.lock();
+        if state.disconnected {
+            return Err(ControlError::Unavailable("disconnected".into()));
+        }
+        state.node_reports.push(report.clone());
         Ok(())
     }
 }

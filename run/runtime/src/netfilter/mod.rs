@@ -8,10 +8,13 @@
 
 mod attribute;
 mod expression;
+mod picture;
 
 pub(crate) use expression::{
     Expr, Verdict, all, destination, established, from_links, port, protocol, service, source, to_links,
 };
+
+pub(crate) use picture::Picture;
 
 use attribute::{Attributes, nested};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
@@ -125,6 +128,7 @@ const END: u16 = 0x11;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Family {
+    Unspecified = 0,
     Ipv4 = 2,
     Ipv6 = 10,
 }

@@ -7,15 +7,16 @@
 
 mod instance;
 mod node;
+mod users;
 mod within;
 
 pub use node::Neighbourhood;
+pub use users::users_of;
 pub use within::{Attempt, InstanceNetwork, Opening};
 
 pub(crate) use instance::rules;
-pub(crate) use node::{leave, rehearse, settle};
+pub(crate) use node::{Owner, Whole, forwards, leave, rehearse, settle};
+pub(crate) use within::inside;
 
-/// The name of our table, inside instances and on the node. No other is ever touched.
+/// The name of our table inside instances, which have a network each.
 pub(crate) const TABLE: &str = "freehold";
-/// How the names of the interfaces on the node's side begin.
-pub(crate) const LINKS: &str = "fh";

@@ -144,7 +144,7 @@ fn attempt(error: io::Error) -> io::Result<Attempt> {
 }
 
 /// Runs `act` in a network namespace, on a thread that ends with it.
-fn inside<T: Send>(namespace: &File, act: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+pub(crate) fn inside<T: Send>(namespace: &File, act: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     thread::scope(|scope| {
         let entered = scope.spawn(|| {
             setns(namespace, CloneFlags::CLONE_NEWNET)?;

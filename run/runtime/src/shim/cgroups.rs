@@ -9,7 +9,6 @@ use crate::{
     cgroup::{self, Hierarchy},
     launch::{InstanceDir, Launch},
 };
-use freehold_model::InstanceId;
 use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
 use std::{
@@ -61,17 +60,16 @@ pub(super) fn prepare(dir: &InstanceDir) -> io::Result<()> {
 
 /// The mounts, in order.
 pub(super) fn mounts(dir: &InstanceDir, launch: &Launch) -> Vec<Value> {
-    mounts_of(&cgroup::hierarchies(), &folder(dir), launch.instance)
+    mounts_of(&cgroup::hierarchies(), &folder(dir), &cgroup::path_of(launch))
 }
 
 fn folder(dir: &InstanceDir) -> PathBuf {
     dir.0.join("cgroups")
 }
 
-fn mounts_of(all: &[Hierarchy], folder: &Path, instance: InstanceId) -> Vec<Value> {
+fn mounts_of(all: &[Hierarchy], folder: &Path, path: &Path) -> Vec<Value> {
     let bind = |from: &Path, to: &Path| json!({ "type": "bind", "source": from, "destination": to, "options": OPTIONS });
-    let path = cgroup::path_of(instance);
-    let group = |hierarchy: &Hierarchy| hierarchy.mount.join(path.strip_prefix("/").unwrap_or(&path));
+    let group = |hierarchy: &Hierarchy| hierarchy.mount.join(path.strip_prefix("/").unwrap_or(path));
     let v1 = shown(all);
     if v1.is_empty() {
         let unified = all.iter().find(|one| one.v2);
@@ -108,7 +106,7 @@ mod tests {
 
     #[test]
     fn whatever_the_versions_each_mount_is_read_only_and_shows_its_own_group() {
-        let instance: InstanceId = "ins_01jd0000000000000000000000".parse().unwrap();
+        let (instance, path) = ("ins_01jd", Path::new("/freehold/ins_01jd"));
         let hybrid =
             ["/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/systemd", "/else/memory"];
         let table: [(&[&str], &[&str], &[(&str, &str)]); 4] = [
@@ -126,11 +124,9 @@ mod tests {
             (&[], &[], &[]),
         ];
         for (v1, v2, expected) in table {
-            let mounts = mounts_of(&hierarchies(v1, v2), Path::new("/data/cgroups"), instance);
-            let expected: Vec<_> = expected
-                .iter()
-                .map(|(from, to)| (from.replace("INS", &instance.to_string()), (*to).to_owned()))
-                .collect();
+            let mounts = mounts_of(&hierarchies(v1, v2), Path::new("/data/cgroups"), path);
+            let expected: Vec<_> =
+                expected.iter().map(|(from, to)| (from.replace("INS", instance), (*to).to_owned())).collect();
             let got: Vec<_> = mounts
                 .iter()
                 .map(|one| {

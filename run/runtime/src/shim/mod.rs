@@ -17,7 +17,7 @@ mod secret_files;
 pub(crate) mod spec;
 mod supervise;
 
-pub(crate) use network::link_name;
+pub(crate) use network::reconnect;
 
 use crate::{
     Secrets,
@@ -161,6 +161,8 @@ fn run(dir: &InstanceDir, memory: Option<OwnedFd>) -> io::Result<()> {
     let (listener, _lock) = detach()?;
     std::env::set_current_dir(&dir.0)?;
     let job: Job = InstanceDir::read(&dir.job())?;
+    // Without cgroups there are no containers either; the error comes from where it matters.
+    let _ = Cgroup::leave_parent(job.launch.installation.as_ref());
     rootless::assume(job.rootless);
     let secrets = match &memory {
         Some(memory) => {
@@ -197,8 +199,6 @@ fn detach() -> io::Result<(OwnedFd, OwnedFd)> {
         nix::unistd::dup2(null.as_raw_fd(), fd)?;
     }
     let _ = nix::unistd::setsid();
-    // Without cgroups there are no containers either; the error comes from where it matters.
-    let _ = Cgroup::leave_parent();
     outlive_signals()?;
     Ok((listener, lock))
 }

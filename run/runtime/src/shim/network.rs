@@ -6,22 +6,15 @@
 
 use super::StartError;
 use crate::{
+    installation::table,
     launch::Launch,
     netfilter::{Family, Netfilter},
     netlink::Netlink,
-    network::{TABLE, rules},
+    network::rules,
     rootless,
 };
-use freehold_model::InstanceId;
 use nix::sched::{CloneFlags, setns};
 use std::{fs, fs::File, io};
-
-/// The interface on the node's side; interfaces have at most 15 characters. The last twelve of the
-/// id are all random bits.
-pub(crate) fn link_name(instance: InstanceId) -> String {
-    let id = instance.to_string();
-    format!("fh{}", &id[id.len() - 12..])
-}
 
 /// Connects the network namespace of `pid` to the node.
 pub(super) fn connect(launch: &Launch, pid: i32) -> Result<(), StartError> {
@@ -32,11 +25,25 @@ pub(super) fn connect(launch: &Launch, pid: i32) -> Result<(), StartError> {
 
 /// Removes the link; the kernel would do it too, but some time after the last process is gone.
 pub(super) fn disconnect(launch: &Launch) -> io::Result<()> {
-    Netlink::open()?.delete_link(&link_name(launch.instance))
+    Netlink::open()?.delete_link(&launch.link())
+}
+
+/// Makes the link anew for an instance that runs: its addresses and rules, and the connections within, stay.
+/// Called by the agent's side, when somebody removed it.
+pub(crate) fn reconnect(launch: &Launch, pid: i32) -> io::Result<()> {
+    let namespace = File::open(format!("/proc/{pid}/ns/net"))?;
+    // An end that is left inside keeps the other one, wherever that was taken to.
+    crate::network::inside(&namespace, || Netlink::open()?.delete_link("eth0"))?;
+    node_side(launch, pid)?;
+    crate::network::inside(&namespace, || {
+        let netlink = Netlink::open()?;
+        way_in(&netlink, launch)?;
+        way_out(&netlink, launch)
+    })
 }
 
 fn node_side(launch: &Launch, pid: i32) -> io::Result<()> {
-    let name = link_name(launch.instance);
+    let name = launch.link();
     let netlink = Netlink::open()?;
     netlink.delete_link(&name)?;
     netlink.add_veth(&name, "eth0", pid.unsigned_abs())?;
@@ -45,7 +52,7 @@ fn node_side(launch: &Launch, pid: i32) -> io::Result<()> {
     // What comes out of it has its address.
     fs::write(format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"), "1")?;
     // Without the node's rules nothing is forwarded, not even where the node forwards for others.
-    let guarded = Netfilter::open()?.has(Family::Ipv4, TABLE)?;
+    let guarded = Netfilter::open()?.has(Family::Ipv4, &table(launch.installation.as_ref()))?;
     fs::write(format!("/proc/sys/net/ipv4/conf/{name}/forwarding"), if guarded { "1" } else { "0" })?;
     let index = netlink.index_of(&name)?;
     netlink.add_address(index, launch.gateway)?;
@@ -57,18 +64,27 @@ fn inner_side(launch: &Launch) -> io::Result<()> {
     let netlink = Netlink::open()?;
     open_to_users()?;
     netlink.set_up(netlink.index_of("lo")?)?;
-    let index = netlink.index_of("eth0")?;
-    netlink.add_address(index, launch.address)?;
-    netlink.set_up(index)?;
-    netlink.add_host_route(index, launch.gateway, launch.address)?;
+    way_in(&netlink, launch)?;
     Netfilter::open()?.commit(rules(launch)).map_err(|error| {
         io::Error::new(
             error.kind(),
             format!("egress cannot be enforced: {error}; `freehold doctor` says what is missing"),
         )
     })?;
+    way_out(&netlink, launch)
+}
+
+fn way_in(netlink: &Netlink, launch: &Launch) -> io::Result<()> {
+    let index = netlink.index_of("eth0")?;
+    netlink.add_address(index, launch.address)?;
+    netlink.set_up(index)?;
+    netlink.add_host_route(index, launch.gateway, launch.address)
+}
+
+/// Set last, when the rules hold.
+fn way_out(netlink: &Netlink, launch: &Launch) -> io::Result<()> {
     let bits = if launch.egress.is_empty() { launch.network_bits } else { 0 };
-    netlink.add_route_by(index, launch.gateway, bits)
+    netlink.add_route_by(netlink.index_of("eth0")?, launch.gateway, bits)
 }
 
 /// A port below 1024 and an echo request are no privilege where the network is one's own: as Docker has it.
@@ -86,17 +102,4 @@ fn within<T>(pid: i32, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let result = act();
     setns(own, CloneFlags::CLONE_NEWNET)?;
     result
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn link_names_fit_and_differ() {
-        let a: InstanceId = "ins_01jd0000000000000000000000".parse().unwrap();
-        let b: InstanceId = "ins_01jd0000000000000000000001".parse().unwrap();
-        assert!(link_name(a).len() <= 15);
-        assert_ne!(link_name(a), link_name(b));
-    }
 }

@@ -59,7 +59,7 @@ pub(super) fn container(dir: &InstanceDir, launch: &Launch, user: &User) -> Valu
         "mounts": mounts(dir, launch),
         "linux": {
             "namespaces": namespaces,
-            "cgroupsPath": cgroup::path_of(launch.instance),
+            "cgroupsPath": cgroup::path_of(launch),
             // Nobody keeps limits that cannot be set; what is not named is not tried.
             "resources": (!rootless).then(|| resources(launch)),
             "maskedPaths": MASKED,

@@ -28,10 +28,7 @@ impl Frozen {
                 "without root an instance cannot be frozen while its volume is copied: deploy it with `count = 0`, and try again",
             ));
         }
-        let path = cgroup::path_of(instance);
-        let path = path.strip_prefix("/").unwrap_or(&path);
-        for hierarchy in cgroup::hierarchies() {
-            let dir = hierarchy.mount.join(path);
+        for dir in cgroup::Cgroup::of(instance).dirs() {
             if dir.join("freezer.state").exists() {
                 let frozen = Frozen { file: dir.join("freezer.state"), thaw: "THAWED" };
                 return frozen.wait("FROZEN", || {
@@ -39,7 +36,7 @@ impl Frozen {
                     Ok(state.trim() == "FROZEN")
                 });
             }
-            if hierarchy.v2 && dir.join("cgroup.freeze").exists() && has_processes(&dir) {
+            if dir.join("cgroup.freeze").exists() && has_processes(dir) {
                 let frozen = Frozen { file: dir.join("cgroup.freeze"), thaw: "0" };
                 return frozen.wait("1", || {
                     let events = fs::read_to_string(dir.join("cgroup.events"))?;
@@ -52,11 +49,9 @@ impl Frozen {
 
     /// Thaws an instance that was frozen by somebody who is gone.
     pub fn thaw(instance: InstanceId) {
-        let path = cgroup::path_of(instance);
-        let path = path.strip_prefix("/").unwrap_or(&path);
-        for hierarchy in cgroup::hierarchies() {
-            let _ = fs::write(hierarchy.mount.join(path).join("freezer.state"), "THAWED");
-            let _ = fs::write(hierarchy.mount.join(path).join("cgroup.freeze"), "0");
+        for dir in cgroup::Cgroup::of(instance).dirs() {
+            let _ = fs::write(dir.join("freezer.state"), "THAWED");
+            let _ = fs::write(dir.join("cgroup.freeze"), "0");
         }
     }
 

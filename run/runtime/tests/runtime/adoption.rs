@@ -186,6 +186,7 @@ async fn a_deep_data_directory_is_no_obstacle() {
     let config = freehold_runtime::RuntimeConfig {
         instances_dir: deep,
         shim: vec![shim.to_str().unwrap().into(), "shim".into()],
+        installation: None,
     };
     let runtime = freehold_runtime::LocalRuntime::new(config).unwrap();
     let launch = world.launch("echo ready; sleep 1000");

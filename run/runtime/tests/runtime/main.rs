@@ -5,6 +5,7 @@ mod adoption;
 mod container;
 mod doctor;
 mod exec;
+mod installation;
 mod logs;
 mod machine;
 mod network;

@@ -60,9 +60,11 @@ impl Drop for Tidy {
             }
         }
         for entry in fs::read_dir(self.path().join("instances")).into_iter().flatten().flatten() {
-            let group = Path::new("/sys/fs/cgroup/pids/freehold").join(entry.file_name());
-            let procs = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-            procs.lines().for_each(|pid| kill(pid.parse().unwrap()));
+            for parent in fs::read_dir("/sys/fs/cgroup/pids").into_iter().flatten().flatten() {
+                let group = parent.path().join(entry.file_name());
+                let procs = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+                procs.lines().for_each(|pid| kill(pid.parse().unwrap()));
+            }
         }
     }
 }
@@ -79,6 +81,10 @@ impl World {
             "/bin/busybox (apt-get install busybox-static)"
         } else {
             let dir = tempfile::tempdir().unwrap();
+            // The links of a test are in a network of its own: nothing else on the machine has to do with them.
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
+            assert!(up.success());
             make_layer(&dir.path().join("layer"));
             let runtime = LocalRuntime::new(config(dir.path())).unwrap();
             return Some(World { dir: Tidy(dir), runtime });
@@ -90,6 +96,12 @@ impl World {
     /// Another agent on the same node.
     pub(crate) fn another(&self) -> LocalRuntime {
         LocalRuntime::new(config(self.dir.path())).unwrap()
+    }
+
+    /// Another Freehold over the same directory: a later version, which has an id.
+    pub(crate) fn installed(&self, id: &str) -> LocalRuntime {
+        let installation = Some(id.parse().unwrap());
+        LocalRuntime::new(RuntimeConfig { installation, ..config(self.dir.path()) }).unwrap()
     }
 
     pub(crate) fn with_log_limits(self, limits: LogLimits) -> World {
@@ -126,6 +138,7 @@ impl World {
             stop_signal: 15,
             volumes: vec![],
             log_dir: self.dir.path().join("logs").join(ulid.to_string()),
+            installation: None,
         }
     }
 
@@ -161,6 +174,7 @@ fn config(dir: &Path) -> RuntimeConfig {
     RuntimeConfig {
         instances_dir: dir.join("instances"),
         shim: vec![shim.to_str().unwrap().into(), "shim".into()],
+        installation: None,
     }
 }
 
@@ -239,7 +253,7 @@ pub(crate) fn remains(launch: &Launch) -> Vec<String> {
     let shell = format!(
         "find /sys/fs/cgroup -maxdepth 4 -name '{id}' 2>/dev/null; \
          grep -H '{id}' /proc/self/mountinfo; grep -la '{id}' /proc/[0-9]*/cmdline 2>/dev/null; \
-         ls -d /sys/class/net/fh{} 2>/dev/null",
+         ip -br link show | grep -q '^fh{}@' && echo /proc/self/net/dev: its link",
         &id[id.len() - 12..]
     );
     let output = Command::new("/bin/bash").args(["-c", &shell]).output().unwrap();

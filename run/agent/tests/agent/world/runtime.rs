@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use freehold_model::{Exit, InstanceId, Keeping, exec::ExecRequest};
 use freehold_reconcile::Clock as _;
 use freehold_runtime::{
-    ExecSession, Handle, Launch, Layer, RunState, Runtime, RuntimeError, Secrets,
+    Damage, ExecSession, Handle, InstanceLink, Launch, Layer, Lost, RunState, Runtime, RuntimeError, Secrets,
+    Surroundings,
     network::{InstanceNetwork, Neighbourhood},
 };
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
@@ -63,6 +64,32 @@ impl Runtime for World {
         }
         state.rules = wanted.cloned();
         Ok(())
+    }
+
+    fn disturbed(&self) -> watch::Receiver<u64> {
+        self.disturbed.subscribe()
+    }
+
+    async fn inspect(&self, wanted: &Surroundings) -> Result<Vec<Damage>, RuntimeError> {
+        let state = self.lock();
+        // Only where there are rules can they be gone.
+        Ok(if wanted.rules.is_some() { state.damage.clone() } else { vec![] })
+    }
+
+    async fn users_of(&self, _: Ipv4Addr, _: u8) -> Result<Vec<String>, RuntimeError> {
+        Ok(self.lock().range_users.clone())
+    }
+
+    async fn repair(&self, wanted: &Surroundings, damage: &Damage) -> Result<(), RuntimeError> {
+        if damage.unguards() {
+            self.settle(wanted.rules.as_ref()).await?;
+        }
+        self.lock().damage.retain(|known| known != damage);
+        Ok(())
+    }
+
+    async fn let_forward(&self, links: &[InstanceLink], forwards: bool) {
+        self.lock().forwarding.push((links.len(), forwards));
     }
 
     async fn remove(&self, id: InstanceId) -> Result<(), RuntimeError> {
@@ -135,6 +162,10 @@ impl Handle for FakeRun {
 
     fn state(&self) -> watch::Receiver<RunState> {
         self.state.subscribe()
+    }
+
+    fn lost(&self) -> Option<Lost> {
+        self.world.lock().lost.remove(&self.id)
     }
 
     async fn network(&self) -> Result<Arc<InstanceNetwork>, RuntimeError> {

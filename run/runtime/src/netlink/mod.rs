@@ -2,6 +2,10 @@
 //!
 //! A [`Netlink`] acts in the network namespace in which it was opened, wherever its thread is later.
 
+mod look;
+
+pub(crate) use look::{SeenLink, SeenRoute, Way};
+
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
     NetlinkPayload,
@@ -57,9 +61,22 @@ impl Netlink {
         }
     }
 
-    /// The number by which the kernel knows an interface.
+    /// The number by which the kernel knows an interface. One that is not there is an error of the kind
+    /// `ENODEV`.
     pub(crate) fn index_of(&self, name: &str) -> io::Result<u32> {
         Ok(rustix::net::netdevice::name_to_index(&self.socket, name)?)
+    }
+
+    /// Gives an interface another name. It is set down for that, and loses its routes.
+    pub(crate) fn rename(&self, index: u32, name: &str) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.header.change_mask = LinkFlags::Up;
+        self.request(RouteNetlinkMessage::SetLink(link), 0)?;
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.attributes = vec![LinkAttribute::IfName(name.into())];
+        self.request(RouteNetlinkMessage::SetLink(link), 0)
     }
 
     /// Sets an interface up.
@@ -82,7 +99,8 @@ impl Netlink {
         self.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
 
-    /// Sends what is for `to` directly out of an interface, as coming from `from`.
+    /// Sends what is for `to` directly out of an interface, as coming from `from`. A route of another interface
+    /// to the same address is another's, and stays.
     pub(crate) fn add_host_route(&self, index: u32, to: Ipv4Addr, from: Ipv4Addr) -> io::Result<()> {
         let mut message = RouteMessage::default();
         message.header = RouteHeader {
@@ -99,7 +117,25 @@ impl Netlink {
             RouteAttribute::PrefSource(RouteAddress::Inet(from)),
             RouteAttribute::Oif(index),
         ];
-        self.request(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+        let add = |flags| self.request(RouteNetlinkMessage::NewRoute(message.clone()), NLM_F_CREATE | flags);
+        match add(NLM_F_EXCL) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                match self.way_to(to)?.filter(|way| way.link != index) {
+                    Some(other) => Err(io::Error::new(error.kind(), self.taken(to, other.link))),
+                    None => add(NLM_F_REPLACE),
+                }
+            }
+            result => result,
+        }
+    }
+
+    fn taken(&self, to: Ipv4Addr, link: u32) -> String {
+        let names = self.links().unwrap_or_default();
+        let name =
+            names.into_iter().find(|(_, it)| it.index == link).map(|(name, _)| name).unwrap_or_default();
+        format!(
+            "the route to {to} belongs to the interface {name}: somebody else uses the range of instances"
+        )
     }
 
     /// Sends what is for the network of `bits` bits that `gateway` is in by way of `gateway`, which an
