@@ -326,6 +326,12 @@ fn check(launch: &Launch) -> Result<(), RuntimeError> {
         bad("its image has no layers, so there is nothing to run")
     } else if texts.chain([&launch.hostname, &launch.workdir]).any(|text| text.contains('\0')) {
         bad("its command or environment holds a zero byte, which no program can be given")
+    } else if let Some((name, _)) = launch.env.iter().find(|(name, _)| name.is_empty() || name.contains('='))
+    {
+        bad(&format!(
+            "its environment has an entry without a proper name, `{name}=…`: \
+             see `env` of the manifest and ENV of the image"
+        ))
     } else {
         Ok(())
     }

@@ -1,7 +1,11 @@
 //! Starts a container by libcontainer: created (all namespaces made, the command not yet run), then
 //! connected to the network, then started, so that the command never sees a network half made.
 
-use super::{Running, StartError, cgroups, network, spec};
+use super::{
+    Running, StartError, cgroups, network,
+    program::{cannot_run, execute},
+    reasons, spec,
+};
 use crate::{
     Secrets,
     first::First,
@@ -13,7 +17,7 @@ use libcontainer::{
     container::builder::ContainerBuilder,
     oci_spec::runtime::Spec,
     syscall::syscall::SyscallType,
-    workload::{Executor, ExecutorError, ExecutorValidationError, default::DefaultExecutor},
+    workload::{Executor, ExecutorError, ExecutorValidationError},
 };
 use nix::{
     errno::Errno,
@@ -22,7 +26,7 @@ use nix::{
         prctl::set_pdeathsig,
         signal::{SigHandler, Signal, signal},
     },
-    unistd::{execvp, pipe2},
+    unistd::pipe2,
 };
 use std::{
     ffi::CString,
@@ -50,6 +54,7 @@ pub(super) fn start(dir: &InstanceDir, launch: &Launch, secrets: Secrets) -> Res
     let state = dir.0.join(STATE);
     fs::create_dir_all(&state).map_err(StartError::because("cannot make the state directory"))?;
     let null = File::open("/dev/null").map_err(StartError::because("cannot open /dev/null"))?;
+    reasons::note(dir).map_err(StartError::because("cannot note why it fails"))?;
     let mut container = ContainerBuilder::new(launch.instance.to_string(), SyscallType::default())
         .with_root_path(state)
         .map_err(StartError::because("cannot use the state directory"))?
@@ -60,7 +65,7 @@ pub(super) fn start(dir: &InstanceDir, launch: &Launch, secrets: Secrets) -> Res
         .as_init(&dir.0)
         .with_systemd(false)
         .build()
-        .map_err(|error| StartError::because("cannot create the container")(causes(&error)))?;
+        .map_err(|error| StartError::because("cannot create the container")(why(dir, &error)))?;
     let pid = container.pid().map(|pid| pid.as_raw()).ok_or_else(|| {
         StartError::because("cannot create the container")("its first process is gone already")
     })?;
@@ -68,7 +73,7 @@ pub(super) fn start(dir: &InstanceDir, launch: &Launch, secrets: Secrets) -> Res
         First::note(dir, pid).map_err(StartError::because("cannot note the first process"))?;
     }
     network::connect(launch, pid)?;
-    container.start().map_err(|error| StartError::because("cannot start the container")(causes(&error)))?;
+    container.start().map_err(|error| StartError::because("cannot start the container")(why(dir, &error)))?;
     Ok(Running { pid, stdout, stderr })
 }
 
@@ -89,6 +94,11 @@ pub(super) fn pipe(user: &User) -> Result<(OwnedFd, OwnedFd), StartError> {
     let _ = rustix::io::ioctl_fionbio(&read, true);
     let _ = rustix::pipe::fcntl_setpipe_size(&read, 256 << 10);
     Ok((read, write))
+}
+
+/// What libcontainer noted first, or else what it returned.
+fn why(dir: &InstanceDir, error: &dyn std::error::Error) -> String {
+    reasons::first(dir).unwrap_or_else(|| causes(error))
 }
 
 /// libcontainer keeps the interesting part of its errors in their sources.
@@ -112,18 +122,6 @@ struct Command {
     secrets: Arc<Secrets>,
 }
 
-/// What the kernel does not say: that a program is there does not mean that its loader is.
-fn cannot_run(program: &str, error: Errno) -> String {
-    let hint = match error {
-        Errno::ENOENT if fs::exists(program).unwrap_or(false) => {
-            ": its interpreter or dynamic loader is not in the image; add it, or link the program statically"
-        }
-        Errno::ENOEXEC => ": it is no program for this processor, and no script that names its interpreter",
-        _ => "",
-    };
-    format!("cannot run `{program}`: {}{hint}", error.desc())
-}
-
 impl Executor for Command {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         // Without its shim an instance has no one to hold its pipes and note its end. A program that
@@ -139,13 +137,14 @@ impl Executor for Command {
         let args: Vec<CString> =
             args.into_iter().flatten().filter_map(|arg| CString::new(arg.as_bytes()).ok()).collect();
         let program = args.first().ok_or(ExecutorError::InvalidArg)?;
-        let Err(error) = execvp(program, &args);
+        let error = execute(&args);
         eprintln!("freehold: {}", cannot_run(&program.to_string_lossy(), error));
         // As shells do: not found, or found and not to be run.
         std::process::exit(if error == Errno::ENOENT { 127 } else { 126 })
     }
 
-    fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
-        DefaultExecutor {}.validate(spec)
+    /// Done before, with better words ([`super::preflight`]).
+    fn validate(&self, _: &Spec) -> Result<(), ExecutorValidationError> {
+        Ok(())
     }
 }

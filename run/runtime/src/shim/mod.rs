@@ -11,7 +11,10 @@ mod container;
 mod control;
 mod logs;
 mod network;
+mod preflight;
 mod process;
+mod program;
+mod reasons;
 mod rootfs;
 mod secret_files;
 pub(crate) mod spec;
@@ -33,7 +36,7 @@ use jiff::Timestamp;
 use logs::LogWriter;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     path::PathBuf,
@@ -136,7 +139,15 @@ impl StartError {
     /// For `map_err`: what could not be done.
     fn because<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> StartError {
         let what = what.into();
-        move |why| StartError { what, why: why.to_string() }
+        move |why| {
+            let mut why = why.to_string();
+            if ["os error 28", "ENOSPC", "os error 122", "EDQUOT"].iter().any(|code| why.contains(code)) {
+                why.push_str(
+                    "; the disk of this node is full: make room, `freehold image gc` removes unused images",
+                );
+            }
+            StartError { what, why }
+        }
     }
 }
 
@@ -217,7 +228,10 @@ fn outlive_signals() -> io::Result<()> {
 
 fn start(dir: &InstanceDir, launch: &Launch, secrets: Secrets) -> Result<Running, StartError> {
     rootfs::mount(dir, launch)?;
-    secret_files::put(dir, &container::user_of(&dir.root(), launch)?, &secrets)?;
+    let user = container::user_of(&dir.root(), launch)?;
+    secret_files::put(dir, &user, &secrets)?;
+    let root = File::open(dir.root()).map_err(StartError::because("cannot open the instance's root"))?;
+    preflight::program(&root, launch, &user)?;
     match launch.driver {
         Driver::Container => container::start(dir, launch, secrets),
         Driver::Process => process::start(dir, launch, secrets),

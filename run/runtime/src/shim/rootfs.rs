@@ -2,7 +2,7 @@
 //! mounted in a mount namespace that only the shim and its children are in. The node's own mount table
 //! never shows it, and it is gone with the last process.
 
-use super::{StartError, container, spec};
+use super::{StartError, container, preflight, spec};
 use crate::{
     launch::{InstanceDir, Launch},
     quota, rootless,
@@ -31,8 +31,10 @@ pub(super) fn mount(dir: &InstanceDir, launch: &Launch) -> Result<(), StartError
     layer(dir, launch).map_err(StartError::because("cannot make its writable layer"))?;
     overlay(dir, &launch.layers).map_err(StartError::because("cannot mount the image"))?;
     let root = File::open(dir.root()).map_err(StartError::because("cannot open the instance's root"))?;
+    preflight::folders(&root)?;
     let user = container::user_of(&dir.root(), launch)?;
     make_workdir(&root, spec::workdir(launch), &user)
+        .map_err(|error| preflight::workdir(spec::workdir(launch), &error))
         .map_err(StartError::because("cannot make the working directory"))?;
     volumes(&root, launch, &user)?;
     write_names(&root, launch).map_err(StartError::because("cannot write /etc/hosts into the instance"))

@@ -110,7 +110,8 @@ pub(crate) fn open_files() -> (u64, u64) {
 
 fn mounts(dir: &InstanceDir, launch: &Launch) -> Vec<Value> {
     let mount = |kind: &str, to: &str, options: &[&str]| json!({ "type": kind, "source": kind, "destination": to, "options": options });
-    let mut terminals = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    // The kernel has some thousands for everybody: one instance does not take them all.
+    let mut terminals = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "max=256"];
     if rootless::has_group(5) {
         terminals.push("gid=5");
     }

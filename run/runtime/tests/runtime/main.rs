@@ -11,6 +11,7 @@ mod machine;
 mod network;
 mod peer;
 mod process;
+mod refused;
 mod volume;
 mod walls;
 mod world;

@@ -59,6 +59,30 @@ async fn nothing_inside_raises_a_limit() {
     }
 }
 
+/// Takes terminals until there are no more, and says how many.
+const TAKE: &str = r#"
+n=10; while ( eval "exec $n<>/dev/ptmx" ) 2>/dev/null && eval "exec $n<>/dev/ptmx" && [ $n -lt 1000 ]; do n=$((n+1)); done
+echo terminals $((n-10))
+sleep 1000
+"#;
+
+#[tokio::test]
+async fn one_that_takes_all_its_terminals_leaves_as_many_to_another() {
+    let world = world!();
+    let mut handles = Vec::new();
+    for _ in 0..2 {
+        let launch = world.launch(TAKE);
+        handles.push(world.runtime.start(&launch).await.unwrap());
+        world::logged(&launch, "terminals").await;
+        let said = world::log(&launch).remove(0).text;
+        // The one that is tried beside the last holds a terminal, too.
+        assert!(["terminals 255", "terminals 256"].contains(&said.as_str()), "{said}");
+    }
+    for handle in handles {
+        world::end(&world.runtime, &handle).await;
+    }
+}
+
 #[tokio::test]
 async fn one_that_is_frozen_is_killed_all_the_same() {
     let world = world!();

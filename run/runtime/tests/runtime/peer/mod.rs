@@ -77,6 +77,11 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("mount /sys/*", "tmpfs ro,relatime", "another kernel than when podman was asked"),
     ("mount / nodev", "1", "a device that an image brings along is dead"),
     ("mount /dev", "tmpfs rw,nosuid,size=65536k,mode=755", "as Docker"),
+    (
+        "mount /dev/pts",
+        "devpts rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=666,max=256",
+        "no instance takes every terminal of the machine",
+    ),
     ("mount /proc/keys", "tmpfs rw,nosuid,size=65536k,mode=755", "/dev/null, which is of /dev"),
     ("mount /proc/timer_list", "tmpfs rw,nosuid,size=65536k,mode=755", "/dev/null, which is of /dev"),
     ("status SigIgn", "0000000000000000", "what ignores signals may have started Freehold"),
