@@ -5,7 +5,7 @@ use crate::{Context, Plaintext, envelope::open, pledge::from_armor};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freehold_model::{
     Actor, App, AppId, AppSpec, Env, EnvId, EnvSpec, Name, Project, ProjectSpec, Resource, Secret, SecretId,
-    SecretName, SecretSpec, Spec, Txn,
+    SecretName, SecretSpec, SecretVersion, Spec, Txn,
     secrets::{MAX_VALUE, SecretSet, SecretSummary, SetSecret},
 };
 use freehold_reconcile::{Ids as _, StoreError, SystemIds, View, ViewExt as _};
@@ -17,6 +17,11 @@ struct Place {
     app: Name,
     env: Name,
 }
+
+/// So many versions that nothing uses stay beside the current one, to go back to.
+const KEPT: usize = 9;
+/// Of so many removed versions it is remembered who removed them; the event log has them all.
+const REMEMBERED: usize = 100;
 
 impl Vault {
     /// Gives a secret a new value. A value that it has already makes no new version.
@@ -137,12 +142,20 @@ impl Vault {
         let made = version(&key, (env.id, &wanted.name, number), new, now, actor.clone());
         (secret.spec.current, secret.spec.last) = (Some(number), number);
         secret.spec.versions.push(made);
+        let in_use = |number| {
+            let name = wanted.name.as_str();
+            !uses.releases(name, number).is_empty() || uses.runs(name, number)
+        };
+        let forgotten = forget(&mut secret.spec, in_use);
         if is_new {
             txn.put(&secret)
         } else {
             txn.put_spec(&secret)
         };
-        let data = json!({ "name": wanted.name, "version": number, "env": env.id });
+        let mut data = json!({ "name": wanted.name, "version": number, "env": env.id });
+        if !forgotten.is_empty() {
+            data["forgotten"] = json!(forgotten);
+        }
         txn.event(secret.id, "secret.set", data);
         Ok((Some(txn), answer(&secret, number, true)))
     }
@@ -160,6 +173,20 @@ impl Vault {
         let old = value(self.keys().keys(), env, name, current).ok()?;
         old.is_same(new).then_some(current.number)
     }
+}
+
+/// Lets the oldest versions go that nothing uses, beyond [`KEPT`]; answers with their numbers. Each change writes the
+/// whole secret: without a bound, a secret that is set every minute would grow without end.
+fn forget(spec: &mut SecretSpec, in_use: impl Fn(u32) -> bool) -> Vec<u32> {
+    let current = spec.current;
+    let free = |it: &SecretVersion| Some(it.number) != current && !in_use(it.number);
+    let spare = spec.versions.iter().filter(|it| free(it)).count().saturating_sub(KEPT);
+    let going: Vec<u32> =
+        spec.versions.iter().filter(|it| free(it)).take(spare).map(|it| it.number).collect();
+    spec.versions.retain(|it| !going.contains(&it.number));
+    let old = spec.removed.len().saturating_sub(REMEMBERED);
+    spec.removed.drain(..old);
+    going
 }
 
 fn project(view: &dyn View, name: &Name) -> Result<Project, VaultError> {

@@ -117,6 +117,19 @@ impl House {
         Ok(delivered.iter().map(text).collect())
     }
 
+    /// A release, v7, that has this version.
+    async fn release(&self, name: &str, version: u32) {
+        let manifest = Manifest::parse(
+            "f",
+            "schema = 1\napp = \"shop\"\n[process.web]\nimage = \"a\"\n",
+            &"prod".parse().unwrap(),
+        )
+        .unwrap();
+        let templates = [("web".parse().unwrap(), template(&[(name, version)]))].into();
+        let spec = ReleaseSpec { number: 7, manifest_hash: manifest.hash(), manifest, templates };
+        self.put(&resource("v7", Some(self.env().await.into()), spec)).await;
+    }
+
     async fn events(&self) -> Vec<Event> {
         self.store.view().await.unwrap().events(0, 1000, None).unwrap()
     }
@@ -265,15 +278,7 @@ async fn a_version_that_a_release_has_is_removed_by_force_alone() {
     let house = House::new().await;
     let id = house.set("KEY", "one").await.unwrap().secret.id;
     house.set("KEY", "two").await.unwrap();
-    let manifest = Manifest::parse(
-        "f",
-        "schema = 1\napp = \"shop\"\n[process.web]\nimage = \"a\"\n",
-        &"prod".parse().unwrap(),
-    )
-    .unwrap();
-    let templates = [("web".parse().unwrap(), template(&[("KEY", 1)]))].into();
-    let spec = ReleaseSpec { number: 7, manifest_hash: manifest.hash(), manifest, templates };
-    house.put(&resource("v7", Some(house.env().await.into()), spec)).await;
+    house.release("KEY", 1).await;
 
     let remove = |number, force| house.vault.remove(&Actor::System, "req", id, number, force);
     let error = remove(Some(1), false).await.unwrap_err();
@@ -287,6 +292,27 @@ async fn a_version_that_a_release_has_is_removed_by_force_alone() {
     assert!(matches!(house.opened(&[("KEY", 1)]).await, Err(VaultError::NoVersion { number: 1, .. })));
     // Its numbers are never given again.
     assert_eq!(house.set("KEY", "one").await.unwrap().version, 3);
+}
+
+/// Each change writes the whole secret: what nothing uses goes, what a release or an instance has stays.
+#[tokio::test]
+async fn a_secret_that_is_set_again_and_again_keeps_what_is_used_and_a_few_more() {
+    let house = House::new().await;
+    for n in 1..=3 {
+        house.set("KEY", &format!("value {n}")).await.unwrap();
+    }
+    house.release("KEY", 2).await;
+    for n in 4..=40 {
+        house.set("KEY", &format!("value {n}")).await.unwrap();
+    }
+    let view = house.store.view().await.unwrap();
+    let spec = view.all::<SecretSpec>(None).unwrap().remove(0).spec;
+    let numbers: Vec<u32> = spec.versions.iter().map(|version| version.number).collect();
+    assert_eq!(numbers, [2, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40]);
+    assert_eq!((spec.current, spec.last), (Some(40), 40));
+    assert_eq!(house.opened(&[("KEY", 2), ("KEY", 40)]).await.unwrap(), ["value 2", "value 40"]);
+    let forgotten = house.events().await.iter().filter(|event| event.data.get("forgotten").is_some()).count();
+    assert_eq!(forgotten, 29);
 }
 
 #[tokio::test]
