@@ -205,14 +205,14 @@ fn shell_path(path: &str) -> String {
 fn from_here(import: &mut Import, source: &Source) {
     let place = |at: &mut Place| {
         if !source.files.iter().any(|file| *file.name == *at.file) {
-            at.file = source.from_here(&at.file).into();
+            at.file = source.seen_from_here(&at.file).into();
         }
     };
     import.lost.iter_mut().for_each(|lost| place(&mut lost.at));
     for secret in &mut import.secrets {
         place(&mut secret.at);
         if let Some(file) = &mut secret.file {
-            *file = source.from_here(file);
+            *file = source.seen_from_here(file);
         }
     }
 }

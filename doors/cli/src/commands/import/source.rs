@@ -63,7 +63,7 @@ impl Source {
     }
 
     /// A path of the project as seen from the working directory.
-    pub(super) fn from_here(&self, path: &str) -> String {
+    pub(super) fn seen_from_here(&self, path: &str) -> String {
         if path.starts_with(['/', '~']) || matches!(self.folder.to_str(), Some("" | ".")) {
             return path.to_owned();
         }
