@@ -131,9 +131,10 @@ impl Route {
             };
             Some(Backend { instance: instance.id, address, way })
         };
-        let listen = match endpoint.deleting {
-            Some(_) => Err("it is being removed".into()),
-            None => Ok(spec.listen),
+        // One that goes has nobody: whoever has a connection through it drains.
+        let (listen, ready) = match endpoint.deleting {
+            Some(_) => (Err("it is being removed".into()), None),
+            None => (Ok(spec.listen), env.ready.get(&spec.process)),
         };
         Route {
             listen,
@@ -141,7 +142,7 @@ impl Route {
             own: None,
             owner: endpoint.parent,
             settings: Settings::of(spec),
-            backends: env.ready.get(&spec.process).into_iter().flatten().filter_map(backend).collect(),
+            backends: ready.into_iter().flatten().filter_map(backend).collect(),
             awaited: env.awaited,
             stored: match node {
                 Some(node) => endpoint.status.of(node),

@@ -26,9 +26,16 @@ pub struct SimEdge {
     routing: Rc<RefCell<Routing>>,
     /// Connections to instances that get no new ones, and when they end.
     open: BTreeMap<(EndpointId, InstanceId), Timestamp>,
+    /// Ports that another program has.
+    taken: BTreeSet<u16>,
 }
 
 impl SimEdge {
+    /// One that can't open any of `ports`.
+    pub fn without(ports: impl IntoIterator<Item = u16>) -> SimEdge {
+        SimEdge { taken: ports.into_iter().collect(), ..SimEdge::default() }
+    }
+
     /// What it really does, to be inspected.
     pub fn routing(&self) -> Rc<RefCell<Routing>> {
         Rc::clone(&self.routing)
@@ -44,9 +51,13 @@ impl SimEdge {
 
     fn status(&self, endpoint: &Endpoint, backends: usize, applied: Seq) -> EndpointStatus {
         let open = self.open.keys().filter(|(at, _)| *at == endpoint.id);
+        let closed = match endpoint.deleting {
+            Some(_) => Some("it is being removed".to_owned()),
+            None => self.taken.contains(&endpoint.spec.listen).then(|| "the port is taken".to_owned()),
+        };
         EndpointStatus {
-            listening: true,
-            message: None,
+            listening: closed.is_none(),
+            message: closed,
             addresses: vec![format!("127.0.0.1:{}", endpoint.spec.listen)],
             backends: backends as u32,
             applied,
@@ -93,7 +104,8 @@ impl Part for SimEdge {
 
 fn answers(instance: &Instance, endpoint: &Endpoint) -> bool {
     let (spec, status) = (&instance.spec, &instance.status);
-    instance.parent == endpoint.parent
+    endpoint.deleting.is_none()
+        && instance.parent == endpoint.parent
         && spec.process == endpoint.spec.process
         && spec.serving
         && spec.desired == Desired::Running

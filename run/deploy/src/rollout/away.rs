@@ -20,18 +20,33 @@ pub(super) struct Away {
 struct Seen {
     version: Seq,
     away: Option<Timestamp>,
+    /// Its agent is not the control plane's own.
+    remote: bool,
 }
 
 impl Away {
     pub(super) fn load(view: &dyn View, now: Timestamp) -> Result<Away, StoreError> {
         let nodes = view.all::<NodeSpec>(None)?;
-        let seen = |node: &Node| (node.id, Seen { version: node.version, away: node.status.away() });
+        let seen = |node: &Node| {
+            let (away, remote) = (node.status.away(), node.status.remote);
+            (node.id, Seen { version: node.version, away, remote })
+        };
         Ok(Away { now, nodes: nodes.iter().map(seen).collect() })
     }
 
     /// Whether `instance` is on a node that does not answer, or is no more.
     pub(super) fn is_away(&self, instance: &Instance) -> bool {
         self.nodes.get(&instance.spec.node).is_none_or(|seen| seen.away.is_some())
+    }
+
+    /// Whether `node` is there and answers.
+    pub(super) fn answers(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_some_and(|seen| seen.away.is_none())
+    }
+
+    /// The nodes beside a control plane: their edges serve every endpoint.
+    pub(super) fn near(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.nodes.iter().filter(|(_, seen)| !seen.remote).map(|(node, _)| *node)
     }
 
     /// Whether `instance` is to be replaced elsewhere.

@@ -2,9 +2,9 @@
 //! their connections, or have had the manifest's `drain_timeout` for it, then tells the old ones to stop.
 
 use super::{
+    opening::{self, Opening},
     scene::{Scene, active, fresh, is_healthy, stop, wanted},
     steps,
-    stop::closed,
 };
 use freehold_model::{Endpoint, Instance, InstanceId, Millis, Name, RolloutPhase};
 use freehold_reconcile::Decision;
@@ -39,6 +39,10 @@ pub(super) fn decide(mut scene: Scene<'_>) -> Decision {
     for instance in &old {
         stop(&mut scene.txn, instance);
     }
+    // What had a port that is not wanted any more was waited for: the port can go.
+    for endpoint in scene.endpoints.iter().filter(|endpoint| endpoint.deleting.is_some()) {
+        scene.txn.delete(endpoint.id);
+    }
     steps::open(&mut scene.receipt, "stop", steps::instances(old.len()), scene.now);
     scene.enter(RolloutPhase::Stopping);
     scene.commit(None)
@@ -52,13 +56,15 @@ fn pending(scene: &Scene<'_>) -> Option<String> {
     if let Some(endpoint) = scene.endpoints.iter().find(behind) {
         return Some(format!("endpoint {} has not taken the new instances up yet", endpoint.name));
     }
-    if let Some(closed) = closed(&scene.endpoints).next() {
-        return Some(closed);
+    match opening::state(scene) {
+        Opening::Open => {}
+        Opening::Unheard(why) | Opening::Closed(why) => return Some(why),
     }
     let old: Vec<Instance> = fresh(&scene.instances).cloned().collect();
     let open = connections(&scene.endpoints, &old);
     let (first, _) = open.first_key_value()?;
-    let of = old.iter().find(|instance| instance.id == *first).map(|it| it.spec.process.to_string());
+    let of = scene.instances.iter().find(|instance| instance.id == *first);
+    let of = of.map(|it| it.spec.process.to_string());
     let all = counted(open.values().sum());
     let more = match open.len() {
         1 => String::new(),
@@ -67,12 +73,15 @@ fn pending(scene: &Scene<'_>) -> Option<String> {
     Some(format!("{all} to {first} of {}{more} to end", of.unwrap_or_default()))
 }
 
-/// The open connections of each old instance that has any.
+/// The open connections of each old instance that has any, and those of endpoints that go, whoever has them.
 fn connections(endpoints: &[Endpoint], old: &[Instance]) -> BTreeMap<InstanceId, u32> {
     let mut open = BTreeMap::new();
-    for (id, count) in endpoints.iter().flat_map(|endpoint| &endpoint.status.draining) {
-        if *count > 0 && old.iter().any(|instance| instance.id == *id) {
-            *open.entry(*id).or_insert(0) += count;
+    for endpoint in endpoints {
+        for (id, count) in &endpoint.status.draining {
+            let leaves = endpoint.deleting.is_some() || old.iter().any(|instance| instance.id == *id);
+            if *count > 0 && leaves {
+                *open.entry(*id).or_insert(0) += count;
+            }
         }
     }
     open

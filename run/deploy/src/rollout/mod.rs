@@ -11,6 +11,7 @@ mod create;
 pub(crate) mod displace;
 mod drain;
 mod judge;
+mod opening;
 mod replace;
 mod restore;
 mod scene;

@@ -3,7 +3,7 @@
 
 use super::{
     create::Creator,
-    displace, judge,
+    displace, judge, opening,
     scene::{Scene, active, fresh, is_healthy, matching, stop, wanted},
     start::Failure,
     steps,
@@ -23,6 +23,9 @@ pub(super) fn begin(mut scene: Scene<'_>, failure: Failure) -> Decision {
     for instance in &new {
         stop(&mut scene.txn, instance);
     }
+    let mut txn = scene.txn.clone();
+    let closed = opening::close(&scene, &mut txn);
+    scene.txn = txn;
     let shown = scene.instances.iter().find(|instance| Some(instance.id) == failure.instance);
     scene.receipt.status.log_tail = shown.map(|it| it.status.log_tail.clone()).unwrap_or_default();
     scene.receipt.status.code = Some(failure.code);
@@ -30,7 +33,8 @@ pub(super) fn begin(mut scene: Scene<'_>, failure: Failure) -> Decision {
         Some(number) => format!("v{number} goes on"),
         None => "nothing ran before".into(),
     };
-    let detail = format!("stop {}; {before}", steps::instances(new.len()));
+    let ports = if closed.is_empty() { String::new() } else { format!(", close {}", closed.join(", ")) };
+    let detail = format!("stop {}{ports}; {before}", steps::instances(new.len()));
     steps::open(&mut scene.receipt, "restore", detail, scene.now);
     scene.txn.event(scene.rollout.id, "rollout.failing", json!({ "reason": failure.reason }));
     scene.rollout.status.failure = Some(failure.reason);

@@ -232,7 +232,12 @@ pub(super) fn matching<'a>(
 }
 
 fn running(all: &[Instance]) -> impl Iterator<Item = &Instance> {
-    all.iter().filter(|instance| instance.spec.desired == Desired::Running)
+    all.iter().filter(|instance| is_running(instance))
+}
+
+/// Whether it should run.
+pub(super) fn is_running(instance: &Instance) -> bool {
+    instance.spec.desired == Desired::Running
 }
 
 /// The instances that belong to what runs.

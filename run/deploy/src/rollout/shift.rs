@@ -1,21 +1,19 @@
 //! The shift: one transaction makes the fresh instances active and the old ones not, and moves the
 //! endpoints. From here on the new release runs.
 
-use super::{scene::Scene, steps};
+use super::{opening::spec, scene::Scene, steps};
 use crate::{
     claims,
     templates::{after, priority},
     volumes::Home,
 };
-use freehold_model::{
-    Endpoint, EndpointId, EndpointSpec, Instance, InstanceSpec, RolloutPhase, Txn, manifest,
-};
-use freehold_reconcile::{Decision, Ids, StoreError};
+use freehold_model::{Endpoint, Instance, InstanceSpec, RolloutPhase, Txn};
+use freehold_reconcile::{Decision, StoreError};
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// Everything that the release wants is healthy, as of the versions read: shift to it.
-pub(super) fn decide(mut scene: Scene<'_>, ids: &mut dyn Ids) -> Result<Decision, StoreError> {
+/// Everything that the release wants is healthy and its ports are open, as of the versions read: shift to it.
+pub(super) fn decide(mut scene: Scene<'_>) -> Result<Decision, StoreError> {
     let mut txn = scene.txn.clone();
     let sets = scene.sets();
     for instance in sets.fresh.iter().chain(&sets.kept) {
@@ -28,7 +26,7 @@ pub(super) fn decide(mut scene: Scene<'_>, ids: &mut dyn Ids) -> Result<Decision
         txn.put_spec(&Instance { spec, ..(*instance).clone() });
     }
     let (new, old) = (sets.fresh.len(), sets.old.len());
-    let moved = endpoints(&scene, &mut txn, ids);
+    let moved = endpoints(&scene, &mut txn);
     sizes(&scene, &mut txn)?;
     let number = scene.target.spec.number;
     let ports = if moved.is_empty() { String::new() } else { format!("; {}", moved.join(", ")) };
@@ -63,42 +61,25 @@ fn activate(txn: &mut Txn, scene: &Scene<'_>, instance: &Instance) {
     }
 }
 
-/// Makes the env's endpoints those of the target's manifest; says which there are.
-fn endpoints(scene: &Scene<'_>, txn: &mut Txn, ids: &mut dyn Ids) -> Vec<String> {
+/// Makes the env's endpoints those of the target's manifest; says which there are. All of them are open by now.
+/// The others take no new connections, and go when theirs have ended (`drain`).
+fn endpoints(scene: &Scene<'_>, txn: &mut Txn) -> Vec<String> {
     let mut stale: BTreeMap<&str, &Endpoint> =
         scene.endpoints.iter().map(|endpoint| (endpoint.name.as_str(), endpoint)).collect();
     let mut names = vec![];
     for wanted in &scene.target.spec.manifest.endpoint {
         let name = claims::port(wanted.protocol, wanted.listen);
-        match stale.remove(name.as_str()) {
-            Some(found) if found.spec == spec(wanted) => {}
-            Some(found) => {
+        if let Some(found) = stale.remove(name.as_str()) {
+            // Only what is still as open as it was seen may take over.
+            txn.expect(found.id, found.version);
+            if found.spec != spec(wanted) {
                 txn.put_spec(&Endpoint { spec: spec(wanted), ..found.clone() });
-            }
-            None => {
-                let id = EndpointId(ids.ulid());
-                let parent = Some(scene.env.id.into());
-                let endpoint = Endpoint::new(id, &name, parent, spec(wanted), scene.now);
-                txn.put(&endpoint).claim(claims::PORT, &name, id);
             }
         }
         names.push(name);
     }
     for endpoint in stale.values() {
-        txn.delete(endpoint.id);
+        txn.deleting(endpoint.id);
     }
     names
-}
-
-fn spec(endpoint: &manifest::Endpoint) -> EndpointSpec {
-    EndpointSpec {
-        process: endpoint.process.clone(),
-        listen: endpoint.listen,
-        target: endpoint.target,
-        protocol: endpoint.protocol,
-        proxy_protocol: endpoint.proxy_protocol,
-        trusted_proxies: endpoint.trusted_proxies.clone(),
-        idle_timeout: endpoint.idle_timeout,
-        max_connections: endpoint.max_connections,
-    }
 }

@@ -4,6 +4,7 @@ use super::{
     create::Creator,
     displace,
     judge::{self, Judgement},
+    opening::{self, Opening},
     replace::{self, Held},
     restore,
     scene::{Scene, Wanted, is_healthy},
@@ -43,23 +44,60 @@ pub(super) fn decide(scene: Scene<'_>, ids: &mut dyn Ids) -> Result<Decision, St
     if let Some(failure) = taken_port(&scene)? {
         return Ok(restore::begin(scene, failure));
     }
+    let opening = opening::state(&scene);
+    let given_up = scene.after(opening::PATIENCE);
+    if let Opening::Closed(why) = &opening
+        && scene.now >= given_up
+    {
+        let failure = Failure::new(Code::Unhealthy, why.clone());
+        return Ok(restore::begin(scene, failure));
+    }
     let held = replace::held(&scene)?;
     if !startable(&scene, &held).is_empty() {
         return create(scene, &held, ids);
     }
+    let scene = match open(scene, ids) {
+        Ok(scene) => scene,
+        Err(decision) => return Ok(decision),
+    };
     Ok(match progress(&scene) {
         Progress::Failed(failure) => restore::begin(scene, failure),
-        Progress::Healthy if !held.is_empty() => replace::decide(scene, &held),
-        Progress::Healthy => shift::decide(scene, ids)?,
+        Progress::Healthy => match opening {
+            Opening::Open if !held.is_empty() => replace::decide(scene, &held),
+            Opening::Open => shift::decide(scene)?,
+            Opening::Closed(why) => scene.wait_for(why, given_up, None),
+            Opening::Unheard(on) if scene.now >= scene.rollout.spec.deadline => {
+                restore::begin(scene, Failure::new(Code::Timeout, format!("{on}: its edge does not answer")))
+            }
+            Opening::Unheard(on) => {
+                let deadline = scene.rollout.spec.deadline;
+                scene.wait_for(on, deadline, None)
+            }
+        },
         Progress::Waiting { first, .. } if scene.now >= scene.rollout.spec.deadline => {
             let failure = late(&scene, &first);
             restore::begin(scene, failure)
         }
         Progress::Waiting { wake, first } => {
-            let deadline = scene.rollout.spec.deadline;
+            let (closed, deadline) = (matches!(opening, Opening::Closed(_)), scene.rollout.spec.deadline);
+            let wake = wake.into_iter().chain(closed.then_some(given_up)).min();
             scene.wait_for(first, deadline, wake)
         }
     })
+}
+
+/// Opens the ports that are still to be opened, where nothing is to be started with them; gives the scene back
+/// if there are none.
+fn open<'a>(mut scene: Scene<'a>, ids: &mut dyn Ids) -> Result<Scene<'a>, Decision> {
+    let mut txn = scene.txn.clone();
+    let opened = opening::open(&scene, &mut txn, ids);
+    if opened.is_empty() {
+        return Ok(scene);
+    }
+    scene.txn = txn;
+    steps::open(&mut scene.receipt, "open", opened.join(", "), scene.now);
+    let deadline = scene.rollout.spec.deadline;
+    Err(scene.commit(Some(deadline)))
 }
 
 fn create(mut scene: Scene<'_>, held: &Held, ids: &mut dyn Ids) -> Result<Decision, StoreError> {
@@ -68,7 +106,11 @@ fn create(mut scene: Scene<'_>, held: &Held, ids: &mut dyn Ids) -> Result<Decisi
     let mut txn = scene.txn.clone();
     match fill(&scene, held, &mut creator, &mut txn, ids) {
         Err(reason) => Ok(restore::begin(scene, Failure::new(Code::Unplaceable, reason))),
-        Ok(detail) => {
+        Ok(mut detail) => {
+            let opened = opening::open(&scene, &mut txn, ids);
+            if !opened.is_empty() {
+                detail += &format!("; opens {}", opened.join(", "));
+            }
             scene.txn = txn;
             steps::open(&mut scene.receipt, "start", detail, scene.now);
             let deadline = scene.rollout.spec.deadline;

@@ -150,7 +150,7 @@ fn a_failed_first_release_leaves_nothing_running() {
     house.reconcile();
     let receipt = house.let_it_go_well(receipt);
     assert_eq!(receipt.status.verdict, Some(Verdict::Failed));
-    assert_eq!(receipt.status.steps[1].detail, "stop 2 instances; nothing ran before");
+    assert_eq!(receipt.status.steps[1].detail, "stop 2 instances, close tcp/8000; nothing ran before");
     assert!(house.instances().is_empty() && house.endpoints().is_empty());
 }
 

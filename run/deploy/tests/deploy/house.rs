@@ -221,7 +221,8 @@ impl House {
     /// The edge routes as the store says now, and nothing drains.
     pub(crate) fn edge_applies(&self) {
         self.edge_says(|endpoint, version| EndpointStatus {
-            listening: true,
+            listening: endpoint.deleting.is_none(),
+            message: None,
             applied: version,
             ..endpoint.status.clone()
         });
@@ -242,6 +243,10 @@ impl House {
 
     pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
         self.view().all::<EndpointSpec>(None).unwrap()
+    }
+
+    pub(crate) fn node(&self) -> Node {
+        self.view().find::<NodeSpec>(self.node).unwrap().unwrap()
     }
 
     pub(crate) fn rollout(&self) -> Rollout {

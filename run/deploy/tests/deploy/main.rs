@@ -7,6 +7,7 @@ mod losing;
 mod ordering;
 mod placing;
 mod planning;
+mod ports;
 mod preempting;
 mod queueing;
 mod quotas;

@@ -35,6 +35,7 @@ fn each_starts_when_all_that_it_comes_after_are_healthy() {
             house.report(instance, healthy());
         }
     }
+    house.edge_applies();
     house.reconcile();
     house.edge_applies();
     house.reconcile();

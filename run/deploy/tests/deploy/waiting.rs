@@ -79,6 +79,7 @@ fn a_drain_names_who_has_connections_and_counts_what_it_cuts() {
     );
     house.edge_says(|_, applied| EndpointStatus {
         applied,
+        listening: true,
         draining: [(old.id, 3)].into(),
         ..EndpointStatus::default()
     });

@@ -41,6 +41,8 @@ pub(crate) struct Invariants {
     memory: BTreeMap<InstanceId, u64>,
     /// The processes that had to make room in this step.
     displaced: BTreeSet<(AnyId, Name)>,
+    /// The envs of which a port was open after the step before.
+    reached: BTreeSet<AnyId>,
     /// Whether anybody who made room had to wait for some of their own.
     pub(crate) waited: bool,
 }
@@ -71,6 +73,7 @@ impl Invariants {
             volumes: BTreeMap::new(),
             memory: BTreeMap::new(),
             displaced: BTreeSet::new(),
+            reached: BTreeSet::new(),
             waited: false,
         }
     }
@@ -99,6 +102,7 @@ impl Invariants {
             self.receipts_are_true(view)?;
             self.volumes_are_held(view, &instances)?;
         }
+        self.no_port_goes_before_another_is_open(view)?;
         self.nobody_takes_the_last_one_away(view, &instances, &events)?;
         self.the_edge_keeps_someone_to_route_to(view, &instances, &events)
     }
@@ -221,6 +225,28 @@ impl Invariants {
         Ok(())
     }
 
+    /// An env that is reached stays so, as long as its release, or the one that it moves to, wants a port.
+    fn no_port_goes_before_another_is_open(&mut self, view: &MemoryView) -> Check {
+        let endpoints = view.all::<EndpointSpec>(None).unwrap();
+        let open = endpoints.iter().filter(|it| it.status.listening && it.deleting.is_none());
+        let reached: BTreeSet<AnyId> = open.filter_map(|it| it.parent).collect();
+        let before = std::mem::replace(&mut self.reached, reached);
+        for env in before.difference(&self.reached) {
+            let Some(found) = view.get(*env).unwrap() else { continue };
+            let env = found.typed::<EnvSpec>().unwrap();
+            let rollouts = view.all::<RolloutSpec>(Some(env.any_id())).unwrap();
+            // Before the shift, and when it is taken back, the env is still its release's.
+            let shifted = |phase| matches!(phase, RolloutPhase::Draining | RolloutPhase::Stopping);
+            let target = rollouts.iter().find(|it| shifted(it.status.phase)).map(|it| it.spec.release);
+            let wants = |id: ReleaseId| view.find::<ReleaseSpec>(id).unwrap().map(|it| it.spec.manifest);
+            let wanted = target.or(env.spec.release).and_then(wants);
+            if env.deleting.is_none() && wanted.is_some_and(|it| !it.endpoint.is_empty()) {
+                return Err(format!("{} lost its last open port", env.id));
+            }
+        }
+        Ok(())
+    }
+
     /// What the edge really routes to is never all told to stop.
     fn the_edge_keeps_someone_to_route_to(
         &self,
@@ -251,6 +277,7 @@ impl Invariants {
         let instances = view.all::<InstanceSpec>(None).unwrap();
         for env in view.all::<EnvSpec>(None).unwrap() {
             runs_its_release(view, &env, &instances)?;
+            is_reached_at_its_ports(view, &env)?;
         }
         let stored: BTreeSet<_> = instances.iter().filter(|it| !waits_for_room(it)).map(|it| it.id).collect();
         let real: Vec<_> =
@@ -411,6 +438,20 @@ fn runs_its_release(view: &MemoryView, env: &Env, instances: &[Instance]) -> Che
         Ok(())
     } else {
         Err(format!("{} wants {wanted:?}, has {there:?}", env.id))
+    }
+}
+
+/// The ports of the release that runs are open, and no others are there.
+fn is_reached_at_its_ports(view: &MemoryView, env: &Env) -> Check {
+    let release = env.spec.release.and_then(|id| view.find::<ReleaseSpec>(id).unwrap());
+    let wanted: BTreeSet<u16> =
+        release.iter().flat_map(|it| &it.spec.manifest.endpoint).map(|it| it.listen).collect();
+    let endpoints = view.all::<EndpointSpec>(Some(env.any_id())).unwrap();
+    let open: BTreeSet<u16> =
+        endpoints.iter().filter(|it| it.status.listening).map(|it| it.spec.listen).collect();
+    match open == wanted && endpoints.len() == open.len() {
+        true => Ok(()),
+        false => Err(format!("{} wants the ports {wanted:?}, has {open:?} of {}", env.id, endpoints.len())),
     }
 }
 

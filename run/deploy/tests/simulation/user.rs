@@ -14,6 +14,9 @@ use freehold_reconcile::{
 use jiff::Timestamp;
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
+/// A port that the edge can't open.
+pub(crate) const TAKEN: u16 = 8003;
+
 /// What was asked for, and the receipt, if the request was accepted.
 pub(crate) struct Asked {
     pub(crate) receipt: Option<ReceiptId>,
@@ -214,7 +217,11 @@ fn manifest(context: &mut Context, app: Name) -> Manifest {
         }
     }
     let own = if app.as_str() == "alpha" { 8000 } else { 8001 };
-    let listen = if context.random.one_in(6) { 8002 } else { own };
+    let listen = match context.random.between(0, 12) {
+        0 | 1 => 8002,
+        2 => TAKEN,
+        _ => own,
+    };
     let web = Endpoint {
         process: name("web"),
         listen,
@@ -271,6 +278,9 @@ fn is_broken(plan: &Plan) -> bool {
     let bad = |command: &Option<Vec<String>>| {
         command.as_ref().is_some_and(|words| ["crash", "mute", "missing"].contains(&words[0].as_str()))
     };
+    if manifest.endpoint.iter().any(|it| it.listen == TAKEN) && !plan.is_noop() {
+        return true;
+    }
     plan.changes.iter().any(|change| {
         let process = manifest.process.iter().find(|(name, _)| name.as_str() == change.name);
         change.kind == "process" && change.start > 0 && process.is_some_and(|(_, it)| bad(&it.command))
