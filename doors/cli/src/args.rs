@@ -229,6 +229,9 @@ pub(crate) fn refuse(error: clap::Error, words: &[String]) -> ! {
         let _ = Failure::usage(title, hint).report(true);
         std::process::exit(error.exit_code())
     }
+    // Where a subcommand is missing, its help is the answer, and nothing was typed that could be repeated.
+    let help = clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    let is_help = is_help || error.kind() == help;
     if let Some(hint) = words::hint(&error) {
         // Without the commands that are spelled alike: this one is known, by another name.
         let text = error.to_string();

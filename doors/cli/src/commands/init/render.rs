@@ -28,6 +28,12 @@ pub(super) fn render(stack: &Stack, path: &str, text: &str, choices: &Choices) -
         _ => text.to_owned(),
     }
     .replace(&format!("-t {APP}:1"), &format!("-t {}:1", choices.app))
+    .replace(&of_machine(stack.port()), &of_machine(choices.port.or(stack.port())))
+}
+
+/// How a template's comment calls the port on the node.
+fn of_machine(port: Option<u16>) -> String {
+    format!("port {} of the machine", port.unwrap_or_default())
 }
 
 fn edit(text: &str, change: impl FnOnce(&mut DocumentMut)) -> String {
@@ -119,6 +125,7 @@ mod tests {
                 assert!(port.is_none_or(|port| manifest.endpoint[0].listen == port), "{}", stack.name);
             }
             assert!(!rendered.contains("hello"), "{}: {rendered}", stack.name);
+            assert!(!rendered.contains("port 8000 of the machine"), "{}: {rendered}", stack.name);
         }
     }
 

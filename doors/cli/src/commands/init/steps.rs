@@ -40,8 +40,7 @@ fn compile(stack: &str, dir: &Path) -> Vec<Step> {
             "build the program, static",
         ),
         "go" => step("CGO_ENABLED=0 go build -o dist/server .", "build the program, static"),
-        "node" if has("package-lock.json") => step("npm ci --omit=dev", "fetch what it needs"),
-        "node" if needs_packages(dir) => step("npm install --omit=dev", "fetch what it needs"),
+        "node" => node(dir, has("package-lock.json")),
         "python" | "worker" if has("requirements.txt") => step(
             "python3 -m pip install --quiet --target vendor --upgrade -r requirements.txt",
             "fetch what it needs",
@@ -53,8 +52,42 @@ fn compile(stack: &str, dir: &Path) -> Vec<Step> {
     }
 }
 
-fn needs_packages(dir: &Path) -> bool {
+/// What is needed to build is fetched, used and taken away again; the image gets the rest.
+fn node(dir: &Path, is_locked: bool) -> Vec<Step> {
     let text = std::fs::read_to_string(dir.join("package.json")).unwrap_or_default();
     let package: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    package["dependencies"].as_object().is_some_and(|all| !all.is_empty())
+    let has = |key: &str| package[key].as_object().is_some_and(|all| !all.is_empty());
+    let fetch = if is_locked { "npm ci" } else { "npm install" };
+    let step = |run: String, why| Step { run, why };
+    if package["scripts"]["build"].is_string() {
+        return vec![
+            step(fetch.into(), "fetch what it needs, to be built as well"),
+            step("npm run build".into(), "build the program"),
+            step("npm prune --omit=dev".into(), "leave out what only the build needs"),
+        ];
+    }
+    match is_locked || has("dependencies") {
+        true => vec![step(format!("{fetch} --omit=dev"), "fetch what it needs")],
+        false => vec![],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_built_before_what_builds_it_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |package: &str, lock: bool| {
+            std::fs::write(dir.path().join("package.json"), package).unwrap();
+            node(dir.path(), lock).into_iter().map(|step| step.run).collect::<Vec<_>>()
+        };
+        let built = r#"{"scripts": {"build": "tsc"}, "devDependencies": {"typescript": "5"}}"#;
+        assert_eq!(of(built, false), ["npm install", "npm run build", "npm prune --omit=dev"]);
+        assert_eq!(of(built, true)[0], "npm ci");
+        assert_eq!(of(r#"{"dependencies": {"express": "5"}}"#, false), ["npm install --omit=dev"]);
+        assert_eq!(of("{}", true), ["npm ci --omit=dev"]);
+        assert!(of("{}", false).is_empty());
+    }
 }

@@ -35,7 +35,7 @@ fn table(nodes: &[Node], instances: &[Instance], paint: Paint) -> String {
         let taints: Vec<&str> = node.spec.taints.iter().map(|taint| taint.as_str()).collect();
         table.row([
             node.name.clone().into(),
-            state(node).into(),
+            state(node, !there.is_empty()).into(),
             there.len().to_string().into(),
             capacity.cpu.to_string().into(),
             memory.into(),
@@ -46,17 +46,32 @@ fn table(nodes: &[Node], instances: &[Instance], paint: Paint) -> String {
     table.render(paint, 0, "no nodes")
 }
 
-/// How it is, in a word.
-fn state(node: &Node) -> &'static str {
+/// How it is, in a word; `occupied` as long as there is an instance on it.
+fn state(node: &Node, occupied: bool) -> &'static str {
     if node.status.away().is_some() {
         "silent"
     } else if node.spec.draining.is_some() {
-        "draining"
+        if occupied { "draining" } else { "drained" }
     } else if node.spec.cordoned {
         "cordoned"
     } else if node.status.started.is_none() {
         "new"
     } else {
         "ready"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_drained_is_said_to_be() {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let spec = NodeSpec { draining: Some(now), cordoned: true, ..NodeSpec::default() };
+        let node = Node::new(freehold_model::NodeId(Default::default()), "attic", None, spec, now);
+        assert_eq!((state(&node, true), state(&node, false)), ("draining", "drained"));
+        let listed = table(&[node], &[], Paint::plain());
+        assert!(listed.contains("drained"), "{listed}");
     }
 }
