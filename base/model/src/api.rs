@@ -2,7 +2,7 @@
 
 use crate::manifest::Driver;
 use crate::traffic::EndpointTraffic;
-use crate::{AnyResource, Bytes, Digest, Event, Manifest, Millis, Name, Phase, Step, id::*};
+use crate::{Actor, AnyResource, Bytes, Digest, Event, Manifest, Millis, Name, Phase, Step, id::*};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -150,10 +150,40 @@ pub struct EnvSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub queued: Option<ReceiptId>,
+    /// What is wanted of each process against what is there, by name.
+    #[serde(default)]
+    pub processes: Vec<ProcessSummary>,
+    /// The last deploy or rollback that was taken on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployed: Option<Deployed>,
     /// Its instances.
     pub instances: Vec<InstanceSummary>,
     /// Its endpoints.
     pub endpoints: Vec<EndpointSummary>,
+}
+
+/// One process of an env: what is wanted, and what is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ProcessSummary {
+    /// Which.
+    pub process: Name,
+    /// How many instances are wanted.
+    pub wanted: u32,
+    /// How many of them serve and are known to be well.
+    pub healthy: u32,
+    /// Why instances that are wanted are not there at all; absent when all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+}
+
+/// Who deployed, and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Deployed {
+    /// Who.
+    pub by: Actor,
+    /// When it was taken on.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
 }
 
 /// One instance, at a glance.
@@ -168,12 +198,18 @@ pub struct InstanceSummary {
     pub release: Option<u32>,
     /// How far it is.
     pub phase: Phase,
-    /// Whether it passes its check.
+    /// The name of its node; absent where the caller may not see nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Whether it is known to be well: it passes its check, its node answers, and it does not end again and again.
     pub healthy: bool,
     /// Whether endpoints use it.
     pub serving: bool,
     /// How often it was restarted.
     pub restarts: u32,
+    /// How its last run ended: `exited with code 1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<String>,
     /// Since when it runs.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub started: Option<Timestamp>,

@@ -41,7 +41,7 @@ pub use controls::Controls;
 pub use known::Known;
 pub use merge::Merge;
 pub use node_door::{Broken, CallDesk, CallLine, NodeDoor, NodeHall, agent_router};
-pub use port::{AccessLines, EdgePort, LogLines, LogSelection, LogTrail, NodePort};
+pub use port::{AccessLines, ClosedPort, EdgePort, LogLines, LogSelection, LogTrail, NodePort};
 pub use state::ApiState;
 pub use stranger::{ConnectionPlace, Stranger};
 pub use streams::Streams;

@@ -21,9 +21,19 @@ use freehold_reconcile::View;
 use futures::future::join_all;
 use std::collections::BTreeMap;
 
-/// A change that can be planned.
+mod ports;
+
+/// A change that can be planned, with what was seen outside the store.
 #[derive(Clone)]
-pub(crate) enum Prepared {
+pub(crate) struct Prepared {
+    wanted: Wanted,
+    /// The ports that it adds and that can't be had here, by the names of their endpoints.
+    closed: Vec<(String, Problem)>,
+}
+
+/// What is to be planned.
+#[derive(Clone)]
+enum Wanted {
     Deploy {
         project: Name,
         env: Name,
@@ -56,7 +66,7 @@ pub(crate) enum Prepared {
 /// Everything that is wrong with the manifest, or else with its images.
 pub(crate) async fn prepare(api: &Api, who: &Who, action: Action, change: Change) -> Answer<Prepared> {
     may(api, who, action, &change).await?;
-    Ok(match change {
+    let wanted = match change {
         Change::Deploy { manifest, file, env, project, restart } => {
             let (project, env) = (or_default(project), or_prod(env));
             let mut manifest = Manifest::parse(&file, &manifest, &env).map_err(|wrong| wrong.problem())?;
@@ -66,22 +76,24 @@ pub(crate) async fn prepare(api: &Api, who: &Who, action: Action, change: Change
             }
             allowed(api, who, (&project, &env), &manifest).await?;
             let images = resolve(api, &manifest).await?;
-            Prepared::Deploy { project, env, manifest: Box::new(manifest), images, restart }
+            Wanted::Deploy { project, env, manifest: Box::new(manifest), images, restart }
         }
         Change::Rollback { app, env, project, to } => {
             let (project, env) = (or_default(project), or_prod(env));
-            let mut wanted = Prepared::Rollback { project, app, env, to, missing: vec![] };
+            let mut wanted = Wanted::Rollback { project, app, env, to, missing: vec![] };
             let found = preflight(api, &wanted).await?;
-            if let Prepared::Rollback { missing, .. } = &mut wanted {
+            if let Wanted::Rollback { missing, .. } = &mut wanted {
                 *missing = found;
             }
             wanted
         }
         Change::Renew { app, env, project } => {
-            Prepared::Renew { project: or_default(project), app, env: or_prod(env) }
+            Wanted::Renew { project: or_default(project), app, env: or_prod(env) }
         }
-        Change::Remove { app, project } => Prepared::Remove { project: or_default(project), app },
-    })
+        Change::Remove { app, project } => Wanted::Remove { project: or_default(project), app },
+    };
+    let closed = ports::closed(api, wanted.clone()).await?;
+    Ok(Prepared { wanted, closed })
 }
 
 /// Goes on if `who` may do such a thing where it would be done.
@@ -130,26 +142,32 @@ impl Prepared {
     /// # Errors
     /// When what is named does not exist, they may not, or the view fails.
     pub(crate) fn plan(&self, view: &dyn View, who: &Who) -> Answer<Plan> {
-        let plan = self.plan_only(view).map_err(failure)?;
+        let plan = self.wanted.plan(view).map_err(failure)?;
         who.meets(plan_demands(view, &plan)?)?;
-        Ok(plan)
+        let new = ports::added(view, &plan).map_err(failure)?;
+        let closed = self.closed.iter().filter(|(name, _)| new.iter().any(|(added, ..)| added == name));
+        let problems: Vec<Problem> = closed.map(|(_, problem)| problem.clone()).collect();
+        Ok(if problems.is_empty() { plan } else { blocked_by(plan, problems) })
     }
+}
 
-    fn plan_only(&self, view: &dyn View) -> Result<Plan, PlanError> {
+impl Wanted {
+    /// The plan over `view`, as far as the store tells.
+    fn plan(&self, view: &dyn View) -> Result<Plan, PlanError> {
         match self.clone() {
-            Prepared::Deploy { project, env, manifest, images, restart } => {
+            Wanted::Deploy { project, env, manifest, images, restart } => {
                 let manifest = *manifest;
                 plan_deploy(view, &Request { project: &project, env: &env, manifest, images, restart })
             }
-            Prepared::Rollback { project, app, env, to, missing } => {
+            Wanted::Rollback { project, app, env, to, missing } => {
                 let plan = plan_rollback(view, &project, &app, &env, to)?;
                 let wanted =
                     missing.into_iter().filter(|(image, _)| plan.images.values().any(|it| it == image));
                 let problems: Vec<Problem> = wanted.map(|(_, problem)| problem).collect();
                 Ok(if problems.is_empty() { plan } else { blocked_by(plan, problems) })
             }
-            Prepared::Renew { project, app, env } => plan_renewal(view, &project, &app, &env),
-            Prepared::Remove { project, app } => plan_remove(view, &project, &app),
+            Wanted::Renew { project, app, env } => plan_renewal(view, &project, &app, &env),
+            Wanted::Remove { project, app } => plan_remove(view, &project, &app),
         }
     }
 }
@@ -166,11 +184,11 @@ pub(crate) fn or_prod(env: Option<Name>) -> Name {
 
 /// The images of the release that is to run again which are not in the built-in registry any more. What
 /// came from another registry is fetched from there, by its digest, if it must be.
-async fn preflight(api: &Api, wanted: &Prepared) -> Answer<Vec<(ImageRef, Problem)>> {
+async fn preflight(api: &Api, wanted: &Wanted) -> Answer<Vec<(ImageRef, Problem)>> {
     let wanted = wanted.clone();
     // What is wrong with the request itself is said when it is planned.
     let images =
-        api.read(move |view| Ok(wanted.plan_only(view).map(|plan| plan.images).unwrap_or_default())).await?;
+        api.read(move |view| Ok(wanted.plan(view).map(|plan| plan.images).unwrap_or_default())).await?;
     let mut missing: Vec<(ImageRef, Problem)> = vec![];
     for image in images.into_values() {
         let is_ours = image.reference.parse::<Reference>().is_ok_and(|it| it.host().is_none());

@@ -7,6 +7,7 @@ use freehold_model::{
     drill::EgressTry,
     exec::ExecRequest,
     logs::LogQuery,
+    manifest::Protocol,
     traffic::{AccessLine, AccessQuery, EndpointTraffic},
 };
 use freehold_runtime::{ExecSession, logs::LogBatch};
@@ -70,8 +71,25 @@ pub trait NodePort: Send + Sync + 'static {
 /// Lines of an access log, the oldest first, in chunks.
 pub type AccessLines = BoxStream<'static, Result<Vec<AccessLine>, Problem>>;
 
+/// A port that an endpoint could not have now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedPort {
+    /// Why, and who has it, in a sentence.
+    pub reason: String,
+    /// Freehold itself has it, and may be about to let it go.
+    pub is_ours: bool,
+    /// Somebody has it; otherwise it can't be had at all.
+    pub is_taken: bool,
+}
+
 /// What the edge tells the API.
 pub trait EdgePort: Send + Sync + 'static {
+    /// Tries whether an endpoint could listen on `port` of this machine.
+    ///
+    /// # Errors
+    /// When it could not now.
+    fn try_port(&self, protocol: Protocol, port: u16) -> Result<(), ClosedPort>;
+
     /// What an endpoint has carried; `None` if the edge does not know it.
     fn traffic(&self, endpoint: EndpointId) -> Option<EndpointTraffic>;
 

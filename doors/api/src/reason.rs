@@ -3,11 +3,13 @@
 //! Called by descriptions. One function per kind; each reads only what it must of the view.
 
 use freehold_model::{
-    AnyResource, AppSpec, Desired, Endpoint, EndpointSpec, Env, EnvSpec, Instance, InstanceSpec, Kind, Node,
-    NodeSpec, Phase, Receipt, ReceiptSpec, Rollout, RolloutId, RolloutPhase, RolloutSpec, TaskState, Verdict,
+    AnyResource, AppSpec, Endpoint, EndpointSpec, Env, EnvSpec, Instance, InstanceSpec, Kind, Node,
+    NodeSpec, Receipt, ReceiptSpec, Rollout, RolloutId, RolloutPhase, RolloutSpec, TaskState, Verdict,
     Volume, VolumeSpec,
 };
+use freehold_deploy::{Surroundings, ailment as instance, standing};
 use freehold_reconcile::{StoreError, View, ViewExt as _};
+use jiff::Timestamp;
 
 /// Why `resource` is not yet as wanted.
 ///
@@ -60,12 +62,9 @@ fn env(view: &dyn View, env: &Env) -> Result<Option<String>, StoreError> {
     if env.spec.release.is_none() {
         return Ok(Some("No release has rolled out yet.".into()));
     }
-    let instances = view.all::<InstanceSpec>(Some(env.any_id()))?;
-    let bad: Vec<_> = instances.iter().filter_map(|one| Some((one, instance(one)?))).collect();
-    Ok(bad.first().map(|(first, why)| {
-        let (bad, all) = (bad.len(), instances.len());
-        format!("{bad} of {all} instances are not as wanted. {} ({}): {why}", first.spec.process, first.id)
-    }))
+    let found = standing(view, env, &Surroundings::load(view, Timestamp::now())?)?;
+    let (wanted, healthy) = found.counts();
+    Ok(found.first_trouble().map(|first| format!("{healthy} of {wanted} instances are healthy. {first}")))
 }
 
 /// The rollout under way, which holds the env's claim.
@@ -117,48 +116,9 @@ fn receipt(receipt: &Receipt) -> Option<String> {
     }
 }
 
-/// Why an instance is not as wanted: first of all, that its node does not answer.
-fn located(view: &dyn View, one: &Instance) -> Result<Option<String>, StoreError> {
-    let node = view.find::<NodeSpec>(one.spec.node)?;
-    let silent = node.as_ref().and_then(|node| Some((node, node.status.away()?)));
-    Ok(match silent {
-        Some((node, since)) if one.spec.desired == Desired::Running => {
-            let then = match one.spec.volumes.is_empty() {
-                true => "It is replaced elsewhere when that lasts (`lost_after`), where there is a place",
-                false => "Its volume is there, so it waits for the node",
-            };
-            Some(format!("Nothing has been heard of its node {} since {since}. {then}.", node.name))
-        }
-        _ => instance(one),
-    })
-}
-
 /// Why an instance is not as wanted.
-pub(crate) fn instance(instance: &Instance) -> Option<String> {
-    let status = &instance.status;
-    let said = status.message.as_deref();
-    if let (Desired::Stopped, Some(preempted)) = (instance.spec.desired, &instance.spec.placed.preempted) {
-        return Some(match status.phase {
-            Phase::Stopped => format!("Pending: {preempted}. It comes back where and when there is room."),
-            _ => format!("It is being stopped: {preempted}."),
-        });
-    }
-    if instance.spec.desired == Desired::Stopped {
-        return (status.phase != Phase::Stopped).then(|| "It is being stopped.".into());
-    }
-    let generic = match status.phase {
-        Phase::Running if status.healthy => return None,
-        Phase::Running => "It runs but does not pass its check yet.".to_owned(),
-        Phase::Pending => "Its node has not begun with it.".to_owned(),
-        Phase::Pulling => "Its node fetches the image.".to_owned(),
-        Phase::Backoff => match &status.last_exit {
-            Some(exit) => format!("It {exit}; its node waits before it starts it again."),
-            None => "It ended; its node waits before it starts it again.".to_owned(),
-        },
-        Phase::Failed => "It cannot be started.".to_owned(),
-        Phase::Stopping | Phase::Stopped => "It stops although it should run.".to_owned(),
-    };
-    Some(said.map_or(generic, str::to_owned))
+fn located(view: &dyn View, one: &Instance) -> Result<Option<String>, StoreError> {
+    Ok(Surroundings::load(view, Timestamp::now())?.ailment(one))
 }
 
 fn endpoint(endpoint: &Endpoint) -> Option<String> {
@@ -208,7 +168,7 @@ fn trimmed(sentence: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use freehold_model::{Digest, Exit, InstanceStatus};
+    use freehold_model::{Desired, Digest, Exit, InstanceStatus, Phase};
     use serde_json::json;
 
     fn sample(status: InstanceStatus) -> Instance {

@@ -1,12 +1,13 @@
 //! What the API of a control plane without a node says when it is asked for what only a node knows.
 
 use async_trait::async_trait;
-use freehold_api::{AccessLines, EdgePort, LogSelection, LogTrail, NodePort};
+use freehold_api::{AccessLines, ClosedPort, EdgePort, LogSelection, LogTrail, NodePort};
 use freehold_model::{
     Code, EndpointId, InstanceId, InstanceSpec, NodeSpec, Problem,
     drill::EgressTry,
     exec::ExecRequest,
     logs::LogQuery,
+    manifest::Protocol,
     traffic::{AccessQuery, EndpointTraffic},
 };
 use freehold_reconcile::{Store, ViewExt as _};
@@ -58,6 +59,11 @@ impl NodePort for Absent {
 }
 
 impl EdgePort for Absent {
+    /// There is no machine here to try it on: it is tried when the deploy begins.
+    fn try_port(&self, _: Protocol, _: u16) -> Result<(), ClosedPort> {
+        Ok(())
+    }
+
     fn traffic(&self, _: EndpointId) -> Option<EndpointTraffic> {
         None
     }

@@ -113,6 +113,14 @@ pub(crate) fn udp(wanted: Wanted<'_>, worker: &Handle) -> Result<Vec<UdpSocket>,
     places(wanted, Protocol::Udp)?.iter().map(open).collect()
 }
 
+/// Sees whether every wanted address can be had, and lets go of it again.
+///
+/// # Errors
+/// When one of them cannot.
+pub(crate) fn probe(wanted: Wanted<'_>, protocol: Protocol) -> Result<(), BindError> {
+    places(wanted, protocol).map(drop)
+}
+
 /// The places to open, each of which can be had.
 fn places(wanted: Wanted<'_>, protocol: Protocol) -> Result<Vec<Place>, BindError> {
     let (v4, v6) = (IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED));

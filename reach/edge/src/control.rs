@@ -100,7 +100,8 @@ impl Edge {
         };
         let workers = Workers::start();
         let ports = Ports::new(config.listen_on, workers.handles().to_vec(), hall);
-        let observer = Observer { doors: ports.doors(), folder: config.access_log };
+        let listen_on = ports.listen_on().to_vec();
+        let observer = Observer { doors: ports.doors(), folder: config.access_log, listen_on };
         let network = if config.own_addresses { Own::Unknown } else { Own::None };
         let (node, hop_keys) = (config.node, config.hop_keys);
         let control = Control { plane, node, hop_keys, ports, drained, network, seen: None };

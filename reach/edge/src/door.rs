@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// An endpoint, from the inside.
 pub(crate) struct Door {
@@ -30,6 +31,8 @@ pub(crate) struct Door {
     pub(crate) own_ports: OwnPorts,
     pub(crate) reach: Reach,
     pub(crate) hops: Hops,
+    /// The endpoint is no more: what it still carries is cut.
+    pub(crate) gone: CancellationToken,
     settings: Mutex<Settings>,
 }
 
@@ -88,6 +91,7 @@ impl Door {
             own_ports: hall.own_ports.clone(),
             reach: hall.reach.clone(),
             hops: hall.hops.clone(),
+            gone: CancellationToken::new(),
             settings: Mutex::new(settings),
         })
     }

@@ -35,7 +35,7 @@ pub use control::{Edge, EdgeConfig};
 pub use door::Settings;
 pub use header::{Unproxied, client_of_proxy};
 pub use hop::HopKeys;
-pub use observer::Observer;
+pub use observer::{ClosedPort, Observer};
 pub use reach::Reach;
 pub use scenery::{Scene, Scenery};
 pub use status::of_node;

@@ -65,6 +65,11 @@ impl Ports {
         Ports { listen_on, workers, hall, ports: BTreeMap::new(), doors: Doors::default(), hops: None }
     }
 
+    /// The addresses on which all of them listen.
+    pub(crate) fn listen_on(&self) -> &[IpAddr] {
+        &self.listen_on
+    }
+
     /// The doors, as they come and go.
     pub(crate) fn doors(&self) -> Doors {
         Arc::clone(&self.doors)
@@ -120,6 +125,7 @@ impl Ports {
             self.doors.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             port.door.pool.set(&[]);
             port.close("its endpoint is gone").await;
+            port.door.gone.cancel();
         }
         for (id, route) in &routing.routes {
             let port = self.ports.entry(*id).or_insert_with(|| {

@@ -187,7 +187,10 @@ impl<'a> Visit<'a> {
         let counted = Counted { bytes_in: &counters.bytes_in, bytes_out: &counters.bytes_out };
         self.lease = Some(lease);
         let relay = self.relay.insert(Relay::new(client, backend, counted));
-        self.end = match relay.run(idle, &self.door.pipes).await {
+        // Cut, if the endpoint goes before.
+        let gone = &self.door.gone;
+        let Some(ended) = gone.run_until_cancelled(relay.run(idle, &self.door.pipes)).await else { return };
+        self.end = match ended {
             End::Done => AccessEnd::Done,
             End::Idle => AccessEnd::Idle,
             End::Client => AccessEnd::ClientReset,

@@ -31,7 +31,7 @@ pub(crate) struct Memory {
     /// How the last run ended.
     pub(crate) last_exit: Option<Exit>,
     /// Failures in a row.
-    failures: u32,
+    pub(crate) failures: u32,
     /// It ended by itself and was not started since.
     pub(crate) ended: bool,
     /// Not started again before.

@@ -69,6 +69,7 @@ pub(crate) fn status(facts: &Facts<'_>) -> InstanceStatus {
         },
         restarts: facts.memory.restarts,
         last_exit: facts.memory.last_exit.clone(),
+        failures: facts.memory.failures,
         message: message(facts, phase),
         disk: facts.usage.disk,
         oom_kills: facts.usage.oom_kills,

@@ -19,6 +19,7 @@ pub mod quota;
 pub mod retention;
 mod rollout;
 mod secrets;
+mod standing;
 mod teardown;
 mod templates;
 mod verdict;
@@ -34,6 +35,7 @@ pub use error::{PlanError, check_fresh, commit_problem, disk_full};
 pub use nodes::{DrainReconciler, change_node, drain_progress, remove_node};
 pub use plan::{Request, blocked_by, plan_deploy, plan_remove, plan_renewal, plan_rollback};
 pub use rollout::RolloutReconciler;
+pub use standing::{Standing, Surroundings, ailment, standing};
 pub use teardown::TeardownReconciler;
 pub use volumes::{
     Asker, ChangeError, cancel_volume_task, change_volume, create_volume, delete_volume, recreate_volume,

@@ -152,6 +152,9 @@ pub struct InstanceStatus {
     pub restarts: u32,
     /// How the last run ended.
     pub last_exit: Option<Exit>,
+    /// How often it ended or could not be started in a row, without a minute of health in between.
+    #[serde(skip_serializing_if = "is_none")]
+    pub failures: u32,
     /// Why it is not running or not healthy, for people.
     pub message: Option<String>,
     /// What the present run has written outside of its volumes.
@@ -177,6 +180,10 @@ pub struct CheckAnswer {
     pub passed: bool,
     /// In words: `GET / answered 200`.
     pub said: String,
+}
+
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 fn is_zero(count: &u64) -> bool {

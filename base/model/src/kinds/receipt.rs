@@ -139,6 +139,9 @@ pub struct ReceiptStatus {
     pub steps: Vec<Step>,
     /// What was seen to run at the end.
     pub instances: Vec<ObservedInstance>,
+    /// What served when it ended, in a sentence; absent while it runs, and of what never began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serves: Option<String>,
     /// The last lines of the instance that failed.
     pub log_tail: Vec<String>,
 }

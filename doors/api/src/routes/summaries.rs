@@ -9,15 +9,19 @@ use crate::{
     who::Who,
 };
 use axum::{Json, extract::State};
+use freehold_deploy::{Surroundings, standing};
 use freehold_identity::Action;
 use freehold_model::{
-    AnyId, Endpoint, EndpointSpec, Instance, InstanceSpec, Kind, Query, ReceiptId, ReceiptSpec, ReleaseId,
+    AnyId, Endpoint, EndpointSpec, Instance, Kind, Operation, Query, ReceiptId, ReceiptSpec, ReleaseId,
     ReleaseSpec,
-    api::{EndpointSummary, EnvSummary, InstanceSummary},
+    api::{Deployed, EndpointSummary, EnvSummary, InstanceSummary},
 };
 use freehold_reconcile::{StoreError, View, ViewExt as _};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa::IntoParams;
+
+/// Among so many receipts the last deploy is looked for.
+const RECENT: usize = 10;
 
 /// Which envs are wanted; all of them when nothing is given.
 #[derive(IntoParams)]
@@ -46,9 +50,14 @@ pub(crate) async fn list(
     who: Who,
     Params(scope): Params<Scope>,
 ) -> Answer<Json<Vec<EnvSummary>>> {
+    let now = api.clock.now();
     let read = move |view: &dyn View| {
         let places = scope.places(view, &who, Action::Read)?;
-        let summaries: Result<Vec<_>, StoreError> = places.iter().map(|place| summary(view, place)).collect();
+        // Nodes are the house's.
+        let sees_nodes = who.may(Action::Read, freehold_identity::Place::House);
+        let around = Surroundings::load(view, now)?.naming(sees_nodes);
+        let summaries: Result<Vec<_>, StoreError> =
+            places.iter().map(|place| summary(view, place, &around)).collect();
         Ok(summaries?)
     };
     let mut summaries = api.read(read).await?;
@@ -58,7 +67,7 @@ pub(crate) async fn list(
     Ok(Json(summaries))
 }
 
-fn summary(view: &dyn View, place: &Place) -> Result<EnvSummary, StoreError> {
+fn summary(view: &dyn View, place: &Place, around: &Surroundings) -> Result<EnvSummary, StoreError> {
     let env = &place.env;
     let id = env.any_id();
     let rollout = reason::active_rollout(view, env)?;
@@ -71,9 +80,10 @@ fn summary(view: &dyn View, place: &Place) -> Result<EnvSummary, StoreError> {
     let queued = view.claim("waiting", &id.to_string())?.and_then(|id| ReceiptId::try_from(id).ok());
     let mut numbers = Numbers::default();
     let mut instances = vec![];
-    for one in view.all::<InstanceSpec>(Some(id))? {
+    let found = standing(view, env, around)?;
+    for (one, ailment) in found.instances {
         let release = numbers.of(view, one.spec.release)?;
-        instances.push(instance(one, release));
+        instances.push(instance(one, ailment, release, around));
     }
     // People look for a process; ids of instances made at once are in no order that means anything.
     instances.sort_by(|a, b| (&a.process, a.id).cmp(&(&b.process, b.id)));
@@ -89,8 +99,10 @@ fn summary(view: &dyn View, place: &Place) -> Result<EnvSummary, StoreError> {
         receipt,
         step: steps.into_iter().find(|step| step.finished.is_none()),
         queued,
+        processes: found.processes,
+        deployed: deployed(view, id)?,
         instances,
-        endpoints: endpoints.into_iter().map(|one| endpoint(place, one)).collect(),
+        endpoints: endpoints.into_iter().map(|one| endpoint(place, one, around)).collect(),
     })
 }
 
@@ -114,14 +126,30 @@ fn last_receipt(view: &dyn View, env: AnyId) -> Result<Option<ReceiptId>, StoreE
     Ok(page.items.first().and_then(|receipt| ReceiptId::try_from(receipt.id).ok()))
 }
 
-fn instance(one: Instance, release: Option<u32>) -> InstanceSummary {
+/// Who deployed or rolled back last. What only waits, or moves instances, is none of it.
+fn deployed(view: &dyn View, env: AnyId) -> Result<Option<Deployed>, StoreError> {
+    let page = view.list(&Query::of(Kind::Receipt).under(env).newest(RECENT))?;
+    for any in page.items {
+        let receipt = any.typed::<ReceiptSpec>()?;
+        let is_it = matches!(receipt.spec.operation, Operation::Deploy | Operation::Rollback);
+        if is_it && receipt.spec.queued.is_none() {
+            return Ok(Some(Deployed { by: receipt.spec.actor, at: receipt.spec.accepted }));
+        }
+    }
+    Ok(None)
+}
+
+fn instance(one: Instance, ailment: Option<String>, release: Option<u32>, around: &Surroundings) -> InstanceSummary {
+    let node = around.node(one.spec.node);
     InstanceSummary {
-        message: reason::instance(&one),
+        node: node.map(str::to_owned),
+        healthy: ailment.is_none() && one.status.healthy,
+        exit: one.status.last_exit.as_ref().map(ToString::to_string),
+        message: ailment,
         id: one.id,
         process: one.spec.process,
         release,
         phase: one.status.phase,
-        healthy: one.status.healthy,
         serving: one.spec.serving,
         restarts: one.status.restarts,
         started: one.status.started,
@@ -129,7 +157,13 @@ fn instance(one: Instance, release: Option<u32>) -> InstanceSummary {
     }
 }
 
-fn endpoint(place: &Place, one: Endpoint) -> EndpointSummary {
+fn endpoint(place: &Place, one: Endpoint, around: &Surroundings) -> EndpointSummary {
+    // What an edge said that nobody hears any more is not known to be so.
+    let silent = one.status.nodes.iter().filter(|(node, _)| !around.answers(**node));
+    let lost: BTreeSet<&String> = silent.flat_map(|(_, part)| &part.addresses).collect();
+    let heard = one.status.nodes.iter().filter(|(node, _)| around.answers(**node));
+    let known: BTreeSet<&String> = heard.flat_map(|(_, part)| &part.addresses).collect();
+    let reached = |address: &&String| !lost.contains(address) || known.contains(address);
     EndpointSummary {
         id: one.id,
         app: place.app.name.clone(),
@@ -139,7 +173,7 @@ fn endpoint(place: &Place, one: Endpoint) -> EndpointSummary {
         target: one.spec.target,
         listening: one.status.listening,
         backends: one.status.backends,
-        addresses: one.status.addresses,
+        addresses: one.status.addresses.iter().filter(reached).cloned().collect(),
         message: one.status.message,
         traffic: None,
     }

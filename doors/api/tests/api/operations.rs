@@ -73,6 +73,19 @@ fn receipts(world: &World) -> Vec<Receipt> {
 }
 
 #[tokio::test]
+async fn a_port_that_another_program_has_stops_the_plan() {
+    let world = world().await;
+    let endpoint = "\n[[endpoint]]\nprocess = \"web\"\nlisten = 9\ntarget = 8080\n";
+    let wanted = deploy(&format!("{MANIFEST}{endpoint}"));
+    let (_, plan) = world.post("/v1/plans", &wanted).await;
+    let title = "endpoint tcp/9 cannot be opened: port 9 is taken by python3 (pid 7)";
+    assert_eq!(plan["blockers"][0]["title"], title, "{plan}");
+    let (status, problem) = world.post("/v1/operations", &json!({"change": wanted})).await;
+    assert_eq!((status, &problem["title"]), (StatusCode::CONFLICT, &json!(title)), "{problem}");
+    assert!(receipts(&world).is_empty());
+}
+
+#[tokio::test]
 async fn a_plan_changes_nothing_and_can_be_applied() {
     let world = world().await;
     let head = *world.store.head().borrow();

@@ -58,6 +58,16 @@ pub(crate) struct FakeEdge {
 }
 
 impl EdgePort for FakeEdge {
+    /// Port 9 is another program's.
+    fn try_port(
+        &self,
+        _: freehold_model::manifest::Protocol,
+        port: u16,
+    ) -> Result<(), freehold_api::ClosedPort> {
+        let reason = format!("port {port} is taken by python3 (pid 7)");
+        if port == 9 { Err(freehold_api::ClosedPort { reason, is_ours: false, is_taken: true }) } else { Ok(()) }
+    }
+
     fn traffic(&self, endpoint: EndpointId) -> Option<EndpointTraffic> {
         self.traffic.lock().unwrap().clone().filter(|traffic| traffic.endpoint == endpoint)
     }

@@ -272,6 +272,8 @@ mod tests {
 
     fn instance(ulid: u128, process: &str, phase: Phase, serving: bool) -> InstanceSummary {
         InstanceSummary {
+            node: None,
+            exit: None,
             id: InstanceId(ulid.into()),
             process: process.parse().unwrap(),
             release: Some(1),

@@ -150,6 +150,7 @@ async fn success(session: &Session, receipt: &Receipt) -> String {
     }];
     lines.extend(addresses(session, receipt).await);
     lines.push(format!("receipt {}", receipt.id));
+    lines.extend(receipt.status.serves.as_ref().filter(|_| spec.operation != Operation::Remove).cloned());
     lines.join("\n")
 }
 
@@ -189,11 +190,12 @@ pub(crate) fn failure(receipt: &Receipt) -> Problem {
 }
 
 /// What is so after an operation that did not succeed.
+/// Taken from what the server saw when it ended, never from what should be.
 pub(crate) fn what_serves(receipt: &Receipt) -> String {
-    match receipt.spec.previous_number {
+    match &receipt.status.serves {
         _ if receipt.spec.queued.is_some() => "it never had its turn and has changed nothing.".into(),
-        Some(number) => format!("v{number} serves as before."),
-        None => "nothing ran before, and nothing runs now.".into(),
+        Some(seen) => format!("{seen}."),
+        None => "`freehold status` shows what serves.".into(),
     }
 }
 
@@ -211,11 +213,11 @@ impl Steps {
         let paint = self.progress.paint;
         for (at, step) in receipt.status.steps.iter().enumerate() {
             if step.finished.is_some() && at >= self.done {
-                self.progress.line(&show::step_line(step, paint));
+                self.progress.line(&show::step_line(step, show::failed(receipt, at), paint));
                 self.done = at + 1;
                 self.begun = self.begun.max(at + 1);
             } else if step.finished.is_none() && at >= self.begun && !self.progress.is_live() {
-                self.progress.line(&show::step_line(step, paint));
+                self.progress.line(&show::step_line(step, show::failed(receipt, at), paint));
                 self.begun = at + 1;
             }
         }
@@ -250,7 +252,10 @@ mod tests {
         assert_eq!(problem.code.exit_code(), 8);
         assert_eq!(problem.title, "deploy shop/prod v1 → v2 failed: web exited with code 1 twice");
         let detail = problem.detail.unwrap();
-        assert!(detail.contains("│ no config") && detail.ends_with("v1 serves as before."), "{detail}");
+        assert!(detail.contains("│ no config") && !detail.contains("v1 serves"), "nobody has looked: {detail}");
+        receipt.status.serves = Some("v1 serves: web 1 of 1 healthy".into());
+        let detail = failure(&receipt).detail.unwrap();
+        assert!(detail.ends_with("v1 serves: web 1 of 1 healthy."), "{detail}");
     }
 
     #[test]

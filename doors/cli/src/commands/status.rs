@@ -10,11 +10,15 @@ use jiff::Timestamp;
 #[command(after_help = "Examples:
   freehold status                     the app of this folder, or everything
   freehold status --all               everything
+  freehold status --wide              every address, IPv6 included
   freehold status -a shop --json")]
 pub(crate) struct Args {
     /// Every app, wherever this is called.
     #[arg(long, conflicts_with = "app")]
     all: bool,
+    /// Every address, IPv6 included, and lines as long as they are.
+    #[arg(long)]
+    wide: bool,
 }
 
 pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
@@ -38,5 +42,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Outcome {
             eprintln!("{}", paint.bad(&text));
         }
     }
-    session.out.show(&envs, |envs| output::status::render(envs, paint, Timestamp::now()))
+    let width = if args.wide { usize::MAX } else { super::terminal_width() };
+    let view = output::status::View { paint, width, wide: args.wide };
+    session.out.show(&envs, |envs| output::status::render(envs, view, Timestamp::now()))
 }

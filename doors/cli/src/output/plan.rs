@@ -19,6 +19,7 @@ pub(crate) fn render(plan: &Plan, paint: Paint) -> String {
     }
     lines.extend([String::new(), cost(plan, paint)]);
     lines.extend(queue(plan, paint));
+    lines.extend(plan.notes.iter().map(|note| format!("{} {note}", paint.note("note:"))));
     for blocker in &plan.blockers {
         lines.extend(blocked(blocker, paint));
     }
@@ -151,6 +152,7 @@ mod tests {
             renew: false,
             hash: Digest::of(b"plan"),
             behind: None,
+            notes: vec![],
             supersedes: None,
         }
     }

@@ -20,10 +20,11 @@ pub(crate) fn render(receipt: &Receipt, paint: Paint, now: Timestamp) -> String 
     if let Some(reason) = &status.reason {
         lines.push(format!("  {reason}"));
     }
+    lines.extend(status.serves.as_ref().map(|seen| format!("  when it ended: {seen}")));
     if !status.steps.is_empty() {
         lines.push(paint.bold("steps"));
-        for step in &status.steps {
-            lines.push(step_line(step, paint));
+        for (at, step) in status.steps.iter().enumerate() {
+            lines.push(step_line(step, failed(receipt, at), paint));
             let waiting = step.waiting.as_ref().filter(|_| step.finished.is_none());
             lines.extend(waiting.map(|waiting| waiting_line(waiting, paint, now)));
         }
@@ -76,12 +77,25 @@ pub(crate) fn verdict_word(receipt: &Receipt) -> (&'static str, Tone) {
 }
 
 /// One step: `✓ start  2 instances of web  1.3 s`.
-pub(crate) fn step_line(step: &Step, paint: Paint) -> String {
+pub(crate) fn step_line(step: &Step, failed: bool, paint: Paint) -> String {
     let (mark, time) = match step.finished {
+        Some(finished) if failed => (paint.bad("✗"), time::took(step.started, finished)),
         Some(finished) => (paint.good("✓"), time::took(step.started, finished)),
         None => (paint.note("…"), String::new()),
     };
     format!("  {mark} {:<8} {}  {}", step.name, step.detail, paint.dim(&time)).trim_end().to_owned()
+}
+
+/// Whether step `at` is the one that did not get where it should: what was undone right after it, or what was
+/// under way when all of it ended otherwise than well.
+pub(crate) fn failed(receipt: &Receipt, at: usize) -> bool {
+    let steps = &receipt.status.steps;
+    let undone = steps.iter().position(|step| step.name == "restore");
+    let ended = receipt.status.verdict.is_some_and(|verdict| verdict != Verdict::Succeeded);
+    match undone {
+        Some(undone) => at + 1 == undone,
+        None => ended && at + 1 == steps.len(),
+    }
 }
 
 /// What a step waits for: `· web-1 is pulling its image, for 12 s, at most 5m`.
@@ -106,11 +120,12 @@ pub(crate) fn log_tail(receipt: &Receipt, paint: Paint) -> Vec<String> {
 /// `healthy in 0.4 s`, and when all of it was done if that took longer: old instances may stop slowly.
 pub(crate) fn healthy_in(receipt: &Receipt) -> String {
     let accepted = receipt.spec.accepted;
+    // Of several starts the last: until then not all was healthy.
     let end_of = |name: &str| {
-        receipt.status.steps.iter().find(|step| step.name == name).and_then(|step| step.finished)
+        receipt.status.steps.iter().rev().find(|step| step.name == name).and_then(|step| step.finished)
     };
     let done = receipt.status.finished;
-    let Some(healthy) = end_of("start").or_else(|| end_of("shift")).or(done) else {
+    let Some(healthy) = end_of("start").max(end_of("replace")).or_else(|| end_of("shift")).or(done) else {
         return "healthy".into();
     };
     let text = format!("healthy in {}", time::took(accepted, healthy));
@@ -163,19 +178,26 @@ pub(crate) mod tests {
         let mut receipt = receipt();
         assert_eq!(headline(&receipt), "deploy shop/prod v1 → v2");
         assert_eq!(
-            step_line(&receipt.status.steps[0], Paint::plain()),
+            step_line(&receipt.status.steps[0], false, Paint::plain()),
             "  ✓ start    2 instances of web  3.0 s"
         );
-        assert_eq!(step_line(&receipt.status.steps[1], Paint::plain()), "  … shift    tcp/8000");
+        assert_eq!(step_line(&receipt.status.steps[1], false, Paint::plain()), "  … shift    tcp/8000");
         assert_eq!(healthy_in(&receipt), "healthy in 3.0 s");
         receipt.status.finished =
             receipt.status.steps[0].finished.map(|at| at + jiff::SignedDuration::from_secs(10));
         assert_eq!(healthy_in(&receipt), "healthy in 3.0 s, done in 13.0 s");
+        let mut again = receipt.clone();
+        let later = Step { finished: again.status.finished, ..again.status.steps[0].clone() };
+        again.status.steps.insert(1, later);
+        assert_eq!(healthy_in(&again), "healthy in 13.0 s", "of several starts the last counts");
         receipt.status.verdict = Some(Verdict::Failed);
+        let restore = Step { name: "restore".into(), ..receipt.status.steps[0].clone() };
+        receipt.status.steps = vec![receipt.status.steps[0].clone(), restore];
+        assert!(failed(&receipt, 0) && !failed(&receipt, 1));
         receipt.status.reason = Some("web exited twice".into());
         receipt.status.log_tail = vec!["panic: no config".into()];
         let text = render(&receipt, Paint::plain(), receipt.spec.accepted);
-        for part in ["failed", "web exited twice", "│ panic: no config", "asked by", "✓ start"] {
+        for part in ["failed", "web exited twice", "│ panic: no config", "asked by", "✗ start", "✓ restore"] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
     }

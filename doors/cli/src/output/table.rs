@@ -16,6 +16,12 @@ pub(crate) struct Table {
     rows: Vec<Vec<Cell>>,
 }
 
+impl std::fmt::Display for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Cell {
         Cell { text: text.into(), tone: Tone::Plain }

@@ -1,6 +1,7 @@
 //! Endpoints: who the client is, datagrams, addresses of their own, the access log, and connections that
 //! outlive a redeploy. The instances are nginx and perl of distribution packages.
 
+mod ports;
 mod proxies;
 
 use crate::world::{Ended, FREEHOLD, World, eventually, nginx_layout, wait_for};

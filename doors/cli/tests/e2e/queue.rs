@@ -81,7 +81,7 @@ fn what_is_cancelled_leaves_what_ran_before() {
         || world.freehold(&["receipt", id(&starts)]).ok().out,
         |text| text.contains("start") && text.contains("running"),
     );
-    world.freehold(&["cancel", id(&starts)]).ok().says("is cancelled").says("v1 serves as before");
+    world.freehold(&["cancel", id(&starts)]).ok().says("is cancelled").says("v1 serves: ");
     world.freehold(&["receipt", id(&starts), "--wait"]).exits(5).says("cancelled by user:");
     world.freehold(&["receipt", id(&stale), "--wait"]).exits(5).says("the plan is stale");
     world.freehold(&["cancel", id(&starts)]).exits(5).says("has ended already");

@@ -103,7 +103,8 @@ fn a_process_without_isolation_is_reached_on_loopback() {
 fn an_endpoint_that_goes_has_no_port() {
     let mut going = endpoint("web");
     going.deleting = Some(Timestamp::UNIX_EPOCH);
-    assert!(route_of(going, &[]).listen.is_err());
+    let route = route_of(going, &[instance(1, "web")]);
+    assert!(route.listen.is_err() && route.backends.is_empty(), "who is connected through it drains");
 }
 
 #[test]

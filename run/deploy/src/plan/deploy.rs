@@ -1,6 +1,6 @@
 //! The plan of a deploy: a manifest becomes the next release.
 
-use super::{blockers, cost, diff, placing, seal, volumes};
+use super::{blockers, cost, diff, notes, placing, seal, volumes};
 use crate::{
     error::PlanError,
     lookup::{Place, place},
@@ -81,6 +81,7 @@ pub(super) fn plan_release(view: &dyn View, place: &Place, target: Target<'_>) -
     blockers.extend(secrets::blockers(view, place.env.as_ref(), env, &wanted)?);
     blockers.extend(quota::blockers(view, place, &home, &wanted)?);
     blockers.extend(unplaceable);
+    let notes = notes::notes(view, place.env.as_ref().map(|env| env.any_id()), &wanted, &changes, &placement)?;
     let revision = |(name, template): (&Name, &freehold_model::Template)| (name.clone(), template.revision);
     Ok(Plan {
         operation,
@@ -102,6 +103,7 @@ pub(super) fn plan_release(view: &dyn View, place: &Place, target: Target<'_>) -
         renew: false,
         hash: Digest::of(b""),
         behind: place.rollout.as_ref().map(|rollout| rollout.spec.receipt),
+        notes,
         supersedes: place.waiting.as_ref().map(|receipt| receipt.id),
     })
 }

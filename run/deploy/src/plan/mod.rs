@@ -6,6 +6,7 @@
 pub(crate) mod blockers;
 mod deploy;
 pub(crate) mod diff;
+mod notes;
 mod places;
 mod placing;
 mod remove;
@@ -31,7 +32,7 @@ pub fn blocked_by(mut plan: Plan, problems: impl IntoIterator<Item = Problem>) -
 fn seal(plan: Plan) -> Plan {
     let mut body = serde_json::to_value(&plan).unwrap_or_default();
     if let Some(body) = body.as_object_mut() {
-        for key in ["hash", "behind", "supersedes"] {
+        for key in ["hash", "behind", "supersedes", "notes"] {
             body.remove(key);
         }
         // Why not elsewhere is told with figures that come and go; where, and why there, is what counts. A node's

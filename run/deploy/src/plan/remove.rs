@@ -62,6 +62,7 @@ pub fn plan_remove(view: &dyn View, project: &Name, app: &Name) -> Result<Plan, 
         renew: false,
         hash: Digest::of(b""),
         behind: None,
+        notes: vec![],
         supersedes: None,
     }))
 }

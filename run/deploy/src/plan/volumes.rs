@@ -57,9 +57,20 @@ pub(super) fn kept(
 pub(super) fn say_how(changes: &mut [Change], wanted: &ReleaseSpec) {
     let with = |name: &str| wanted.manifest.volume.iter().any(|volume| volume.process.as_str() == name);
     let replaced = |change: &&mut Change| change.kind == "process" && change.start > 0 && change.stop > 0;
+    let changing: Vec<String> =
+        changes.iter().filter(|it| it.kind == "process" && it.start > 0).map(|it| it.name.clone()).collect();
     for change in changes.iter_mut().filter(replaced).filter(|change| with(&change.name)) {
-        let how = "stopped, then started: its volume has one writer, so it is away for a moment";
-        change.fields.push(field("replaced", None, Some(how.into())));
+        let follows = |name: &&String| {
+            let process = wanted.manifest.process.iter().find(|(it, _)| it.as_str() == name.as_str());
+            process.is_some_and(|(_, it)| it.after.iter().any(|before| before.as_str() == change.name))
+        };
+        let followers: Vec<&str> = changing.iter().filter(follows).map(String::as_str).collect();
+        let when = match followers[..] {
+            [] => "; last, when everything else is healthy".to_owned(),
+            _ => format!("; before {} start, which come after it", followers.join(", ")),
+        };
+        let how = format!("stopped, then started: its volume has one writer, so it is away for a moment{when}");
+        change.fields.push(field("replaced", None, Some(how)));
     }
 }
 

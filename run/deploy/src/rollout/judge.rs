@@ -59,6 +59,7 @@ pub(super) fn pending(instance: &Instance) -> String {
     let what = match instance.status.phase {
         Phase::Pending => "has not been begun by its node",
         Phase::Pulling => "is pulling its image",
+        Phase::Running if instance.spec.template.check.is_none() => "has just started",
         Phase::Running => "does not pass its check yet",
         Phase::Backoff => "waits to be started again",
         Phase::Failed => "cannot be started",

@@ -72,8 +72,8 @@ pub(super) fn state(scene: &Scene<'_>) -> Opening {
         match endpoint.map(|endpoint| of_one(scene, endpoint)) {
             Some(Opening::Open) => {}
             Some(closed @ Opening::Closed(_)) => return closed,
-            Some(Opening::Unheard(on)) => drop(unheard.get_or_insert(on)),
-            None => drop(unheard.get_or_insert(format!("endpoint {name} is not there yet"))),
+            Some(Opening::Unheard(on)) => unheard = unheard.or(Some(on)),
+            None => unheard = unheard.or(Some(format!("endpoint {name} is not there yet"))),
         }
     }
     unheard.map_or(Opening::Open, Opening::Unheard)

@@ -3,6 +3,8 @@
 use super::{away::Away, steps};
 use crate::{
     claims,
+    lookup::current_release,
+    standing,
     templates::{after, count},
     verdict::conclude,
 };
@@ -165,6 +167,7 @@ impl<'a> Scene<'a> {
         self.enter(if well { RolloutPhase::Succeeded } else { RolloutPhase::Failed });
         conclude(&mut self.receipt, verdict, code, &reason, self.now);
         self.receipt.status.instances = active(&self.instances).map(observed).collect();
+        self.receipt.status.serves = self.serves();
         let what = format!("rollout.{}", verdict.word());
         self.txn.event(self.rollout.id, &what, json!({ "reason": reason, "receipt": self.receipt.id }));
         // A move says nothing of the release.
@@ -175,6 +178,15 @@ impl<'a> Scene<'a> {
         }
         self.txn.release(claims::ROLLOUT, self.env.id);
         self.commit(None)
+    }
+
+    /// What serves now, by looking.
+    fn serves(&self) -> Option<String> {
+        let release = current_release(self.view, &self.env).ok()?;
+        let running = self.instances.iter().filter(|it| !is_gone(it)).cloned().collect();
+        let around = standing::Surroundings::load(self.view, self.now).ok()?;
+        let found = standing::of(self.view, &self.env, release, running, &self.endpoints, &around).ok()?;
+        Some(found.serves())
     }
 
     /// Gives back a claim that a finished rollout still holds.

@@ -23,7 +23,7 @@ pub(super) fn decide(mut scene: Scene<'_>) -> Decision {
 }
 
 /// The endpoints that the edge cannot open, each with why.
-pub(super) fn closed(endpoints: &[Endpoint]) -> impl Iterator<Item = String> {
+pub(crate) fn closed(endpoints: &[Endpoint]) -> impl Iterator<Item = String> {
     let closed = endpoints.iter().filter(|it| !it.status.listening && it.deleting.is_none());
     closed.filter_map(|endpoint| {
         let message = endpoint.status.message.as_ref()?;

@@ -15,5 +15,6 @@ mod removing;
 mod retention;
 mod rolling;
 mod secrets;
+mod standing;
 mod volumes;
 mod waiting;

@@ -297,7 +297,8 @@ impl Invariants {
             let (verdict, reason) = (receipt.status.verdict, receipt.status.reason.unwrap_or_default());
             let removed = reason == "the app was removed";
             let stale = asked.pinned && receipt.status.code == Some(Code::StalePlan);
-            let taken = reason.contains("was taken by") || reason.contains("cannot be placed");
+            let taken = ["was taken by", "the port is taken", "cannot be placed"];
+            let taken = taken.iter().any(|why| reason.contains(why));
             match verdict {
                 None => return Err(format!("{id} has no verdict")),
                 Some(Verdict::Succeeded) if asked.broken => return Err(format!("{id} succeeded: {reason}")),
