@@ -22,6 +22,7 @@ mod secrets;
 mod standing;
 mod teardown;
 mod templates;
+mod together;
 mod verdict;
 mod volumes;
 

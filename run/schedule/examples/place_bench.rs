@@ -99,6 +99,7 @@ fn requests() -> Result<Vec<Request>, Box<dyn Error>> {
             memory: Bytes((128 + 64 * (n % 7)) << 20),
             rules,
             pin: None,
+            home: None,
             priority: 0,
         });
     }

@@ -1,7 +1,7 @@
 //! The order of the nodes that can take an instance, the best first.
 //!
 //! Lexicographic, so that it can be said in words: where its failure domains have the fewest of its process;
-//! where most of its preferred labels are; where fewest of its process are; where processor time is left;
+//! where most of its preferred labels are; where its env is at home; where fewest of its process are; where processor time is left;
 //! where most memory is left; where the fewest instances are; who joined first.
 
 use crate::{Fleet, round::Round};
@@ -13,6 +13,7 @@ pub(crate) enum Criterion {
     /// The failure domains of that place in the process's `spread`.
     Domain(usize),
     Preferred,
+    Home,
     Own,
     Processor,
     Memory,
@@ -49,8 +50,12 @@ pub(crate) fn compare(round: &Round<'_>, fleet: &Fleet, one: usize, other: usize
         let node = &fleet.nodes[seat];
         node.used.cpu.0.saturating_add(round.request.cpu.0) > node.capacity.cpu.0
     };
+    // Who is to be spread is not to be together.
+    let home = round.request.home.filter(|_| round.domains.is_empty());
+    let away = |seat: usize| home.is_some_and(|home| fleet.nodes[seat].id != home);
     let by = |order: Ordering, criterion| (order != Ordering::Equal).then_some((order, criterion));
     by(round.preferred[other].cmp(&round.preferred[one]), Criterion::Preferred)
+        .or_else(|| by(away(one).cmp(&away(other)), Criterion::Home))
         .or_else(|| by(round.own[one].cmp(&round.own[other]), Criterion::Own))
         .or_else(|| by(full(one).cmp(&full(other)), Criterion::Processor))
         .or_else(|| by(b.free_memory().cmp(&a.free_memory()), Criterion::Memory))

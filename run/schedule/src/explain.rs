@@ -190,6 +190,7 @@ fn worse(round: &Round<'_>, criterion: Criterion) -> String {
     match criterion {
         Criterion::Domain(place) => format!("more of {process} in its {}", round.domains[place].spread.over),
         Criterion::Preferred => "fewer of the preferred labels".into(),
+        Criterion::Home => "not where the rest of its env is".into(),
         Criterion::Own => format!("more of {process} on it"),
         Criterion::Processor => "its processor is promised already".into(),
         Criterion::Memory => "less memory left".into(),
@@ -231,6 +232,7 @@ fn better(round: &Round<'_>, fleet: &Fleet, best: usize, criterion: Criterion) -
             }
         }
         Criterion::Preferred => "most of the preferred labels".into(),
+        Criterion::Home => "together with its env".into(),
         Criterion::Own => format!("fewest of {process} on it"),
         Criterion::Processor => "processor left".into(),
         Criterion::Memory => "most memory left".into(),

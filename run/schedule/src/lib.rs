@@ -3,7 +3,7 @@
 //! [`place_all`] is asked by plans (where would it run?) and again by rollouts (where does it run?). Memory
 //! is promised once and never twice; processor time is shared, so only a single instance that wants
 //! more than a whole node is refused for it. Of the nodes that can take an instance, the best is that where
-//! its failure domains hold the fewest of its process, then the one with most preferred labels, then as
+//! its failure domains hold the fewest of its process, then the one with most preferred labels, then its env's home, then as
 //! [`choose`] says. Where none has room, what is of lower priority makes it ([`evict`]), and the instance starts
 //! when that is gone. Invariants: a chosen node can take the request, then; the same question has the same answer.
 
@@ -43,6 +43,8 @@ pub struct Request {
     pub rules: Rules,
     /// Only this node will do: its volume is there.
     pub pin: Option<NodeId>,
+    /// Rather this node, if the manifest says nothing else: the rest of its env is there.
+    pub home: Option<NodeId>,
     /// Where there is no room, instances of lower priority make room for it.
     pub priority: i32,
 }
@@ -59,6 +61,7 @@ impl Request {
             memory: template.memory,
             rules: template.rules.clone(),
             pin: None,
+            home: None,
             priority,
         }
     }

@@ -200,7 +200,7 @@ impl House {
     fn deploy(&self, control: &str, version: u64) -> Option<String> {
         let manifest = format!(
             "schema = 1\napp = \"still\"\n\n[process.still]\nimage = \"still:1\"\ncommand = [\"/bin/sleep\", \"100000\"]\n\
-             env = {{ VERSION = \"{version}\" }}\ncount = {}\nmemory = \"16MiB\"\nstop_timeout = \"1s\"\nlost_after = \"20s\"\n",
+             env = {{ VERSION = \"{version}\" }}\ncount = {}\nmemory = \"16MiB\"\nstop_timeout = \"1s\"\nlost_after = \"20s\"\nspread = [\"host\"]\n",
             self.instances
         );
         let file = self.dir.path().join("freehold.toml");

@@ -4,6 +4,7 @@ use crate::{
     lookup::Place,
     rollout::displace,
     templates::{is_other, priority},
+    together,
     volumes::{Home, pin},
 };
 use freehold_model::{
@@ -30,6 +31,7 @@ pub(super) fn placement(
     let env = place.env.as_ref().map(|env| env.any_id());
     let leaves = |instance: &Instance| instance.parent == env && is_other(wanted, instance);
     let mut fleet = Fleet::new(&view.all::<NodeSpec>(None)?, &instances, leaves);
+    let together = together::home(&fleet, env, wanted, &home.of_release(view, wanted)?, &instances);
     let (mut placed, mut problems) = (vec![], vec![]);
     for (process, template) in &wanted.templates {
         let is_it = |change: &&Change| change.kind == "process" && change.name == process.as_str();
@@ -38,7 +40,7 @@ pub(super) fn placement(
         // Why there is no place with the volumes is told by the blockers.
         let Ok(node) = pin(view, &volumes)? else { continue };
         let priority = priority(wanted, process);
-        let request = Request { pin: node, ..Request::new(env, process, template, priority) };
+        let request = Request { pin: node, home: together, ..Request::new(env, process, template, priority) };
         match place_all(&mut fleet, &request, start) {
             Ok(mut chosen) => {
                 if let Some(volume) = volumes.first() {

@@ -6,6 +6,7 @@ use crate::{
     claims,
     nodes::title,
     templates::{is_other, priority},
+    together,
     volumes::{Home, VolumeError, pin},
 };
 use freehold_model::{
@@ -45,6 +46,8 @@ pub(super) struct Creator<'a> {
     fleet: Fleet,
     /// Everybody's, as of the view.
     instances: Vec<Instance>,
+    /// The node where the env's processes are together.
+    together: Option<NodeId>,
     /// Of the env, for people.
     title: String,
     /// Who had to make room so far.
@@ -66,7 +69,11 @@ impl<'a> Creator<'a> {
         let fleet = Fleet::new(&nodes, &instances, leaves);
         let (home, pool, title) = (Home::of(view, env)?, Pool::new(view)?, title(view, env)?);
         let displaced = vec![];
+        let volumes = home.as_ref().map(|home| home.of_release(view, &release.spec)).transpose()?;
+        let volumes = volumes.unwrap_or_default();
+        let together = together::home(&fleet, parent, &release.spec, &volumes, &instances);
         Ok(Creator {
+            together,
             view,
             env: env.id,
             home,
@@ -108,7 +115,7 @@ impl<'a> Creator<'a> {
         let node = pin(self.view, &existing)??;
         let priority = priority(&self.release.spec, wanted.process);
         let request = Request::new(Some(self.env.into()), wanted.process, wanted.template, priority);
-        let (chosen, why) = place_some(&mut self.fleet, &Request { pin: node, ..request }, count);
+        let (chosen, why) = place_some(&mut self.fleet, &Request { pin: node, home: self.together, ..request }, count);
         let (made, org) = (chosen.len(), displace::org_of(self.view, Some(self.env.into()))?);
         for place in chosen {
             let id = InstanceId(ids.fresh(Kind::Instance).ulid);

@@ -12,7 +12,7 @@ pub use change::{
 
 use crate::claims;
 use freehold_model::{
-    AnyId, AppSpec, Env, InstanceId, Name, NodeId, NodeSpec, Template, Volume, VolumeId, VolumeSpec,
+    AnyId, AppSpec, Env, InstanceId, Name, NodeId, NodeSpec, ReleaseSpec, Template, Volume, VolumeId, VolumeSpec,
 };
 use freehold_reconcile::{StoreError, View, ViewExt};
 
@@ -65,6 +65,19 @@ impl Home {
         let mut found = vec![];
         for mount in &template.mounts {
             found.extend(self.find(view, &mount.volume)?);
+        }
+        Ok(found)
+    }
+
+    /// The same of all templates of `release`.
+    pub(crate) fn of_release(
+        &self,
+        view: &dyn View,
+        release: &ReleaseSpec,
+    ) -> Result<Vec<Volume>, StoreError> {
+        let mut found = vec![];
+        for template in release.templates.values() {
+            found.extend(self.existing(view, template)?);
         }
         Ok(found)
     }

@@ -1,10 +1,25 @@
 //! Nodes that fall silent: instances elsewhere after a grace, none doubled when the node is back.
 
-use crate::house::{House, healthy, ids, manifest, name};
+use crate::house::{House, healthy, ids, name};
 use freehold_model::{
-    Bytes, Condition, Desired, Instance, Millis, NodeId, NodeSpec, NodeStatus, manifest::Volume,
+    Bytes, Condition, Desired, Instance, Manifest, Millis, NodeId, NodeSpec, NodeStatus, Spread, manifest::Volume,
 };
 use freehold_reconcile::{Reconciler, ViewExt};
+
+/// One process, spread over the nodes.
+fn manifest(count: u32) -> Manifest {
+    spread(crate::house::manifest(count))
+}
+
+fn changed(count: u32, log: &str) -> Manifest {
+    spread(crate::house::changed(count, log))
+}
+
+fn spread(mut manifest: Manifest) -> Manifest {
+    let over = "host".parse().unwrap();
+    manifest.process.get_mut("web").unwrap().spread = vec![Spread { over, max_skew: None }];
+    manifest
+}
 
 impl House {
     /// As the control plane writes it when heartbeats stop, and come again.
@@ -158,7 +173,7 @@ fn what_has_a_volume_waits_for_its_node() {
 fn a_rollout_counts_nobody_healthy_on_a_silent_node_and_goes_around_it() {
     let (mut house, attic) = two_nodes();
     house.answers(attic, false);
-    let receipt = house.deploy(&crate::house::changed(2, "debug"));
+    let receipt = house.deploy(&changed(2, "debug"));
     house.settle_without(attic);
     let receipt = house.receipt(receipt);
     assert_eq!(receipt.status.reason, None, "the old one there is not gone yet");
@@ -167,7 +182,7 @@ fn a_rollout_counts_nobody_healthy_on_a_silent_node_and_goes_around_it() {
     assert_eq!(house.on(house.node).iter().filter(running).count(), 2);
     // The last known healthy one on a silent node does not allow the others to go.
     let (mut house, attic) = two_nodes();
-    house.deploy(&crate::house::changed(2, "debug"));
+    house.deploy(&changed(2, "debug"));
     house.reconcile();
     for instance in house.instances().iter().filter(|it| !it.spec.serving) {
         house.report(instance, healthy());

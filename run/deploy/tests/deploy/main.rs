@@ -16,5 +16,6 @@ mod retention;
 mod rolling;
 mod secrets;
 mod standing;
+mod together;
 mod volumes;
 mod waiting;

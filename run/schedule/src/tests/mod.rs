@@ -43,6 +43,7 @@ pub(crate) fn request(memory: u64) -> Request {
         memory: Bytes(memory * MIB),
         rules: Rules::default(),
         pin: None,
+        home: None,
         priority: 0,
     }
 }
@@ -137,6 +138,18 @@ fn several_instances_go_to_several_nodes_even_to_smaller_ones() {
     let placed = place_all(&mut fleet, &request(100), 4).unwrap();
     assert_eq!(names(&placed), ["n1", "n2", "n1", "n2"]);
     assert_eq!(placed[1].reason, "of 2 nodes that can take it: fewest of web on it");
+}
+
+#[test]
+fn an_env_stays_together_unless_the_manifest_says_otherwise() {
+    let nodes = vec![node(1, 9000, 0), node(2, 1000, 800)];
+    let home = |request: Request| Request { home: Some(NodeId(2.into())), ..request };
+    let placed = place_all(&mut Fleet::of(nodes.clone()), &home(request(100)), 3).unwrap();
+    assert_eq!(names(&placed), ["n2", "n2", "n1"], "where there is room");
+    assert_eq!(placed[0].reason, "of 2 nodes that can take it: together with its env");
+    assert_eq!(placed[0].elsewhere[0].to_string(), "n1: not where the rest of its env is");
+    let placed = place_all(&mut Fleet::of(nodes), &home(spread("host", None)), 2).unwrap();
+    assert_eq!(names(&placed), ["n1", "n2"]);
 }
 
 #[test]
