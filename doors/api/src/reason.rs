@@ -2,12 +2,12 @@
 //!
 //! Called by descriptions. One function per kind; each reads only what it must of the view.
 
-use freehold_model::{
-    AnyResource, AppSpec, Endpoint, EndpointSpec, Env, EnvSpec, Instance, InstanceSpec, Kind, Node,
-    NodeSpec, Receipt, ReceiptSpec, Rollout, RolloutId, RolloutPhase, RolloutSpec, TaskState, Verdict,
-    Volume, VolumeSpec,
-};
 use freehold_deploy::{Surroundings, ailment as instance, standing};
+use freehold_model::{
+    AnyResource, AppSpec, Endpoint, EndpointSpec, Env, EnvSpec, Instance, InstanceSpec, Kind, Node, NodeSpec,
+    Receipt, ReceiptSpec, Rollout, RolloutId, RolloutPhase, RolloutSpec, TaskState, Verdict, Volume,
+    VolumeSpec,
+};
 use freehold_reconcile::{StoreError, View, ViewExt as _};
 use jiff::Timestamp;
 

@@ -32,7 +32,10 @@ fn present(env: Option<AnyId>, instances: &[Instance], takes: impl Fn(&NodeId) -
     for instance in ours.filter(|it| it.spec.desired == Desired::Running) {
         *counts.entry(instance.spec.node).or_default() += 1;
     }
-    let most = counts.into_iter().filter(|(node, _)| takes(node)).min_by_key(|(node, count)| (Reverse(*count), *node));
+    let most = counts
+        .into_iter()
+        .filter(|(node, _)| takes(node))
+        .min_by_key(|(node, count)| (Reverse(*count), *node));
     most.map(|(node, _)| node)
 }
 

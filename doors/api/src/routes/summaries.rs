@@ -139,7 +139,12 @@ fn deployed(view: &dyn View, env: AnyId) -> Result<Option<Deployed>, StoreError>
     Ok(None)
 }
 
-fn instance(one: Instance, ailment: Option<String>, release: Option<u32>, around: &Surroundings) -> InstanceSummary {
+fn instance(
+    one: Instance,
+    ailment: Option<String>,
+    release: Option<u32>,
+    around: &Surroundings,
+) -> InstanceSummary {
     let node = around.node(one.spec.node);
     InstanceSummary {
         node: node.map(str::to_owned),

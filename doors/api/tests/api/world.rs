@@ -65,7 +65,11 @@ impl EdgePort for FakeEdge {
         port: u16,
     ) -> Result<(), freehold_api::ClosedPort> {
         let reason = format!("port {port} is taken by python3 (pid 7)");
-        if port == 9 { Err(freehold_api::ClosedPort { reason, is_ours: false, is_taken: true }) } else { Ok(()) }
+        if port == 9 {
+            Err(freehold_api::ClosedPort { reason, is_ours: false, is_taken: true })
+        } else {
+            Ok(())
+        }
     }
 
     fn traffic(&self, endpoint: EndpointId) -> Option<EndpointTraffic> {

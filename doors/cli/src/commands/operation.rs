@@ -252,7 +252,10 @@ mod tests {
         assert_eq!(problem.code.exit_code(), 8);
         assert_eq!(problem.title, "deploy shop/prod v1 → v2 failed: web exited with code 1 twice");
         let detail = problem.detail.unwrap();
-        assert!(detail.contains("│ no config") && !detail.contains("v1 serves"), "nobody has looked: {detail}");
+        assert!(
+            detail.contains("│ no config") && !detail.contains("v1 serves"),
+            "nobody has looked: {detail}"
+        );
         receipt.status.serves = Some("v1 serves: web 1 of 1 healthy".into());
         let detail = failure(&receipt).detail.unwrap();
         assert!(detail.ends_with("v1 serves: web 1 of 1 healthy."), "{detail}");

@@ -197,7 +197,8 @@ pub(crate) mod tests {
         receipt.status.reason = Some("web exited twice".into());
         receipt.status.log_tail = vec!["panic: no config".into()];
         let text = render(&receipt, Paint::plain(), receipt.spec.accepted);
-        for part in ["failed", "web exited twice", "│ panic: no config", "asked by", "✗ start", "✓ restore"] {
+        for part in ["failed", "web exited twice", "│ panic: no config", "asked by", "✗ start", "✓ restore"]
+        {
             assert!(text.contains(part), "{part} in\n{text}");
         }
     }

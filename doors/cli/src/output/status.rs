@@ -153,7 +153,8 @@ fn headline(env: &EnvSummary, view: View, now: Timestamp) -> String {
         _ => String::new(),
     };
     let plain = format!("{title}  {}  {health}{rollout}", release(env.release));
-    let left = format!("{name}  {}  {}{}", release(env.release), paint.tone(tone, &health), paint.note(&rollout));
+    let left =
+        format!("{name}  {}  {}{}", release(env.release), paint.tone(tone, &health), paint.note(&rollout));
     let Some(deployed) = env.deployed.as_ref().filter(|_| env.rollout.is_none()) else { return left };
     let by = deployed.by.to_string();
     let by = by.strip_prefix("user:").unwrap_or(&by);
@@ -373,7 +374,8 @@ shop/prod  v2  0 of 2 healthy                                deployed 10m ago by
     fn no_line_is_wider_than_the_terminal() {
         let mut env = env();
         env.instances = (1..12).map(|n| instance(n, "web")).collect();
-        env.processes[0] = ProcessSummary { wanted: 11, healthy: 11, missing: None, ..env.processes[0].clone() };
+        env.processes[0] =
+            ProcessSummary { wanted: 11, healthy: 11, missing: None, ..env.processes[0].clone() };
         for width in [60, 80, 120] {
             let text = render(std::slice::from_ref(&env), view(width), at(300));
             let widest = text.lines().map(|line| line.chars().count()).max();

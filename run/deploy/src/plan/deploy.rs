@@ -81,7 +81,8 @@ pub(super) fn plan_release(view: &dyn View, place: &Place, target: Target<'_>) -
     blockers.extend(secrets::blockers(view, place.env.as_ref(), env, &wanted)?);
     blockers.extend(quota::blockers(view, place, &home, &wanted)?);
     blockers.extend(unplaceable);
-    let notes = notes::notes(view, place.env.as_ref().map(|env| env.any_id()), &wanted, &changes, &placement)?;
+    let notes =
+        notes::notes(view, place.env.as_ref().map(|env| env.any_id()), &wanted, &changes, &placement)?;
     let revision = |(name, template): (&Name, &freehold_model::Template)| (name.clone(), template.revision);
     Ok(Plan {
         operation,

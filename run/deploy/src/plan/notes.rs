@@ -43,7 +43,9 @@ fn apart(
     let mut notes = vec![];
     for (process, here) in &places {
         for before in after(wanted, process) {
-            let Some(there) = places.get(before).filter(|there| *there != here || there.len() > 1) else { continue };
+            let Some(there) = places.get(before).filter(|there| *there != here || there.len() > 1) else {
+                continue;
+            };
             notes.push(format!(
                 "{process} comes after {before} and would be on {}, {before} on {}: {ALONE}; `affinity.require` keeps both on one node",
                 list(here),

@@ -69,7 +69,8 @@ pub(super) fn say_how(changes: &mut [Change], wanted: &ReleaseSpec) {
             [] => "; last, when everything else is healthy".to_owned(),
             _ => format!("; before {} start, which come after it", followers.join(", ")),
         };
-        let how = format!("stopped, then started: its volume has one writer, so it is away for a moment{when}");
+        let how =
+            format!("stopped, then started: its volume has one writer, so it is away for a moment{when}");
         change.fields.push(field("replaced", None, Some(how)));
     }
 }

@@ -115,7 +115,8 @@ impl<'a> Creator<'a> {
         let node = pin(self.view, &existing)??;
         let priority = priority(&self.release.spec, wanted.process);
         let request = Request::new(Some(self.env.into()), wanted.process, wanted.template, priority);
-        let (chosen, why) = place_some(&mut self.fleet, &Request { pin: node, home: self.together, ..request }, count);
+        let (chosen, why) =
+            place_some(&mut self.fleet, &Request { pin: node, home: self.together, ..request }, count);
         let (made, org) = (chosen.len(), displace::org_of(self.view, Some(self.env.into()))?);
         for place in chosen {
             let id = InstanceId(ids.fresh(Kind::Instance).ulid);

@@ -29,8 +29,8 @@ use freehold_reconcile::{Decision, Ids, Reconciler, StoreError, View, ViewExt};
 use jiff::Timestamp;
 use scene::Scene;
 pub(crate) use scene::{active, controller, is_healthy};
-pub(crate) use stop::closed;
 use std::collections::BTreeSet;
+pub(crate) use stop::closed;
 
 /// Makes each env run its release. A subject is an env.
 #[derive(Debug, Clone, Copy, Default)]

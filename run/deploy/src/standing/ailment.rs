@@ -102,7 +102,9 @@ impl Surroundings {
         let run = self.now.duration_since(status.started?);
         let loops = status.failures >= IN_A_ROW && run < RECOVERED;
         let times = status.failures;
-        loops.then(|| format!("It {exit}, {times} times in a row; it has run again for {}s.", run.as_secs().max(0)))
+        loops.then(|| {
+            format!("It {exit}, {times} times in a row; it has run again for {}s.", run.as_secs().max(0))
+        })
     }
 }
 

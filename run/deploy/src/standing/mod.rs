@@ -54,7 +54,9 @@ pub(crate) fn of(
     around: &Surroundings,
 ) -> Result<Standing, StoreError> {
     let serving: BTreeSet<_> = active(&instances).map(|it| it.id).collect();
-    let judged: Vec<_> = instances.into_iter().map(|it| {
+    let judged: Vec<_> = instances
+        .into_iter()
+        .map(|it| {
             let ailment = around.ailment(&it);
             (it, ailment)
         })
@@ -63,13 +65,19 @@ pub(crate) fn of(
     for (process, template) in release.iter().flat_map(|release| &release.spec.templates) {
         let wanted = release.as_ref().map_or(0, |release| count(&release.spec, process));
         let ours = || judged.iter().filter(|(it, _)| it.spec.process == *process && serving.contains(&it.id));
-        let healthy = u32::try_from(ours().filter(|(_, ailment)| ailment.is_none()).count()).unwrap_or(u32::MAX);
+        let healthy =
+            u32::try_from(ours().filter(|(_, ailment)| ailment.is_none()).count()).unwrap_or(u32::MAX);
         let there = u32::try_from(ours().count()).unwrap_or(u32::MAX);
         let missing = match there < wanted {
             true => Some(missing(view, env, around, (process, template), (wanted - there, wanted))?),
             false => None,
         };
-        processes.push(ProcessSummary { process: process.clone(), wanted, healthy: healthy.min(wanted), missing });
+        processes.push(ProcessSummary {
+            process: process.clone(),
+            wanted,
+            healthy: healthy.min(wanted),
+            missing,
+        });
     }
     Ok(Standing { release, processes, instances: judged, closed: closed(endpoints).collect() })
 }
@@ -93,7 +101,8 @@ fn missing(
     (process, template): (&Name, &Template),
     (lacking, wanted): (u32, u32),
 ) -> Result<String, StoreError> {
-    let lacks = format!("{lacking} of {wanted} {process} {} not there", if lacking == 1 { "is" } else { "are" });
+    let lacks =
+        format!("{lacking} of {wanted} {process} {} not there", if lacking == 1 { "is" } else { "are" });
     let volumes = Home::of(view, env)?.map(|home| home.existing(view, template)).transpose()?;
     for volume in volumes.into_iter().flatten() {
         let Some(node) = view.find::<NodeSpec>(volume.spec.node)? else { continue };
@@ -137,9 +146,10 @@ impl Standing {
 
     /// The first thing that is not as wanted.
     pub fn first_trouble(&self) -> Option<String> {
-        let ill = self.instances.iter().find_map(|(it, why)| {
-            Some(format!("{} ({}): {}", it.spec.process, it.id, why.as_ref()?))
-        });
+        let ill = self
+            .instances
+            .iter()
+            .find_map(|(it, why)| Some(format!("{} ({}): {}", it.spec.process, it.id, why.as_ref()?)));
         ill.or_else(|| self.processes.iter().find_map(|it| it.missing.clone()))
     }
 }

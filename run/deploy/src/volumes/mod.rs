@@ -12,7 +12,8 @@ pub use change::{
 
 use crate::claims;
 use freehold_model::{
-    AnyId, AppSpec, Env, InstanceId, Name, NodeId, NodeSpec, ReleaseSpec, Template, Volume, VolumeId, VolumeSpec,
+    AnyId, AppSpec, Env, InstanceId, Name, NodeId, NodeSpec, ReleaseSpec, Template, Volume, VolumeId,
+    VolumeSpec,
 };
 use freehold_reconcile::{StoreError, View, ViewExt};
 

@@ -2,7 +2,8 @@
 
 use crate::house::{House, healthy, ids, name};
 use freehold_model::{
-    Bytes, Condition, Desired, Instance, Manifest, Millis, NodeId, NodeSpec, NodeStatus, Spread, manifest::Volume,
+    Bytes, Condition, Desired, Instance, Manifest, Millis, NodeId, NodeSpec, NodeStatus, Spread,
+    manifest::Volume,
 };
 use freehold_reconcile::{Reconciler, ViewExt};
 

@@ -3,8 +3,8 @@
 use crate::house::{House, changed, exited, healthy, manifest, name};
 use freehold_deploy::{Standing, Surroundings, standing};
 use freehold_model::{
-    Condition, Env, Instance, InstanceStatus, NodeStatus, Phase, TaskState, Verdict, VolumeAction, VolumeSpec,
-    VolumeTask, kinds::TaskStatus,
+    Condition, Env, Instance, InstanceStatus, NodeStatus, Phase, TaskState, Verdict, VolumeAction,
+    VolumeSpec, VolumeTask, kinds::TaskStatus,
 };
 use freehold_reconcile::ViewExt;
 

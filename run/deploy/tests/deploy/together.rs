@@ -75,7 +75,11 @@ fn what_does_not_fit_together_is_placed_and_warned_of() {
     spread.process.get_mut("web").unwrap().spread =
         vec![Spread { over: "host".parse().unwrap(), max_skew: None }];
     let plan = house.plan(&spread, &image("one"), false).unwrap();
-    assert_eq!(plan.placement.iter().filter(|it| it.process == name("web")).count(), 2, "as the manifest says");
+    assert_eq!(
+        plan.placement.iter().filter(|it| it.process == name("web")).count(),
+        2,
+        "as the manifest says"
+    );
     assert_eq!(plan.notes.len(), 1);
 }
 
