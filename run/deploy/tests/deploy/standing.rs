@@ -100,7 +100,8 @@ fn what_waits_for_a_restore_is_not_well() {
     assert_eq!(counts(&house), (1, 1));
     let mut volume = house.view().all::<VolumeSpec>(None).unwrap().remove(0);
     let action = VolumeAction::Restore(name("before"));
-    volume.spec.task = Some(VolumeTask { id: "7".into(), action, asked: house.clock.after(0) });
+    volume.spec.task =
+        Some(VolumeTask { id: "7".into(), action, asked: house.clock.after(0), cancelled: false });
     let mut txn = freehold_model::Txn::new(freehold_model::Actor::System, "restore", "test");
     txn.put_spec(&volume);
     house.store.commit_now(txn).unwrap();
