@@ -31,6 +31,8 @@ impl Veil {
             placement.node_name = placement.node.to_string();
             placement.elsewhere.clear();
         }
+        // They say on which nodes.
+        plan.notes.clear();
         plan.blockers = plan.blockers.into_iter().map(|problem| self.problem(problem)).collect();
         plan
     }
