@@ -7,7 +7,7 @@ use crate::{
     pool::Lease,
     routing::{Backend, FarEdge, Way},
 };
-use freehold_model::InstanceId;
+use freehold_model::{InstanceId, manifest::ProxyProtocol};
 use rustix::net::sockopt;
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
@@ -27,15 +27,44 @@ const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration:
 const WINDOW: usize = 512 << 10;
 
 /// Whose connection it is, and where it went.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Whose {
+#[derive(Clone, Copy)]
+pub(crate) struct Whose<'a> {
     pub(crate) client: SocketAddr,
-    pub(crate) here: SocketAddr,
+    pub(crate) here: Here<'a>,
+}
+
+/// The address that a client connected to.
+#[derive(Clone, Copy)]
+pub(crate) enum Here<'a> {
+    /// As somebody said.
+    Said(SocketAddr),
+    /// As the client's socket knows: asked only where anybody is told, since each question is a call.
+    Of(&'a TcpStream),
+}
+
+impl Whose<'_> {
+    fn here(&self) -> SocketAddr {
+        match self.here {
+            Here::Said(here) => here,
+            Here::Of(socket) => socket.local_addr().unwrap_or(self.client),
+        }
+    }
+
+    fn greeting(&self, settings: &Settings) -> Vec<u8> {
+        match settings.proxy_protocol {
+            ProxyProtocol::Off => vec![],
+            version => header(version, self.client, self.here()),
+        }
+    }
 }
 
 /// A connection to a backend, which knows by now whose it is; `None` when none answered within [`HOLD`].
-pub(crate) async fn connect(door: &Door, settings: &Settings, whose: Whose) -> Option<(Lease, TcpStream)> {
-    let greeting = header(settings.proxy_protocol, whose.client, whose.here);
+pub(crate) async fn connect(
+    door: &Door,
+    settings: &Settings,
+    whose: Whose<'_>,
+) -> Option<(Lease, TcpStream)> {
+    let greeting = whose.greeting(settings);
     let mut changed = None;
     let patience = async {
         loop {
@@ -54,7 +83,7 @@ pub(crate) async fn connect(door: &Door, settings: &Settings, whose: Whose) -> O
     timeout(HOLD, patience).await.ok()
 }
 
-async fn try_each(door: &Door, whose: Whose, greeting: &[u8]) -> Option<(Lease, TcpStream)> {
+async fn try_each(door: &Door, whose: Whose<'_>, greeting: &[u8]) -> Option<(Lease, TcpStream)> {
     let mut tried = vec![];
     while let Some(lease) = door.pool.lease(&tried) {
         if let Some(stream) = try_one(door, &lease, whose, greeting).await {
@@ -70,15 +99,15 @@ pub(crate) async fn connect_to(
     door: &Door,
     settings: &Settings,
     instance: InstanceId,
-    whose: Whose,
+    whose: Whose<'_>,
 ) -> Option<(Lease, TcpStream)> {
     let lease = door.pool.lease_here(instance)?;
-    let greeting = header(settings.proxy_protocol, whose.client, whose.here);
+    let greeting = whose.greeting(settings);
     let stream = try_one(door, &lease, whose, &greeting).await?;
     Some((lease, stream))
 }
 
-async fn try_one(door: &Door, lease: &Lease, whose: Whose, greeting: &[u8]) -> Option<TcpStream> {
+async fn try_one(door: &Door, lease: &Lease, whose: Whose<'_>, greeting: &[u8]) -> Option<TcpStream> {
     let reached = async {
         match lease.backend.way {
             Way::Here => greet(door, lease.backend.address, greeting).await,
@@ -98,7 +127,9 @@ async fn try_one(door: &Door, lease: &Lease, whose: Whose, greeting: &[u8]) -> O
 
 async fn greet(door: &Door, address: SocketAddr, greeting: &[u8]) -> io::Result<TcpStream> {
     let mut stream = door.reach.tcp(address).await?;
-    set_up(&stream);
+    // An instance of this machine does not vanish without a word: its kernel is ours.
+    let _ = sockopt::set_tcp_nodelay(&stream, true);
+    let _ = sockopt::set_socket_recv_buffer_size(&stream, WINDOW);
     if !greeting.is_empty() {
         stream.write_all(greeting).await?;
     }
@@ -107,21 +138,17 @@ async fn greet(door: &Door, address: SocketAddr, greeting: &[u8]) -> io::Result<
 
 /// The other edge says to the instance whose connection it is: what is said to it besides would be taken for
 /// the client's.
-async fn hand_over(door: &Door, backend: Backend, far: FarEdge, whose: Whose) -> io::Result<TcpStream> {
-    let Whose { client, here } = whose;
+async fn hand_over(door: &Door, backend: Backend, far: FarEdge, whose: Whose<'_>) -> io::Result<TcpStream> {
+    let (client, here) = (whose.client, whose.here());
     let hop = Hop { endpoint: door.endpoint, instance: backend.instance, client, here };
     let stream = match hand(&door.hops, far, backend.address, &hop).await? {
         Handed::Over(stream) => stream,
         Handed::Refused => return Err(io::ErrorKind::ConnectionRefused.into()),
         Handed::NoHops => TcpStream::connect(backend.address).await?,
     };
-    set_up(&stream);
+    tune(&stream);
+    let _ = sockopt::set_socket_recv_buffer_size(&stream, WINDOW);
     Ok(stream)
-}
-
-fn set_up(stream: &TcpStream) {
-    tune(stream);
-    let _ = sockopt::set_socket_recv_buffer_size(stream, WINDOW);
 }
 
 /// Small writes go out at once; silent death is noticed. A socket that refuses is already broken, and

@@ -5,7 +5,7 @@
 //! been taken from the client by then, so a second attempt is as good as the first.
 
 use crate::{
-    connect::{Whose, connect, connect_to, tune},
+    connect::{Here, Whose, connect, connect_to, tune},
     connections::Room,
     door::{Door, Inside},
     header::{HeaderError, Received, plain, receive},
@@ -97,10 +97,10 @@ async fn serve(client: TcpStream, from: SocketAddr, door: Arc<Door>) {
         visit.end = AccessEnd::Refused;
         return reset(&client);
     };
-    let mut here = client.local_addr().unwrap_or(from);
+    let mut here = Here::Of(&client);
     if settings.trusted_proxies.iter().any(|network| network.contains(from.ip())) {
         match receive(&client).await {
-            Received::Told(told) => (visit.client, here) = (told.client, told.here),
+            Received::Told(told) => (visit.client, here) = (told.client, Here::Said(told.here)),
             Received::Nothing => {}
             Received::Gone => return visit.end = AccessEnd::Done,
             Received::Bad(error) => {
@@ -136,7 +136,7 @@ pub(crate) async fn take(door: &Arc<Door>, hop: &Hop) -> Option<Taken> {
     let began = Instant::now();
     let (room, settings, inside) =
         (door.connections.admit_now(&door.share)?, door.settings(), door.enter(None)?);
-    let whose = Whose { client: hop.client, here: hop.here };
+    let whose = Whose { client: hop.client, here: Here::Said(hop.here) };
     let (lease, backend) = connect_to(door, &settings, hop.instance, whose).await?;
     Some(Taken { client: hop.client, began, inside, lease, backend, idle: settings.idle, room })
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    connect::{Whose, connect},
+    connect::{Here, Whose, connect},
     connections::Connections,
     door::{Door, Settings},
     ports::Doors,
@@ -52,7 +52,7 @@ impl House {
 
     /// What the near edge does for a client that says `text`.
     async fn send(&self, text: &str) -> bool {
-        let whose = Whose { client: address("192.0.2.7:5000"), here: address("192.0.2.1:80") };
+        let whose = Whose { client: address("192.0.2.7:5000"), here: Here::Said(address("192.0.2.1:80")) };
         let Some((_lease, mut stream)) = connect(&self.near, &self.near.settings(), whose).await else {
             return false;
         };
@@ -123,7 +123,7 @@ async fn other_nodes_are_on_this_machines_network_whatever_instances_are_on() {
     let nowhere = Reach::by(|_, _| Err(std::io::ErrorKind::NetworkUnreachable.into()));
     let door = Door::reaching(Connections::new(1), nowhere);
     door.pool.set(&[Backend { instance: InstanceId(Ulid(1)), address, way }]);
-    let whose = Whose { client: address, here: address };
+    let whose = Whose { client: address, here: Here::Said(address) };
     let (connected, heard) = tokio::join!(
         async {
             let connected = connect(&door, &door.settings(), whose).await;
