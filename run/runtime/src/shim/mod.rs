@@ -77,13 +77,14 @@ pub fn dispatch(args: &[String]) -> Option<ExitCode> {
     })
 }
 
-/// The C library keeps two signals from its callers, hence the bare calls.
+/// The C library keeps two signals from its callers, hence the bare calls. SIGPIPE stays ignored: a shim or
+/// helper outlives who listens; what they execute hears it again.
 fn hear_all_signals() {
     let (default, mask, size) = ([0_u64; 4], 0_u64, size_of::<u64>());
     // SAFETY: the kernel's own `sigaction` is four words of which none means SIG_DFL, flags or a mask here;
     // its set of signals is one word. Those that cannot be set (SIGKILL, SIGSTOP) say so, which is no harm.
     unsafe {
-        for signal in 1..=64 {
+        for signal in (1..=64).filter(|signal| *signal != nix::libc::SIGPIPE) {
             let none = std::ptr::null_mut::<u64>();
             nix::libc::syscall(nix::libc::SYS_rt_sigaction, signal, default.as_ptr(), none, size);
         }

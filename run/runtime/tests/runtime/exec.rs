@@ -183,6 +183,19 @@ async fn signals_reach_it_even_while_it_reads_nothing() {
 }
 
 #[tokio::test]
+async fn input_for_one_that_closed_it_goes_nowhere() {
+    let world = world!();
+    let (_, handle) = started(&world).await;
+    let script = "exec 0<&-; echo closed; while :; do sleep 0.05; done";
+    let mut session = handle.exec(&request(&["sh", "-c", script])).await.unwrap();
+    assert_eq!(session.output.recv().await, Some(ExecOutput::Stdout(b"closed\n".to_vec())));
+    world::give(&session, ExecInput::Bytes(vec![0; 200_000])).await;
+    world::give(&session, ExecInput::Signal(15)).await;
+    assert_eq!(world::collect(session).await.2, ExecOutput::Exit(143));
+    world::end(&world.runtime, &handle).await;
+}
+
+#[tokio::test]
 async fn it_ends_with_its_caller_and_with_its_instance() {
     let world = world!();
     let (number, other) = (format!("54{}", std::process::id()), format!("55{}", std::process::id()));
