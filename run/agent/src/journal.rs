@@ -155,7 +155,6 @@ mod tests {
     use crate::residents::tests::spec;
     use std::os::unix::fs::MetadataExt as _;
 
-    #[expect(clippy::field_reassign_with_default, reason = "not all of its fields are to be seen here")]
     fn entry(restarts: u32) -> Entry {
         let mut memory = Memory::default();
         memory.restarts = restarts;

@@ -208,7 +208,11 @@ impl Runtime for LocalRuntime {
     async fn let_forward(&self, links: &[InstanceLink], forwards: bool) {
         let links = links.to_vec();
         let let_forward = move || surroundings::let_forward(&links, forwards);
-        let _ = blocking(move || Ok(rootless::inside(let_forward))).await;
+        let _ = blocking(move || {
+            rootless::inside(let_forward);
+            Ok(())
+        })
+        .await;
     }
 
     async fn remove(&self, instance: InstanceId) -> Result<(), RuntimeError> {

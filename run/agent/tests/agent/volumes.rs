@@ -205,7 +205,7 @@ async fn a_volume_that_was_there_before_is_not_made_empty_unless_somebody_says_s
     let mut again = world.volume(known.id).unwrap();
     again.spec.recreate = lost;
     world.put_volume(again);
-    fs::remove_dir_all(world.volume_dir(known.id)).unwrap();
+    freehold_tree::remove(&world.volume_dir(known.id)).unwrap();
     world.until(|| world.volume(known.id).unwrap().status.lost.is_some()).await;
     sleep(Duration::from_secs(60)).await;
     assert!(!world.volume_dir(known.id).exists());

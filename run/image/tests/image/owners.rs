@@ -131,7 +131,7 @@ async fn a_layer_is_used_only_by_an_image_whose_own_blob_unpacks_to_it() {
 
     // Who has other bytes that do unpack to it shares it, also after a restart.
     let plain = put_image(&home.store, &[Layer::plain(Tar::default().file("secret", b"theirs").end())]).await;
-    assert_eq!(home.store.prepare(&plain).await.unwrap().layers, [folder.clone()]);
+    assert_eq!(home.store.prepare(&plain).await.unwrap().layers, std::slice::from_ref(&folder));
     let again = ImageStore::open(&home.dir.path().join("images")).unwrap();
     assert_eq!(again.prepare(&theirs).await.unwrap().layers, [folder]);
 }

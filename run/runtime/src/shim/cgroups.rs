@@ -109,7 +109,9 @@ mod tests {
         let (instance, path) = ("ins_01jd", Path::new("/freehold/ins_01jd"));
         let hybrid =
             ["/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/systemd", "/else/memory"];
-        let table: [(&[&str], &[&str], &[(&str, &str)]); 4] = [
+        /// Mounts of version 1, those of version 2, and what is mounted where.
+        type Row<'a> = (&'a [&'a str], &'a [&'a str], &'a [(&'a str, &'a str)]);
+        let table: [Row<'_>; 4] = [
             (&[], &["/sys/fs/cgroup"], &[("/sys/fs/cgroup/freehold/INS", "/sys/fs/cgroup")]),
             (
                 &hybrid,
