@@ -58,7 +58,7 @@ pub(super) fn decide(scene: Scene<'_>, ids: &mut dyn Ids) -> Result<Decision, St
     }
     let scene = match open(scene, ids) {
         Ok(scene) => scene,
-        Err(decision) => return Ok(decision),
+        Err(decision) => return Ok(*decision),
     };
     Ok(match progress(&scene) {
         Progress::Failed(failure) => restore::begin(scene, failure),
@@ -88,7 +88,7 @@ pub(super) fn decide(scene: Scene<'_>, ids: &mut dyn Ids) -> Result<Decision, St
 
 /// Opens the ports that are still to be opened, where nothing is to be started with them; gives the scene back
 /// if there are none.
-fn open<'a>(mut scene: Scene<'a>, ids: &mut dyn Ids) -> Result<Scene<'a>, Decision> {
+fn open<'a>(mut scene: Scene<'a>, ids: &mut dyn Ids) -> Result<Scene<'a>, Box<Decision>> {
     let mut txn = scene.txn.clone();
     let opened = opening::open(&scene, &mut txn, ids);
     if opened.is_empty() {
@@ -97,7 +97,7 @@ fn open<'a>(mut scene: Scene<'a>, ids: &mut dyn Ids) -> Result<Scene<'a>, Decisi
     scene.txn = txn;
     steps::open(&mut scene.receipt, "open", opened.join(", "), scene.now);
     let deadline = scene.rollout.spec.deadline;
-    Err(scene.commit(Some(deadline)))
+    Err(Box::new(scene.commit(Some(deadline))))
 }
 
 fn create(mut scene: Scene<'_>, held: &Held, ids: &mut dyn Ids) -> Result<Decision, StoreError> {
