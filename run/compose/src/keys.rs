@@ -93,7 +93,7 @@ pub(crate) const SERVICE: &[Row] = &[
     (
         "restart",
         Carried(
-            "always, as Freehold does; anything else is named, and so is a service without it that shows no port or check",
+            "always, as Freehold does; anything else is named, and so is a service without it that looks like a task",
         ),
     ),
     ("stop_grace_period", Carried("`stop_timeout`")),

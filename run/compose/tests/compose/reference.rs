@@ -94,6 +94,16 @@ fn no_part_of_a_secret_is_written_out() {
 }
 
 #[test]
+fn a_task_is_named_and_a_server_is_not() {
+    let named =
+        |name: &str| converted(name).unwrap().lost.into_iter().map(|lost| lost.path).collect::<Vec<_>>();
+    assert_eq!(named("restart-missing"), ["services.migrate.restart"]);
+    assert_eq!(named("depends-completed").iter().filter(|path| path.ends_with(".restart")).count(), 1);
+    assert_eq!(named("dotenv-multiline-key"), [""; 0]);
+    assert_eq!(named("flow-styles"), [""; 0]);
+}
+
+#[test]
 fn what_is_refused_is_refused_with_its_place() {
     for (name, place) in [
         ("dollar-bad-open", "compose.yaml:4:22: a `${`"),
