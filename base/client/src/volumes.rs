@@ -27,7 +27,7 @@ impl Client {
         self.as_typed(any)
     }
 
-    /// Has a volume whose data is gone made anew, empty; it is ready when its status says so.
+    /// Has a volume whose data is gone made again, empty; it is ready when its status says so.
     pub async fn recreate_volume(&self, id: VolumeId) -> Result<Volume, ClientError> {
         let request = self.request(Method::POST, &format!("/v1/volumes/{id}/recreate"));
         let any: AnyResource = self.read(self.send(request).await?).await?;

@@ -1,6 +1,6 @@
 //! What looks secret in what people read: variables by their names, passwords in addresses by their place.
 //!
-//! Called by whoever shows manifests and releases. Invariant: a masked value shows neither its characters, nor
+//! Called by the code that shows manifests and releases. Invariant: a masked value shows neither its characters, nor
 //! its length, nor a hash of it.
 
 /// What is shown instead.

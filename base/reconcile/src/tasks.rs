@@ -82,7 +82,7 @@ struct Shared {
     began: watch::Sender<Option<Instant>>,
 }
 
-/// What is kept of a task from run to run.
+/// The state of a task that outlives one run.
 #[derive(Debug, Default)]
 struct Kept {
     running: Option<TaskRun>,

@@ -16,7 +16,7 @@ use std::{
 pub const OPEN: usize = 32;
 /// Trees with more levels are not walked.
 pub const DEEPEST: usize = 1 << 20;
-/// So many names are kept to say where an error was.
+/// The number of names that are kept to say where an error was.
 const NAMED: usize = 16;
 
 const DIRECTORY: OFlags =

@@ -16,7 +16,7 @@ use std::{
     path::Path,
 };
 
-/// So many levels are open at a time.
+/// The number of levels that are open at a time.
 const LEVELS: usize = crate::OPEN;
 
 /// Removes `path` and all in it, following no links. What is not there is removed.

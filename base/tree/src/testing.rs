@@ -7,7 +7,7 @@ use std::{os::fd::OwnedFd, path::Path};
 /// Deep enough that whatever recurses overflows its stack.
 pub(crate) const DEPTH: usize = 20_000;
 
-/// Makes so many folders in one another below `dir`, and opens the deepest.
+/// Makes `depth` folders in one another below `dir`, and opens the deepest.
 pub(crate) fn nest(dir: &Path, depth: usize) -> OwnedFd {
     let mut at = open(dir).unwrap();
     for _ in 0..depth {

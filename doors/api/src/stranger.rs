@@ -6,7 +6,7 @@
 use freehold_identity::RateOf;
 use std::{fmt::Debug, sync::Arc};
 
-/// A connection's place, as whoever accepts connections keeps it.
+/// A connection's place, as the server that accepts connections keeps it.
 pub trait ConnectionPlace: Debug + Send + Sync + 'static {
     /// The connection is this caller's; `None`: the owner's of the house.
     fn is_known(&self, whose: Option<RateOf>);

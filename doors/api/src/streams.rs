@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// An org has so many times what one of its callers has.
+/// The limit of an org, in multiples of that of one of its callers.
 const ORG: usize = 4;
 
 /// The kinds of long calls.

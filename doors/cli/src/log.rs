@@ -19,13 +19,13 @@ use tracing_subscriber::{
     EnvFilter, Layer, layer::Context, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-/// Counted anew after this.
+/// The window after which counts begin at zero again.
 const WINDOW: Duration = Duration::from_secs(60);
-/// So often the same line is written within it.
+/// The most times that the same line is written within it.
 const SAME: u32 = 5;
-/// So many lines one place in the program writes within it.
+/// The most lines that one place in the program writes within it.
 const PLACE: u32 = 300;
-/// So many lines are remembered at a time.
+/// The most lines that are remembered at a time.
 const REMEMBERED: usize = 2000;
 
 /// Begins to write; `RUST_LOG` chooses how much.

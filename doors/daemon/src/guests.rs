@@ -54,7 +54,7 @@ pub(crate) struct Place {
 }
 
 impl Guests {
-    /// At most so many strangers, and so many connections in all.
+    /// Limits the strangers, and the connections in all.
     pub(crate) fn new(strangers: usize, connections: usize) -> Guests {
         Guests(Arc::new(Shared { strangers, connections, open: Mutex::default() }))
     }
@@ -79,7 +79,7 @@ impl Guests {
 }
 
 impl Open {
-    /// Sends the oldest away of whoever has most, while there are more than `limit` of those that `count`.
+    /// Closes the oldest one of the caller with most, while there are more than `limit` of those that `count`.
     fn make_room(&mut self, limit: usize, count: impl Fn(Whose) -> bool) {
         let counted = self.guests.values().filter(|guest| count(guest.whose));
         let mut shares = HashMap::<Whose, usize>::new();

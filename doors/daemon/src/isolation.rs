@@ -7,7 +7,7 @@ use freehold_reconcile::{Store, ViewExt as _};
 use jiff::Timestamp;
 use serde_json::json;
 
-/// A commit that others came before is tried so often.
+/// The most tries of a commit that others came before.
 const ATTEMPTS: usize = 8;
 
 /// Commits what is news; a node that is gone has none.

@@ -19,7 +19,8 @@ struct Known {
     wanted: Option<Range>,
 }
 
-/// The house's range, chosen anew where it must be and can be. `users` says who else uses one on this machine.
+/// Returns the house's range, and chooses another where it must and can. `users` says who else
+/// uses one on this machine.
 pub(crate) async fn choose(
     store: &dyn Store,
     wanted: Option<Range>,

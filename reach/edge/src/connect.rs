@@ -58,7 +58,7 @@ impl Whose<'_> {
     }
 }
 
-/// A connection to a backend, which knows by now whose it is; `None` when none answered within [`HOLD`].
+/// A connection to a backend, which knows whose it is; `None` when none answered within [`HOLD`].
 pub(crate) async fn connect(
     door: &Door,
     settings: &Settings,

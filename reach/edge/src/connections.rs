@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
-/// So many an endpoint may always have, while there is any room.
+/// The connections that an endpoint may always have, while there is any room.
 const LEAST: usize = 32;
 
 /// The open connections of all endpoints, and room for more.
@@ -94,7 +94,7 @@ impl Drop for Room {
     }
 }
 
-/// Whether an endpoint with so many connections, of an owner with so many, gets one more of those that are `free`.
+/// Whether an endpoint gets one more of the connections that are `free`, by what it and its owner have.
 fn may_have_more(of_endpoint: usize, of_owner: usize, free: usize) -> bool {
     of_endpoint < LEAST || of_endpoint < free.saturating_sub(of_owner) / 2
 }

@@ -131,7 +131,7 @@ impl Route {
             };
             Some(Backend { instance: instance.id, address, way })
         };
-        // One that goes has nobody: whoever has a connection through it drains.
+        // One that goes has nobody: its open connections drain.
         let (listen, ready) = match endpoint.deleting {
             Some(_) => (Err("it is being removed".into()), None),
             None => (Ok(spec.listen), env.ready.get(&spec.process)),

@@ -1,6 +1,7 @@
 //! What an agent remembers of an instance from run to run: how often it failed and when it may try again.
 //!
-//! Pure; journaled by the worker. (Loops that only try again use `freehold_reconcile::Backoff`.) Invariant: the wait doubles with every failure in a row and starts anew
+//! Pure; journaled by the worker. (Loops that only try again use `freehold_reconcile::Backoff`.) Invariant: the wait
+//! doubles with every failure in a row and starts again
 //! only after a minute of health, so a crash loop costs little and a stumble is mended at once.
 
 use freehold_model::{Exit, Millis, manifest::RestartAfter};

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 const TICK: Duration = Duration::from_secs(1);
-/// Every so many of them it is looked for what was taken away.
+/// The ticks between two looks for what was taken away.
 const LOOK: u64 = 5;
 /// Counted so often even if nothing seems to have grown: others may have freed what it filled.
 const REST: Duration = Duration::from_secs(300);

@@ -63,7 +63,7 @@ pub(crate) struct Network {
     state: Arc<Mutex<State>>,
 }
 
-/// What is so by now.
+/// The present state.
 struct State {
     /// The rules that were set last; `None` before anything was.
     set: Option<Option<Neighbourhood>>,
@@ -112,7 +112,7 @@ impl Network {
         self.outbox.happened(ledger::healed(what, Noticed::Looked, LOST));
     }
 
-    /// Sees that the rules are as they should be by now, and hold.
+    /// Sees that the rules are as they should be, and hold.
     pub(crate) async fn settle(&self) -> Result<(), RuntimeError> {
         let mut state = self.state.lock().await;
         let since = state.looked;

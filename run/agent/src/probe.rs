@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// So many answers are kept, of so many characters each.
+/// The answers that are kept, and the characters of each.
 const ANSWERS: usize = 5;
 const SAID: usize = 200;
 /// What has no check counts as healthy after running so long.

@@ -1,7 +1,7 @@
 //! Where an env is at home: the node on which its processes run together.
 //!
 //! Instances of different nodes don't reach each other, so the processes of an env rather share a node; what the
-//! manifest says (`spread`, `affinity`) goes before. Asked by plans and by whoever makes instances, over the same
+//! manifest says (`spread`, `affinity`) goes before. Asked by plans and by the code that makes instances, over the same
 //! view: both have the same answer. Pure.
 
 use freehold_model::{AnyId, Bytes, Desired, Instance, Millicores, NodeId, ReleaseSpec, Volume};

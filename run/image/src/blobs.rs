@@ -99,7 +99,7 @@ impl Blobs {
     /// Stores a small blob.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<Digest, ImageError> {
         let digest = Digest::of(bytes);
-        // What the disk spoiled is written anew.
+        // What the disk spoiled is written again.
         if self.size(&digest)? != Some(bytes.len() as u64) || self.read(&digest)?.as_deref() != Some(bytes) {
             crate::files::write_atomically(&self.path(&digest), &self.uploads, bytes)?;
         }

@@ -160,7 +160,7 @@ impl ImageError {
         move |source| ImageError::Io { action, path, source }
     }
 
-    /// What happened with every cause of it, on one line, for whoever reads no more than that.
+    /// What happened with every cause of it, on one line, for readers of no more than that.
     pub fn whole(&self) -> String {
         match self {
             ImageError::Io { source, .. } => format!("{self}: {source}"),

@@ -130,7 +130,7 @@ impl ImageStore {
     }
 
     /// Makes a repository show the blobs of one of its images, as far as they are here. Layers that may live
-    /// elsewhere are not among them: whoever names one has not shown that they have it.
+    /// elsewhere are not among them: a caller who names one has not shown that they have it.
     fn link(&self, repository: &str, manifest: &Manifest) -> Result<(), ImageError> {
         let is_blob = |part: &&Descriptor| match manifest {
             Manifest::Image(_) => true,

@@ -53,7 +53,7 @@ pub(crate) async fn exec(
     caller: Caller,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Answer<Response> {
-    // Whoever acts inside of an instance has what it has: they need the right that its release needed.
+    // A caller who acts inside of an instance has what it has: they need the right that its release needed.
     let asker = who.clone();
     api.read(move |view| asker.meets(instance_demands(view, id)?)).await?;
     let upgrade = upgrade.map_err(|refusal| {
@@ -130,7 +130,7 @@ async fn start(
         data["user"] = user.as_str().into();
     }
     txn.event(id, "instance.exec", data);
-    // Whoever is let in can remove what fills the disk.
+    // A command inside can remove what fills the disk.
     txn.makes_room = true;
     api.store.commit(txn).await.map_err(|error| format!("it cannot be recorded: {error}"))?;
     api.agent.exec(id, request).await.map_err(|problem| problem.to_string())

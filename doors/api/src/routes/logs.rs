@@ -31,7 +31,7 @@ use utoipa::IntoParams;
 /// Lines are sent in chunks of at most so many.
 const CHUNK: usize = 256;
 const MAX_TAIL: u64 = 1_000_000;
-/// So many expressions may be given: each takes memory, and time for each line.
+/// The most expressions that may be given: each takes memory, and time for each line.
 const MAX_PATTERNS: usize = 16;
 
 /// The time by the server's clock when the answer began: from when to go on, should it break before its

@@ -63,7 +63,7 @@ pub(crate) async fn apply(
     Json(wanted): Json<Apply>,
 ) -> Answer<(StatusCode, Sent<AnyResource>)> {
     let key = Key::of(&headers, &who.principal, Digest::of_json(&wanted))?;
-    // Who may not do it now learns nothing of what they did when they might.
+    // A caller who may not do it now learns nothing of what they did when they might.
     may(&api, &who, Action::Deploy, &wanted.change).await?;
     if let Some(key) = &key
         && let Some(receipt) = key.replay(&api, &caller.actor).await?

@@ -20,7 +20,7 @@ use freehold_reconcile::{StoreError, View, ViewExt as _};
 use std::collections::{BTreeMap, BTreeSet};
 use utoipa::IntoParams;
 
-/// Among so many receipts the last deploy is looked for.
+/// The number of receipts among which the last deploy is looked for.
 const RECENT: usize = 10;
 
 /// Which envs are wanted; all of them when nothing is given.

@@ -104,7 +104,7 @@ fn answer(view: &dyn View, who: &Who, question: &Question, now: Timestamp) -> An
         return Err(not_allowed(Action::ReadPeople).into());
     }
     let mut people = everybody(view, now)?;
-    // Whoever is nobody there is none of their business, named or not; the house may ask about everybody.
+    // Somebody without a role there is none of their business, named or not; the house may ask about everybody.
     if !who.may(Action::ReadPeople, Place::House) {
         people.retain(|one| one.role_at(place).is_some());
     }

@@ -94,7 +94,7 @@ impl House {
         json(self.world.send(request.body(body).unwrap()).await).await
     }
 
-    /// The developer is told which right it takes; whoever keeps the house is let through.
+    /// The developer is told which right it takes; an admin of the house is let through.
     async fn is_asked(&self, what: &str, method: &str, path: &str, body: &Value, right: &str) {
         let (status, problem) = self.ask(&self.developer, method, path, body).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{what}: {problem}");

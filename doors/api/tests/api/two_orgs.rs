@@ -32,7 +32,7 @@ const SHARED: &[(&str, &str)] = &[
 
 /// Fields of JSON that count for the whole house.
 const COUNTERS: &[&str] = &["seq", "version"];
-/// Fields that are drawn anew in every house: its keys, and the codes of who asks to be let in.
+/// Fields that each house draws for itself: its keys, and the codes of who asks to be let in.
 const DRAWN: &[&str] =
     &["kid", "x", "y", "recipient", "key", "fingerprint", "user_code", "verification_uri_complete"];
 
@@ -319,7 +319,7 @@ async fn whatever_a_member_asks_is_answered_alike_whether_another_org_exists_or_
     let mut asked = routes(&alone.own);
     asked.extend(routes(&elsewhere));
     asked.extend(probes(&elsewhere));
-    // Whoever makes projects may learn that a name is taken.
+    // A caller who makes projects may learn that a name is taken.
     asked.retain(|it| !(it.method == "POST" && matches!(it.path.as_str(), "/v1/projects")));
     let mut told = vec![];
     for ((name, one), (_, other)) in alone.bearers.iter().zip(&together.bearers) {

@@ -46,7 +46,7 @@ fn link(world: &World, name: &str) -> String {
     world.sh(&format!("ip -br addr show dev {name}; ip route show dev {name}; cat /proc/sys/net/ipv4/conf/{name}/{{rp_filter,forwarding}}")).out.replace(&index(world, name), "INDEX")
 }
 
-/// The number of the other end of a link, which is another after the link was made anew.
+/// The number of the other end of a link, which is another after the link was made again.
 fn index(world: &World, name: &str) -> String {
     world.sh(&format!("ip -o link show dev {name} | grep -o '@if[0-9]*'")).out.trim().to_owned()
 }

@@ -163,7 +163,7 @@ impl Pulses {
         }
     }
 
-    /// It is chosen by whoever starts, with nothing running.
+    /// A start chooses it, with nothing running.
     async fn read_range(&self) -> Result<(), StoreError> {
         let head = *self.store.head().borrow();
         if self.range.lock().unwrap_or_else(PoisonError::into_inner).0 == head {

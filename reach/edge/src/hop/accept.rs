@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a header may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// So many may be waited for at once, by each worker.
+/// The most that each worker waits for at once.
 const STRANGERS: usize = 128;
 /// How long to wait before accepting again when that failed.
 const BREATHER: Duration = Duration::from_millis(100);

@@ -109,7 +109,7 @@ impl Hops {
         header::may_be(bytes).then(|| header::open(bytes, &self.lock().own.clone()))?
     }
 
-    /// The key for hops to `node`; none while its port did not answer of late.
+    /// The key for hops to `node`; none for a while after its port did not answer.
     fn open_to(&self, node: NodeId) -> Option<HopKey> {
         let known = self.lock();
         let is_blocked = known.blocked.get(&node).is_some_and(|until| *until > Instant::now());

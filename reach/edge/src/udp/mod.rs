@@ -163,7 +163,7 @@ impl Endpoint {
         Some(session)
     }
 
-    /// The instance that another edge chose, or any; one that was shunned of late serves where no other is left.
+    /// The instance that another edge chose, or any; one that was shunned recently serves where no other is left.
     fn lease(&self, chosen: Option<InstanceId>, refused: &[InstanceId]) -> Option<Lease> {
         if let Some(lease) =
             chosen.filter(|it| !refused.contains(it)).and_then(|it| self.door.pool.lease_here(it))

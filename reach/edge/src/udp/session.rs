@@ -124,7 +124,7 @@ impl Session {
         self.note_activity();
         let is_first = self.bytes_in.load(Relaxed) == 0;
         let sent = match self.pass(bytes) {
-            // The answer to an earlier datagram, which is taken by now; this one was not sent.
+            // The answer to an earlier datagram, which was taken already; this one was not sent.
             Err(error) if !is_gone(error) && error != Errno::AGAIN => self.pass(bytes),
             sent => sent,
         };

@@ -10,14 +10,14 @@ use tokio::time::Instant;
 
 /// What was left alone for so long has a fresh start.
 const CALM: Duration = Duration::from_secs(60);
-/// So many times in a row it is put back at once.
+/// The times in a row that it is put back at once.
 const PATIENT: u32 = 3;
 /// No pause is longer.
 const LONGEST: Duration = Duration::from_secs(10);
 /// Between two events of one cause.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// Everything that was put back of late, by what it is.
+/// Everything that was put back recently, by what it is.
 #[derive(Debug)]
 pub(crate) struct Ledger<K> {
     causes: BTreeMap<K, Cause>,
@@ -78,7 +78,7 @@ impl<K: Ord + Clone> Ledger<K> {
         cause
     }
 
-    /// What was kept quiet and may be told by now; forgets what is long past.
+    /// Returns what was kept quiet and may be told; forgets what is long past.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<Healed> {
         let due = self.causes.values_mut().filter_map(|cause| cause.say(now)).collect();
         self.causes.retain(|_, cause| {

@@ -344,7 +344,7 @@ impl Keeper {
         }
     }
 
-    /// Whether it was there before, is not now, and nobody has said that it may be made anew: an empty one in
+    /// Whether it was there before, is not now, and nobody has said that it may be made again: an empty one in
     /// its place would be taken for what is gone.
     fn lost(&self, volume: &Volume) -> bool {
         let known = volume.status.ready || volume.status.lost.is_some();

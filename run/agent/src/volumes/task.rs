@@ -122,7 +122,7 @@ async fn forget_replaced(id: VolumeId, store: Store) {
     }
 }
 
-/// Has whoever writes to the volume stopped, and keeps it from everybody.
+/// Has the instance that writes to the volume stopped, and keeps the volume from others.
 async fn hold(volumes: &Arc<Volumes>, id: VolumeId, work: &Work) -> io::Result<Hold> {
     let writer = volumes.writer(id);
     let longest = writer.as_ref().map_or(AFTER_KILL, |writer| writer.patience + AFTER_KILL);

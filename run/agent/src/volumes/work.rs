@@ -1,6 +1,6 @@
 //! Work on one volume, while it lasts: says how far it is and for what it waits, and is called off.
 //!
-//! Begun by the keeper, told of by whoever does it. Invariant: what was called off has changed nothing of
+//! Begun by the keeper, told of by the task that does it. Invariant: what was called off has changed nothing of
 //! what instances see, or had changed it before.
 
 use super::Volumes;

@@ -107,7 +107,7 @@ fn own(service: &Service<'_>, scene: &mut Scene<'_>, all: &mut Variables) {
         let path = service.at(&format!("environment.{}", shown(&key.name)));
         let text = match &value.value {
             Value::Text(text) => text.clone(),
-            // Without a value it is taken from `.env` or from the environment of whoever runs compose.
+            // Without a value it is taken from `.env` or from the environment that runs compose.
             Value::Null => match scene.variable(&key.name) {
                 Some(text) => text,
                 None if is_secret_name(&key.name) && is_name(&key.name) => {

@@ -1,4 +1,4 @@
-//! What whoever looks at a plan should know beside what changes and what stops it.
+//! The notes of a plan: what its reader should know beside what changes and what stops it.
 
 use crate::templates::{after, is_other};
 use freehold_model::{

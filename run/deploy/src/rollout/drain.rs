@@ -73,7 +73,7 @@ fn pending(scene: &Scene<'_>) -> Option<String> {
     Some(format!("{all} to {first} of {}{more} to end", of.unwrap_or_default()))
 }
 
-/// The open connections of each old instance that has any, and those of endpoints that go, whoever has them.
+/// The open connections of each old instance that has any, and those of endpoints that go, of any instance.
 fn connections(endpoints: &[Endpoint], old: &[Instance]) -> BTreeMap<InstanceId, u32> {
     let mut open = BTreeMap::new();
     for endpoint in endpoints {

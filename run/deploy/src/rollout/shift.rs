@@ -61,7 +61,7 @@ fn activate(txn: &mut Txn, scene: &Scene<'_>, instance: &Instance) {
     }
 }
 
-/// Makes the env's endpoints those of the target's manifest; says which there are. All of them are open by now.
+/// Makes the env's endpoints those of the target's manifest; says which there are. All of them are open already.
 /// The others take no new connections, and go when theirs have ended (`drain`).
 fn endpoints(scene: &Scene<'_>, txn: &mut Txn) -> Vec<String> {
     let mut stale: BTreeMap<&str, &Endpoint> =

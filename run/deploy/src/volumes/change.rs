@@ -182,7 +182,7 @@ pub fn cancel_volume_task(view: &dyn View, id: VolumeId, asker: &Asker) -> Chang
     Ok((txn, id))
 }
 
-/// Has a volume whose data is gone made anew, empty.
+/// Has a volume whose data is gone made again, empty.
 ///
 /// # Errors
 /// When its node has not said that it is gone.

@@ -5,7 +5,7 @@ use freehold_model::{Bytes, Capacity, Manifest, Millicores, NodeId, Spread, mani
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
-/// `web` after `db`, of so many MiB each.
+/// `web` after `db`, with the memory of each in MiB.
 fn pair(web: u32, db: u64, count: u32) -> Manifest {
     let mut manifest = manifest(count);
     let mut store = manifest.process["web"].clone();

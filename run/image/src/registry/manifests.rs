@@ -69,7 +69,7 @@ pub(super) async fn put(
     let location = format!("/v2/{name}/manifests/{}", which.text());
     let (store, name, accepted) = (store.clone(), name.to_owned(), digest.clone());
     let named = match &which {
-        // Held until the house knows it: whoever looks at the name meanwhile sees all of it or nothing.
+        // Held until the house knows it: a reader of the name meanwhile sees all of it or nothing.
         Which::Tag(tag) => {
             let alone = store.alone_with(&name, tag).await;
             Some((store.clone(), name.clone(), tag.clone(), alone))

@@ -96,7 +96,7 @@ pub(crate) fn settle(wanted: &Neighbourhood, owner: &Owner) -> io::Result<Whole>
 }
 
 impl Whole {
-    /// How the table is otherwise by now; `None`: not at all. Cheap while nothing in the packet filter changes.
+    /// How the table differs from what was set; `None`: not at all. Cheap while nothing in the packet filter changes.
     pub(crate) fn differs(&mut self) -> io::Result<Option<String>> {
         let filter = Netfilter::open()?;
         let generation = filter.generation()?;
@@ -228,7 +228,7 @@ fn boot() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-/// The interfaces of the node, those of instances aside, whoever's they are.
+/// The interfaces of the node, those of instances of any installation aside.
 fn links() -> io::Result<Vec<String>> {
     let table = fs::read_to_string("/proc/thread-self/net/dev")?;
     let names = table.lines().skip(2).filter_map(|line| line.split_once(':').map(|(name, _)| name.trim()));

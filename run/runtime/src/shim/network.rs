@@ -28,7 +28,7 @@ pub(super) fn disconnect(launch: &Launch) -> io::Result<()> {
     Netlink::open()?.delete_link(&launch.link())
 }
 
-/// Makes the link anew for an instance that runs: its addresses and rules, and the connections within, stay.
+/// Makes the link again for an instance that runs: its addresses and rules, and the connections within, stay.
 /// Called by the agent's side, when somebody removed it.
 pub(crate) fn reconnect(launch: &Launch, pid: i32) -> io::Result<()> {
     let namespace = File::open(format!("/proc/{pid}/ns/net"))?;
@@ -88,7 +88,7 @@ fn way_out(netlink: &Netlink, launch: &Launch) -> io::Result<()> {
 }
 
 /// A port below 1024 and an echo request are no privilege where the network is one's own: as Docker has it.
-/// Names under /proc/sys/net mean the network of whoever writes.
+/// Names under /proc/sys/net mean the network of the process that writes.
 fn open_to_users() -> io::Result<()> {
     fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")?;
     let groups = format!("0 {}", rootless::last_group());

@@ -1,4 +1,4 @@
-//! Why a program that is there cannot be executed, in words for whoever built its image: what the kernel
+//! Why a program that is there cannot be executed, in words for the builder of its image: what the kernel
 //! says in one number. Called in the instance, after execve(2) failed.
 
 use nix::{

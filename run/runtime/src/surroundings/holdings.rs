@@ -6,7 +6,7 @@
 use crate::Launch;
 use std::{collections::BTreeSet, fmt, fs};
 
-/// Something that a running instance had, and has no more: it must be started anew.
+/// Something that a running instance had, and has no more: it must be started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lost {
     /// Its processes are in no control group of its own any more: nothing limits them.

@@ -58,7 +58,7 @@ pub(crate) fn damages(wanted: &Surroundings, seen: &Seen) -> Vec<Damage> {
     if needs && !seen.forwards {
         found.push(Damage::Forwarding);
     }
-    // Whoever switches forwarding off switches it off for each link.
+    // A program that switches forwarding off switches it off for each link.
     let forwards = if found.is_empty() { Some(wanted.forwards) } else { None };
     wanted.links.iter().for_each(|link| found.extend(of_link(link, forwards, seen)));
     found
@@ -68,7 +68,7 @@ fn of_link(wanted: &InstanceLink, forwards: Option<bool>, seen: &Seen) -> Vec<Da
     let launch = &wanted.launch;
     let (id, name) = (launch.instance, launch.link());
     let Some(link) = seen.links.get(&name) else { return vec![Damage::Link(id)] };
-    // Whoever sets a link down loses its routes with it: one cause, one thing to say.
+    // A link that is set down loses its routes as well: one cause, one thing to say.
     if !link.up {
         return vec![Damage::Down(id)];
     }

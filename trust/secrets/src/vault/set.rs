@@ -18,9 +18,9 @@ struct Place {
     env: Name,
 }
 
-/// So many versions that nothing uses stay beside the current one, to go back to.
+/// The number of versions that stay though nothing uses them, beside the current one, to go back to.
 const KEPT: usize = 9;
-/// Of so many removed versions it is remembered who removed them; the event log has them all.
+/// The number of removed versions of which it is remembered who removed them; the event log has them all.
 const REMEMBERED: usize = 100;
 
 impl Vault {

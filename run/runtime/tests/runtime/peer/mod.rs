@@ -107,7 +107,7 @@ async fn it_is_given_what_podman_gives() {
         let theirs = items(&podman.texts[case.name()]);
         for (name, ours, theirs) in beside(&ours, &theirs) {
             let mut known = DIFFERENCES.iter().filter(|(known, ..)| covers(known, name));
-            // Those depend on what the machine gives to whoever starts either.
+            // Those depend on what the machine gives to the process that starts either.
             let limit = !podman.asked && name.starts_with("limit ");
             if ours != theirs && !limit && !known.any(|(_, expected, _)| *expected == ours) {
                 wrong.push(format!("{case:?} {name}: `{ours}`, podman has `{theirs}`"));
@@ -155,7 +155,7 @@ async fn of_ours(world: &World, case: Case) -> String {
     text
 }
 
-/// A root file system with the probe in it. The folder of the layer is left as it is by whoever runs it.
+/// A root file system with the probe in it. A run leaves the folder of the layer as it is.
 fn make_layer(world: &World) -> std::path::PathBuf {
     let layer = world.dir.path().join("peer");
     for name in ["bin", "etc", "tmp", "home/app"] {
