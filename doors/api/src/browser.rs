@@ -3,7 +3,12 @@
 //! Invariant: scripts cannot read it, other sites' forms do not carry it, and what came by TLS goes by TLS alone.
 
 use crate::state::ApiState;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::{
+    extract::Request,
+    http::{HeaderMap, HeaderValue, header::SET_COOKIE},
+    middleware::Next,
+    response::Response,
+};
 use freehold_identity::{Opened, SESSION};
 
 /// The cookie that holds a session.
@@ -34,8 +39,36 @@ pub(crate) fn set(
     Some(value)
 }
 
+/// What stands before the names of our cookies behind TLS: a browser takes such a one from this very host alone, over
+/// TLS, so neither another site of the same domain nor somebody on a plain connection can plant it (RFC 6265bis,
+/// 4.1.3.2). On plain http, as on the machine itself, browsers would refuse it, and names are plain.
+const HOST_ONLY: &str = "__Host-";
+
+/// Gives every cookie that an answer sets behind TLS its host's own name: also those that are taken back.
+pub(crate) async fn host_only(request: Request, next: Next) -> Response {
+    let tls = by_tls(request.headers());
+    let mut response = next.run(request).await;
+    if tls && response.headers().contains_key(SET_COOKIE) {
+        let all: Vec<HeaderValue> = response.headers().get_all(SET_COOKIE).iter().filter_map(bound).collect();
+        response.headers_mut().remove(SET_COOKIE);
+        all.into_iter().for_each(|set| {
+            response.headers_mut().append(SET_COOKIE, set);
+        });
+    }
+    response
+}
+
+fn bound(set: &HeaderValue) -> Option<HeaderValue> {
+    let text = set.to_str().ok()?;
+    let secure = if text.contains("; Secure") { "" } else { "; Secure" };
+    let mut bound = HeaderValue::from_str(&format!("{HOST_ONLY}{text}{secure}")).ok()?;
+    bound.set_sensitive(true);
+    Some(bound)
+}
+
 /// The only cookie of that name: another site of the same domain can plant a second one, and then none counts.
 pub(crate) fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
+    let wanted = if by_tls(headers) { format!("{HOST_ONLY}{wanted}") } else { wanted.to_owned() };
     let texts = headers.get_all("cookie").iter().filter_map(|value| value.to_str().ok());
     let mut found = texts.flat_map(|text| text.split(';')).filter_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;

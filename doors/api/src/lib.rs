@@ -65,6 +65,7 @@ pub fn router(state: impl Into<Arc<ApiState>>) -> Router {
         .with_state(api.clone())
         .merge(registry)
         .layer(middleware::from_fn_with_state(api, auth::guard))
+        .layer(middleware::from_fn(browser::host_only))
         .layer(middleware::from_fn(request::surround))
 }
 

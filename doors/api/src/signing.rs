@@ -154,7 +154,9 @@ pub(crate) async fn try_password(api: &Api, attempt: &Attempt, name: &str, passw
         Some(user) => Ok(user),
         // There is nothing to guess, and whoever knows the name shall not lock their other ways in.
         None if has_none => {
+            let floor = tokio::time::sleep(FLOOR);
             api.attempts.failed(attempt.address.0, now);
+            floor.await;
             Err(PeopleError::wrong().into())
         }
         None => Err(wrong(api, name, origin, attempt.address).await?),
@@ -195,9 +197,15 @@ pub(crate) fn may_try(attempts: &Attempts, attempt: &Attempt, now: Timestamp) ->
     })
 }
 
+/// How long the answer to a wrong password takes at least, after the password was looked at.
+const FLOOR: std::time::Duration = std::time::Duration::from_millis(30);
+
 /// Notes a wrong password, and answers in the same words whatever was wrong.
+///
+/// Only for a name that somebody has is there something to commit: the answer waits for longer than that takes,
+/// whether there was or not, or the time would tell which names there are.
 async fn wrong(api: &Api, name: &str, origin: Origin, address: ClientAddress) -> Answer<Failure> {
-    let now = api.clock.now();
+    let (now, floor) = (api.clock.now(), tokio::time::sleep(FLOOR));
     api.attempts.failed(address.0, now);
     let name = name.to_owned();
     // Those who fail at once are all counted, or the lock could be outrun.
@@ -214,6 +222,7 @@ async fn wrong(api: &Api, name: &str, origin: Origin, address: ClientAddress) ->
             Err(error) => return Err(error.into()),
         }
     }
+    floor.await;
     Ok(PeopleError::wrong().into())
 }
 

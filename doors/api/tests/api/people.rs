@@ -138,19 +138,75 @@ async fn a_wrong_password_an_unknown_name_and_a_locked_account_are_answered_alik
     assert_eq!((status, cost), (StatusCode::TOO_MANY_REQUESTS, 0), "{problem}");
 }
 
+/// Behind TLS no other site of the domain, and nobody on a plain connection, plants a session: only this very host
+/// sets a cookie of such a name, and no other name counts.
+#[tokio::test]
+async fn behind_tls_a_cookie_is_this_hosts_alone() {
+    let world = World::new();
+    world.tree();
+    user(&world, "ada", "developer").await;
+    let wanted = json!({ "user": "ada", "password": PASSWORD, "cookie": true });
+    let tls = ("x-forwarded-proto", "https");
+    let signed_in = ask(&world, "POST", "/v1/session", &[tls], wanted).await;
+    let set = signed_in.headers["set-cookie"].to_str().unwrap().to_owned();
+    assert!(set.starts_with("__Host-freehold_session="), "{set}");
+    assert!(set.contains("; Path=/;") && !set.contains("Domain"), "{set}");
+    assert_eq!(set.matches("; Secure").count(), 1, "{set}");
+    let cookie = set.split(';').next().unwrap().to_owned();
+    let whoami =
+        async |headers: &[(&str, &str)]| ask(&world, "GET", "/v1/whoami", headers, Value::Null).await.status;
+    assert_eq!(whoami(&[("cookie", &cookie), tls]).await, StatusCode::OK);
+    let planted = cookie.trim_start_matches("__Host-");
+    assert_eq!(whoami(&[("cookie", planted), tls]).await, StatusCode::UNAUTHORIZED);
+    let both = format!("{planted}; {cookie}");
+    assert_eq!(
+        whoami(&[("cookie", &both), tls]).await,
+        StatusCode::OK,
+        "a planted one shuts out the real one"
+    );
+    let csrf = signed_in.body["csrf"].as_str().unwrap().to_owned();
+    let out = [("cookie", cookie.as_str()), ("x-csrf-token", &csrf), tls];
+    let ended = ask(&world, "DELETE", "/v1/session", &out, Value::Null).await;
+    let over = ended.headers["set-cookie"].to_str().unwrap();
+    assert!(
+        over.starts_with("__Host-freehold_session=;")
+            && over.contains("Max-Age=0; ")
+            && over.contains("; Secure"),
+        "{over}"
+    );
+}
+
+/// What a wrong password costs does not tell whether there is such an account: only for one is there something to
+/// write down, and the answer waits for longer than that takes.
+#[tokio::test]
+async fn the_answer_to_a_wrong_password_waits_whoever_it_is() {
+    let world = World::new();
+    world.tree();
+    user(&world, "ada", "developer").await;
+    for name in ["ada", "nobody"] {
+        let wanted = json!({ "user": name, "password": "wrong wrong wrong" });
+        let begun = std::time::Instant::now();
+        let answer = ask(&world, "POST", "/v1/session", &[], wanted).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{name}: {}", answer.body);
+        // A lower bound holds however busy the machine is.
+        assert!(begun.elapsed() >= std::time::Duration::from_millis(30), "{name}: {:?}", begun.elapsed());
+    }
+}
+
 #[tokio::test]
 async fn a_cookie_is_hidden_from_scripts_and_does_nothing_without_the_csrf_token() {
     let world = World::new();
     world.tree();
     user(&world, "ada", "developer").await;
     let wanted = json!({ "user": "ada", "password": PASSWORD, "cookie": true });
-    let signed_in =
-        ask(&world, "POST", "/v1/session", &[("x-forwarded-proto", "https")], wanted.clone()).await;
+    let signed_in = ask(&world, "POST", "/v1/session", &[], wanted.clone()).await;
     assert!(signed_in.body.get("token").is_none(), "{}", signed_in.body);
     let set = signed_in.headers["set-cookie"].to_str().unwrap().to_owned();
-    for part in ["HttpOnly", "SameSite=Lax", "Secure", "Path=/"] {
+    for part in ["freehold_session=", "HttpOnly", "SameSite=Lax", "Path=/"] {
         assert!(set.contains(part), "{part}: {set}");
     }
+    // Browsers take neither from plain http.
+    assert!(!set.contains("Secure") && !set.contains("__Host-"), "{set}");
     let cookie = set.split(';').next().unwrap().to_owned();
     let csrf = signed_in.body["csrf"].as_str().unwrap().to_owned();
     let me = ask(&world, "GET", "/v1/whoami", &[("cookie", &cookie)], Value::Null).await;
