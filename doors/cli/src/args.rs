@@ -2,9 +2,9 @@
 
 use crate::{
     commands::{
-        access, audit, ca, cancel, completions, control, deploy, describe, diff, doctor, drill, endpoint,
-        events, exec, image, import, init, key, login, logs, machine, man, node, noun, oidc, plan, quota,
-        receipt, rollback, secret, sso, state, status, tenancy, token, up, upgrade, user, volume,
+        access, audit, ca, cancel, completions, context, control, deploy, describe, diff, doctor, drill,
+        endpoint, events, exec, image, import, init, key, login, logs, machine, man, node, noun, oidc, plan,
+        quota, receipt, rollback, secret, sso, state, status, tenancy, token, up, upgrade, user, volume,
     },
     failure::{Failure, Outcome},
     output::Out,
@@ -166,6 +166,9 @@ pub(crate) enum Command {
     Login(login::LoginArgs),
     /// Signs out of this server.
     Logout,
+    /// The servers that commands were pointed at, and which one they ask.
+    #[command(subcommand)]
+    Context(context::Command),
     /// Says who you are to the server, and what you may do where.
     Whoami,
     /// Volumes: bytes that outlive instances.

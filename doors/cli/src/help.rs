@@ -17,8 +17,8 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "People",
         &[
-            "login", "logout", "whoami", "user", "session", "token", "org", "project", "quota", "access",
-            "sso", "oidc",
+            "login", "logout", "context", "whoami", "user", "session", "token", "org", "project", "quota",
+            "access", "sso", "oidc",
         ],
     ),
     ("House", &["audit", "key", "ca", "completions", "man"]),

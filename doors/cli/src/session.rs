@@ -2,7 +2,7 @@
 
 use crate::{
     args::Globals,
-    context::{self, Logins},
+    context::{self, Contexts, Logins, same_server},
     failure::{Failure, Outcome},
     manifest,
     output::{Out, Progress},
@@ -78,10 +78,10 @@ fn server(globals: &Globals) -> Outcome<(String, Option<String>)> {
         return Ok((url.clone(), token));
     }
     let home = context::home()?;
-    let (saved, logins) = (context::load(&home)?, Logins::load(&home)?);
-    match (url, saved) {
-        (Some(url), saved) => {
-            let own = saved.filter(|saved| same_server(&url, &saved.url));
+    let (contexts, logins) = (Contexts::load(&home)?, Logins::load(&home)?);
+    match (url, contexts.current().map(|(_, context)| context.clone())) {
+        (Some(url), _) => {
+            let own = contexts.iter().map(|(_, context)| context).find(|it| same_server(&url, &it.url));
             let kept = logins.get(&url).or_else(|| own.and_then(|own| own.token().unwrap_or_default()));
             Ok((url, kept))
         }
@@ -97,8 +97,4 @@ fn server(globals: &Globals) -> Outcome<(String, Option<String>)> {
             "Start one here with `freehold up`, or name one with --url and --token, or `freehold login --url`.",
         )),
     }
-}
-
-fn same_server(a: &str, b: &str) -> bool {
-    a.trim_end_matches('/') == b.trim_end_matches('/')
 }

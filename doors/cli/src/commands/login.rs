@@ -5,7 +5,7 @@
 
 use super::secret_input;
 use crate::{
-    context::{self, Logins},
+    context::{self, Context, Contexts, Logins, same_server},
     failure::{Failure, Outcome},
     output::people,
     session::Session,
@@ -18,7 +18,7 @@ use freehold_model::{
     secrets::Hidden,
 };
 use jiff::Timestamp;
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 /// Flags of `login`.
 #[derive(Debug, clap::Args)]
@@ -104,7 +104,25 @@ pub(crate) async fn login(args: LoginArgs, session: &Session) -> Outcome {
     let mut logins = Logins::load(&home)?;
     logins.put(&url, token);
     logins.save(&home)?;
-    session.out.show(&who, |who| format!("Signed in to {url} as {}", people::whoami(who)))
+    let name = uses(&home, &url)?;
+    session.out.show(&who, |who| {
+        format!(
+            "Signed in to {url} as {}\nCommands ask it from now on (context {name}).",
+            people::whoami(who)
+        )
+    })
+}
+
+/// Has commands ask that server from now on; its context's name.
+fn uses(home: &Path, url: &str) -> Outcome<String> {
+    let mut contexts = Contexts::load(home)?;
+    let known = contexts.iter().find(|(_, it)| same_server(&it.url, url)).map(|(name, _)| name.to_owned());
+    let name = known.unwrap_or_else(|| {
+        contexts.add(Context { url: url.trim_end_matches('/').to_owned(), token_file: None, token: None })
+    });
+    contexts.choose(&name)?;
+    contexts.save(home)?;
+    Ok(name)
 }
 
 /// Shows a code, and waits until somebody who is signed in with a browser, wherever that is, allowed it.

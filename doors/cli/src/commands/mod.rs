@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod ca;
 pub(crate) mod cancel;
 pub(crate) mod completions;
+pub(crate) mod context;
 pub(crate) mod control;
 pub(crate) mod deploy;
 pub(crate) mod describe;
@@ -66,6 +67,7 @@ pub(crate) fn run(command: Command, globals: Globals) -> Outcome<ExitCode> {
         Command::Upgrade(args) => upgrade::run(args, &globals).map(done),
         Command::Completions(args) => completions::run(args).map(done),
         Command::Man(args) => man::run(args).map(done),
+        Command::Context(command) => context::run(command, &globals).map(done),
         Command::Init(args) => init::run(args, &globals).map(done),
         Command::Import(command) => import::run(command, &globals),
         Command::State(command) => state::run(command, &globals).map(done),
@@ -142,6 +144,7 @@ async fn ask(command: Command, session: &Session) -> Outcome<ExitCode> {
         | Command::Upgrade(_)
         | Command::Completions(_)
         | Command::Man(_)
+        | Command::Context(_)
         | Command::Init(_)
         | Command::Import(_)
         | Command::State(_) => {

@@ -5,7 +5,7 @@
 
 use crate::{
     args::Globals,
-    context::{self, Context},
+    context::{self, Context, Contexts},
     failure::{Failure, Outcome},
     log,
     output::{Out, Paint},
@@ -16,8 +16,9 @@ use freehold_runtime::rootless;
 use std::{
     env,
     io::IsTerminal,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Flags of `up`.
@@ -222,7 +223,31 @@ pub(crate) fn as_error(failure: Failure) -> anyhow::Error {
 
 fn note(home: &Path, ready: &Ready) -> Outcome {
     let context = Context { url: ready.url.clone(), token_file: Some(ready.token_file.clone()), token: None };
-    context::save(home, &context)
+    let mut contexts = Contexts::load(home)?;
+    let before = contexts.clone();
+    let name = contexts.add(context);
+    match contexts.current() {
+        // Commands go on asking the server that they ask, where there is one.
+        Some((current, other)) if current != name && answers(&other.url) => {
+            eprintln!(
+                "Commands go on asking {} ({current}); `freehold context use {name}` asks this one.",
+                other.url
+            );
+        }
+        _ => contexts.choose(&name)?,
+    }
+    if contexts == before { Ok(()) } else { contexts.save(home) }
+}
+
+/// Whether somebody listens at that address of this machine, or it is another machine's, which may be away.
+fn answers(url: &str) -> bool {
+    let server = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/');
+    match server.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => {
+            TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok()
+        }
+        _ => true,
+    }
 }
 
 /// What the parts have to say goes to standard error; `RUST_LOG` chooses how much.

@@ -79,6 +79,16 @@ fn a_person_takes_an_invite_signs_in_and_out_and_is_removed() {
     ada(&["whoami"], "").ok().says("user:ada: developer of project default");
     let kept = std::fs::metadata(world.path("ada/logins.json")).unwrap();
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&kept.permissions()) & 0o777, 0o600);
+    // Commands ask the server that she signed in to, and the owner's go on asking their own.
+    let plain = |args: &[&str]| {
+        let mut command = world.command(FREEHOLD);
+        Ended::of_fed(command.env("FREEHOLD_HOME", world.path("ada")).args(args), "")
+    };
+    plain(&["whoami"]).ok().says("user:ada");
+    plain(&["context", "list"]).ok().says("local").says(&url);
+    plain(&["context", "use", "nope"]).exits(4).says("There are: local.");
+    plain(&["context", "rm", "local"]).ok();
+    plain(&["whoami"]).exits(2).says("no server is known");
     ada(&["logout"], "").ok();
     ada(&["whoami"], "").exits(3);
     ada(&["login", "--user", "ada"], "wrong wrong wrong\n").exits(3).says("wrong, or the account is locked");
