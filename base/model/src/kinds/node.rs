@@ -76,6 +76,12 @@ impl NodeStatus {
         self.conditions.iter().find(away).map(|condition| condition.since)
     }
 
+    /// Whether its agent has ever said what it is: one that an inventory brought along, and that has not joined
+    /// yet, has not.
+    pub fn has_registered(&self) -> bool {
+        self.started.is_some() || !self.drivers.is_empty()
+    }
+
     /// What keeps it from being trusted with instances, or will soon: the conditions that do not hold, with why.
     pub fn warnings(&self) -> impl Iterator<Item = &Condition> {
         let told = [Self::DISK, Self::ISOLATION, Self::RANGE, Self::NETWORK];

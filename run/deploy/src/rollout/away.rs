@@ -20,16 +20,16 @@ pub(super) struct Away {
 struct Seen {
     version: Seq,
     away: Option<Timestamp>,
-    /// Its agent is not the control plane's own.
-    remote: bool,
+    /// It has registered, and its agent is the control plane's own.
+    near: bool,
 }
 
 impl Away {
     pub(super) fn load(view: &dyn View, now: Timestamp) -> Result<Away, StoreError> {
         let nodes = view.all::<NodeSpec>(None)?;
         let seen = |node: &Node| {
-            let (away, remote) = (node.status.away(), node.status.remote);
-            (node.id, Seen { version: node.version, away, remote })
+            let near = node.status.has_registered() && !node.status.remote;
+            (node.id, Seen { version: node.version, away: node.status.away(), near })
         };
         Ok(Away { now, nodes: nodes.iter().map(seen).collect() })
     }
@@ -46,7 +46,7 @@ impl Away {
 
     /// The nodes beside a control plane: their edges serve every endpoint.
     pub(super) fn near(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.nodes.iter().filter(|(_, seen)| !seen.remote).map(|(node, _)| *node)
+        self.nodes.iter().filter(|(_, seen)| seen.near).map(|(node, _)| *node)
     }
 
     /// Whether `instance` is to be replaced elsewhere.

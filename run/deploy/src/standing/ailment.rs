@@ -99,6 +99,10 @@ impl Surroundings {
     /// It ends again and again, and no check shows it.
     fn looping(&self, instance: &Instance) -> Option<String> {
         let (status, exit) = (&instance.status, instance.status.last_exit.as_ref()?);
+        // An end that nobody saw is the machine's, as a power cut: it says nothing of the program.
+        if (exit.code, exit.signal) == (None, None) && exit.disk.is_none() && exit.unhealthy.is_none() {
+            return None;
+        }
         let run = self.now.duration_since(status.started?);
         let loops = status.failures >= IN_A_ROW && run < RECOVERED;
         let times = status.failures;

@@ -3,7 +3,7 @@
 use crate::house::{House, changed, exited, healthy, manifest, name};
 use freehold_deploy::{Standing, Surroundings, standing};
 use freehold_model::{
-    Condition, Env, Instance, InstanceStatus, NodeStatus, Phase, TaskState, Verdict, VolumeAction,
+    Condition, Env, Exit, Instance, InstanceStatus, NodeStatus, Phase, TaskState, Verdict, VolumeAction,
     VolumeSpec, VolumeTask, kinds::TaskStatus,
 };
 use freehold_reconcile::ViewExt;
@@ -83,7 +83,11 @@ fn a_crash_loop_without_a_check_is_not_well() {
     house.pass(3_000);
     assert_eq!(counts(&house), (1, 0));
     assert_eq!(why(&house), "It exited with code 1, 4 times in a row; it has run again for 3s.");
-    house.pass(57_000);
+    let unseen = exited(1, &house).map(|exit| Exit { code: None, ..exit });
+    house.report(&one, InstanceStatus { last_exit: unseen, ..ends(&house, 4) });
+    assert_eq!(counts(&house), (1, 1), "the machine was cut off from power, again and again");
+    house.report(&one, ends(&house, 4));
+    house.pass(60_000);
     assert_eq!(counts(&house), (1, 1), "it has run for a minute");
     house.report(&one, InstanceStatus { phase: Phase::Running, healthy: false, ..ends(&house, 0) });
     assert!(!why(&house).contains("check yet"), "it has none: {}", why(&house));
