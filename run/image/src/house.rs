@@ -13,7 +13,10 @@ use crate::{
 };
 use async_trait::async_trait;
 use freehold_model::{Digest, ImageRef, api::ImageSummary};
-use std::sync::{Arc, PoisonError};
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError},
+};
 use tokio::sync::OwnedMutexGuard;
 
 /// Written once the tags that were here before there was a house are the house's.
@@ -132,7 +135,7 @@ impl ImageStore {
         let fetched = async {
             // Even if its bytes are here: they may be another repository's, and then they say nothing here.
             upstream::manifest(&*others, &image, self.blobs()).await?;
-            self.fetch_tree(&*others, repository, &image, DEPTH).await
+            self.fetch_tree(&*others, repository, &image, DEPTH, &mut HashSet::new()).await
         };
         fetched.await.map_err(|error| unknown(error, &format!("{repository}@{digest}")))
     }
@@ -144,7 +147,11 @@ impl ImageStore {
         repository: &str,
         image: &ImageRef,
         depth: u8,
+        seen: &mut HashSet<Digest>,
     ) -> Result<(), ImageError> {
+        if !seen.insert(image.digest.clone()) {
+            return Ok(());
+        }
         let wrong = |reason| ImageError::Manifest { digest: image.digest.clone(), reason };
         if !self.holds(&image.digest)? {
             upstream::manifest(others, image, self.blobs()).await?;
@@ -159,7 +166,7 @@ impl ImageStore {
                 }
                 Manifest::Index(_) if Manifest::is_kind(part) => {
                     let entry = ImageRef { reference: image.reference.clone(), digest };
-                    Box::pin(self.fetch_tree(others, repository, &entry, depth - 1)).await?;
+                    Box::pin(self.fetch_tree(others, repository, &entry, depth - 1, seen)).await?;
                 }
                 Manifest::Index(_) | Manifest::Image(_) => {
                     let _alone = self.flights().board(&format!("blob {digest}")).await;

@@ -65,9 +65,9 @@ impl Recent {
 
 impl ImageStore {
     /// Notes that a manifest is about to be used, and all that it names, through indexes: nothing of it is
-    /// collected for a while.
-    pub(crate) fn touch_tree(&self, digest: &Digest) -> Result<(), ImageError> {
-        let (mut left, mut seen) = (vec![digest.clone()], HashSet::new());
+    /// collected for a while. What is `seen` was touched before, and is passed over.
+    pub(crate) fn touch_tree(&self, digest: &Digest, seen: &mut HashSet<Digest>) -> Result<(), ImageError> {
+        let mut left = vec![digest.clone()];
         while let Some(digest) = left.pop() {
             if !seen.insert(digest.clone()) || !self.holds(&digest)? {
                 continue;
@@ -120,7 +120,7 @@ mod tests {
             put(format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, part("manifest.v1+json", &manifest)));
         let outer = put(format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, part("index.v1+json", &inner)));
         let began = Instant::now();
-        store.touch_tree(&outer).unwrap();
+        store.touch_tree(&outer, &mut HashSet::new()).unwrap();
         for digest in [outer, inner, manifest, config, layer] {
             assert!(store.recent().touched(&Thing::Blob(digest.clone()), began, Duration::ZERO), "{digest}");
         }

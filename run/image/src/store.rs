@@ -248,7 +248,7 @@ impl ImageStore {
         };
         self.holds(&digest)?;
         let digest = self.platform_digest(&reference.to_string(), digest)?;
-        self.touch_tree(&digest)?;
+        self.touch_tree(&digest, &mut Default::default())?;
         Ok(digest)
     }
 

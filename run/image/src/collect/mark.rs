@@ -87,20 +87,24 @@ fn closure(
     first: Vec<Digest>,
     attached: &HashMap<Digest, Vec<Digest>>,
 ) -> Result<HashSet<Digest>, ImageError> {
-    let mut reached = HashSet::new();
+    let (mut reached, mut no_manifest) = (HashSet::new(), HashSet::new());
     // Whether each is a manifest for sure: an index may name any blob.
     let mut queue: Vec<(Digest, bool)> = first.into_iter().map(|digest| (digest, true)).collect();
     while let Some((digest, is_sure)) = queue.pop() {
-        if reached.contains(&digest) {
+        if reached.contains(&digest) || !is_sure && no_manifest.contains(&digest) {
             continue;
         }
         let read = match manifest(round, &digest) {
-            Err(_) if !is_sure => continue,
+            Err(_) if !is_sure => {
+                no_manifest.insert(digest);
+                continue;
+            }
             read => read?,
         };
         queue.extend(attached.get(&digest).into_iter().flatten().map(|digest| (digest.clone(), true)));
         if let Some(Manifest::Index(index)) = read {
-            let part = |entry| Some((digest_of(entry).ok()?, Manifest::is_kind(entry)));
+            // What a blob that merely reads as an index says of its entries was checked by nobody.
+            let part = |entry| Some((digest_of(entry).ok()?, is_sure && Manifest::is_kind(entry)));
             queue.extend(index.manifests().iter().filter_map(part));
         }
         reached.insert(digest);

@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use freehold_model::Digest;
-use std::sync::PoisonError;
+use std::{collections::HashSet, sync::PoisonError};
 
 pub(super) fn get(store: &ImageStore, name: &str, which: &Which, accept: &Accept) -> Result<Response, Fault> {
     let unknown = || Fault::manifest_unknown(name, which.text());
@@ -101,15 +101,19 @@ pub(super) async fn put(
 
 /// What a manifest needs must be in its repository before it.
 fn check_parts(store: &ImageStore, name: &str, manifest: &Manifest) -> Result<(), Fault> {
+    let (mut looked_at, mut touched) = (HashSet::new(), HashSet::new());
     for part in manifest.needs() {
         let invalid = |reason| Fault::manifest_invalid(StatusCode::BAD_REQUEST, reason);
         let is_kind = Manifest::is_kind(part);
         let part = digest_of(part).map_err(invalid)?;
+        if !looked_at.insert((part.clone(), is_kind)) {
+            continue;
+        }
         let there = match manifest {
             Manifest::Image(_) => store.shows(name, &part)?,
             Manifest::Index(_) if store.tags().record(name, &part)?.is_some() => {
                 // All of it: what a collection that has begun already holds for unneeded is needed now.
-                store.touch_tree(&part)?;
+                store.touch_tree(&part, &mut touched)?;
                 store.holds(&part)?
             }
             Manifest::Index(_) => !is_kind && store.shows(name, &part)?,

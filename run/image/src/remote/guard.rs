@@ -11,6 +11,9 @@ use reqwest::{
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+/// Suffixes of names that are no names of the internet (RFC 6761, 6762, 8375, and ICANN's `internal`).
+const INSIDE: &[&str] = &[".localhost", ".local", ".lan", ".internal", ".home.arpa", ".localdomain"];
+
 /// Looks names up and keeps the public addresses of what they mean.
 pub(super) struct PublicNames;
 
@@ -41,7 +44,10 @@ pub(super) fn is_inside(host: &str) -> bool {
     let name = url.host_str().unwrap_or_default();
     match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
         Ok(address) => !is_public(address),
-        Err(_) => name == "localhost" || name.ends_with(".localhost") || !name.contains('.'),
+        Err(_) => {
+            let name = name.trim_end_matches('.');
+            !name.contains('.') || INSIDE.iter().any(|suffix| name.ends_with(suffix))
+        }
     }
 }
 
