@@ -11,6 +11,8 @@ use tokio::{
 
 /// How long the far edge's port for hops may take to answer at all: a firewall swallows what is sent to it.
 const CONNECT: Duration = Duration::from_secs(1);
+/// How long it may take then until it says whether the instance has the connection.
+const ANSWER: Duration = Duration::from_millis(1500);
 
 /// What came of it.
 pub(crate) enum Handed {
@@ -34,11 +36,18 @@ pub(crate) async fn hand(hops: &Hops, far: FarEdge, address: SocketAddr, hop: &H
         return Ok(Handed::NoHops);
     };
     let _ = stream.set_nodelay(true);
-    stream.write_all(&seal(hop, &key)).await?;
-    match stream.read_u8().await {
-        Ok(TAKEN) => Ok(Handed::Over(stream)),
-        Ok(REFUSED) => Ok(Handed::Refused),
-        Ok(_) | Err(_) => {
+    let asked = async {
+        stream.write_all(&seal(hop, &key)).await?;
+        stream.read_u8().await
+    };
+    match timeout(ANSWER, asked).await {
+        Ok(Ok(TAKEN)) => Ok(Handed::Over(stream)),
+        Ok(Ok(REFUSED)) => Ok(Handed::Refused),
+        Err(_) => {
+            blocked(hops, far, "it does not answer");
+            Ok(Handed::NoHops)
+        }
+        Ok(_) => {
             blocked(hops, far, "it does not know this house's key");
             Ok(Handed::NoHops)
         }
