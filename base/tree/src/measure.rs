@@ -12,35 +12,37 @@ const TRIES: usize = 3;
 
 /// Returns the bytes on the disk of everything in `dir`, the directory itself aside. What goes or changes
 /// meanwhile is counted as it was seen, or not. A file counts by its share for each of its names, so that
-/// no list of files is needed.
+/// no list of files is needed. Where folders are moved again and again, or are nested more than
+/// [`DEEPEST`](crate::DEEPEST) deep, it is the most that was seen: whoever does that hides little by it.
 ///
 /// # Errors
-/// When the directory cannot be read, when folders in it are moved again and again, or when they are
-/// nested more than [`DEEPEST`](crate::DEEPEST) deep.
+/// When the directory cannot be read.
 pub fn measure(dir: &Path) -> io::Result<u64> {
-    let mut last = Ok(0);
+    let mut most = 0;
     for _ in 0..TRIES {
-        last = count(Cursor::new(open(dir)?)?);
-        if last.is_ok() {
-            break;
+        let mut bytes = 0;
+        let counted = count(Cursor::new(open(dir)?)?, &mut bytes);
+        most = most.max(bytes);
+        if counted.is_ok() {
+            return Ok(bytes);
         }
     }
-    last
+    Ok(most)
 }
 
-fn count(mut at: Cursor) -> io::Result<u64> {
-    let mut bytes = 0_u64;
+/// Adds what is there to `bytes`, as far as it comes.
+fn count(mut at: Cursor, bytes: &mut u64) -> io::Result<()> {
     loop {
         let Some(name) = at.next()? else {
             if at.leave()? {
                 continue;
             }
-            return Ok(bytes);
+            return Ok(());
         };
         let Ok(stat) = statat(at.here()?, &name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
         let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         let names = if is_dir { 1 } else { stat.st_nlink.max(1) };
-        bytes = bytes.saturating_add(stat.st_blocks as u64 * 512 / names);
+        *bytes = bytes.saturating_add(stat.st_blocks as u64 * 512 / names);
         if is_dir && let Err(error) = at.enter(&name) {
             match Errno::from_io_error(&error) {
                 // It went meanwhile, is no folder any more, or is not ours to read.

@@ -83,12 +83,14 @@ impl Journal {
     /// Keeps `entry` in place of `known`, the one before: of its two files those that differ. Whether it is
     /// kept; the instance runs on without.
     pub(crate) fn save(&self, id: InstanceId, entry: &Entry, known: Option<&Entry>) -> io::Result<()> {
+        let memory = self.memory(id);
+        // Where an earlier version kept it in the assignment's file, it moves before that is written.
+        if known.is_none_or(|known| known.memory != entry.memory) || !memory.exists() {
+            replace(&memory, &serde_json::to_vec(&entry.memory)?, false)?;
+        }
         let assignment = Assignment::of(entry);
         if known.map(Assignment::of).as_ref() != Some(&assignment) {
             replace(&self.path(id), &serde_json::to_vec(&assignment)?, true)?;
-        }
-        if known.is_none_or(|known| known.memory != entry.memory) {
-            replace(&self.memory(id), &serde_json::to_vec(&entry.memory)?, false)?;
         }
         Ok(())
     }

@@ -287,6 +287,7 @@ impl Network {
         AbortOnDropHandle::new(tokio::spawn(async move {
             let (mut changed, mut disturbed) = (network.residents.changed(), network.runtime.disturbed());
             network.look_for_strangers().await;
+            let mut sought = Instant::now();
             let mut failed = network.follow_residents().await.is_err();
             loop {
                 let next = network.next_look().await;
@@ -301,6 +302,11 @@ impl Network {
                     }
                     () = sleep_until(next) => network.look_again(Noticed::Looked, None).await,
                     else => return,
+                }
+                // It reads every route of the machine: not at each notice.
+                if sought.elapsed() >= EVERY {
+                    network.look_for_strangers().await;
+                    sought = Instant::now();
                 }
             }
         }))
@@ -326,7 +332,6 @@ impl Network {
         if let Err(error) = self.look(&mut state, noticed, since, false).await {
             tracing::warn!(%error, "what surrounds instances cannot be looked at");
         }
-        self.look_for_strangers().await;
         // Also where there is nothing to look at.
         state.looked = Instant::now();
     }

@@ -12,6 +12,8 @@ use tokio::{sync::Notify, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 const MOST: usize = 64;
+/// So many characters of one text are told.
+const LONGEST: usize = 1000;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const SLOWEST_RETRY: Duration = Duration::from_secs(10);
 
@@ -46,6 +48,7 @@ impl Outbox {
     }
 
     fn replace(&self, field: impl Fn(&mut NodeReport) -> &mut Option<String>, now: Option<String>) {
+        let now = now.map(|text| shortened(&text));
         let mut waiting = self.lock();
         let known = field(&mut waiting.report);
         if *known != now {
@@ -117,5 +120,26 @@ impl Outbox {
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a control plane takes: a longer text would have it refuse all that is told.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_told_as_far_as_a_control_plane_takes_it() {
+        let outbox = Outbox::default();
+        outbox.say_lasting(Some("the route is gone; é".repeat(900)));
+        let told = outbox.next().unwrap().lasting.unwrap();
+        assert!(told.len() < 4096 && told.ends_with('…'), "{}", told.len());
     }
 }

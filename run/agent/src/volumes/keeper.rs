@@ -125,7 +125,8 @@ impl Keeper {
             Outcome::Measured { used: Err(error), kept, .. } => {
                 self.kept.insert(id, kept);
                 tracing::warn!(volume = %id, %error, "a volume cannot be measured");
-                self.measured.insert(id, Measured { used: Bytes(0), again: Instant::now() + MEASURE });
+                let used = self.measured.get(&id).map_or(Bytes(0), |it| it.used);
+                self.measured.insert(id, Measured { used, again: Instant::now() + MEASURE });
             }
         }
         self.volumes.tell();
