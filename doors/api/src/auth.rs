@@ -107,6 +107,9 @@ enum Site {
 async fn admit(api: &Api, action: Action, site: Site, request: Request) -> Result<Request, Refused> {
     let (mut parts, body) = request.into_parts();
     let Some(who) = identify_counted(api, action, &parts).await? else {
+        if let Some(stranger) = parts.extensions.get::<Stranger>() {
+            stranger.is_a_strangers();
+        }
         return match decide(None, action, Place::Anywhere) {
             Access::Granted => Ok(Request::from_parts(parts, body)),
             _ => Err(not_signed_in(&parts.headers).into()),

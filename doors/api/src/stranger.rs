@@ -10,6 +10,8 @@ use std::{fmt::Debug, sync::Arc};
 pub trait ConnectionPlace: Debug + Send + Sync + 'static {
     /// The connection is this caller's; `None`: the owner's of the house.
     fn is_known(&self, whose: Option<RateOf>);
+    /// Nobody has shown on it who they are, or somebody did and the next one did not.
+    fn is_a_strangers(&self);
 }
 
 /// A connection of which nobody may have shown yet who they are.
@@ -20,6 +22,11 @@ impl Stranger {
     /// With its place.
     pub fn with(place: Arc<dyn ConnectionPlace>) -> Stranger {
         Stranger(place)
+    }
+
+    /// Whoever asks on it now shows nothing.
+    pub fn is_a_strangers(&self) {
+        self.0.is_a_strangers();
     }
 
     /// The connection is somebody's.

@@ -49,6 +49,7 @@ enum Whose {
 pub(crate) struct Place {
     guests: Guests,
     number: u64,
+    from: RateOf,
     /// Told when it has to make way for another.
     pub(crate) leave: CancellationToken,
 }
@@ -62,7 +63,8 @@ impl Guests {
     /// Lets a connection in of which nobody has shown yet who they are.
     pub(crate) fn admit(&self, address: ClientAddress) -> Place {
         let leave = CancellationToken::new();
-        let whose = Whose::Stranger(RateOf::address(address.0));
+        let from = RateOf::address(address.0);
+        let whose = Whose::Stranger(from);
         let mut open = self.lock();
         let number = open.next;
         open.next += 1;
@@ -70,7 +72,7 @@ impl Guests {
         open.make_room(self.0.strangers, |whose| matches!(whose, Whose::Stranger(_)));
         open.make_room(self.0.connections, |whose| whose != Whose::Owner);
         drop(open);
-        Place { guests: self.clone(), number, leave }
+        Place { guests: self.clone(), number, from, leave }
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -97,11 +99,21 @@ impl Open {
     }
 }
 
+impl Place {
+    fn is(&self, whose: Whose) {
+        if let Some(guest) = self.guests.lock().guests.get_mut(&self.number) {
+            guest.whose = whose;
+        }
+    }
+}
+
 impl ConnectionPlace for Place {
     fn is_known(&self, whose: Option<RateOf>) {
-        if let Some(guest) = self.guests.lock().guests.get_mut(&self.number) {
-            guest.whose = whose.map_or(Whose::Owner, Whose::Known);
-        }
+        self.is(whose.map_or(Whose::Owner, Whose::Known));
+    }
+
+    fn is_a_strangers(&self) {
+        self.is(Whose::Stranger(self.from));
     }
 }
 
@@ -150,5 +162,9 @@ mod tests {
         let _another = guests.admit(from(3));
         assert!(again.leave.is_cancelled() || known.leave.is_cancelled(), "one with two gives one up");
         assert!(!owner.leave.is_cancelled());
+        // As a proxy's connection is, on which others ask next.
+        owner.is_a_strangers();
+        let _newcomer = guests.admit(from(2));
+        assert!(owner.leave.is_cancelled());
     }
 }
