@@ -169,6 +169,7 @@ impl House {
             .collect();
         headers.sort();
         // A stream that is let in does not end.
+        in_order();
         let streams = asked.path.starts_with("/v1/watch") && status == StatusCode::OK;
         let text = if streams { vec![] } else { bytes(response).await };
         format!("{status} {headers:?} {}", alike(&String::from_utf8_lossy(&text)))
@@ -180,7 +181,16 @@ async fn token(world: &World, name: &str, role: &str, place: Value) -> String {
     binding["role"] = role.into();
     let (status, made) = world.post("/v1/tokens", &json!({ "name": name, "bindings": [binding] })).await;
     assert_eq!(status, StatusCode::CREATED, "{made}");
+    in_order();
     made["token"].as_str().unwrap().to_owned()
+}
+
+/// Lets the clock go on: ids of one millisecond come in no order, and lists are in the order of ids.
+fn in_order() {
+    let now = Timestamp::now().as_millisecond();
+    while Timestamp::now().as_millisecond() == now {
+        std::hint::spin_loop();
+    }
 }
 
 /// The text of every line, without what is drawn at random and what the clock says.
