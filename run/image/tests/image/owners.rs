@@ -182,6 +182,23 @@ async fn an_index_may_name_blobs_that_are_no_manifests() {
 }
 
 #[tokio::test]
+async fn a_blob_that_reads_as_an_index_stops_no_collection() {
+    let home = home();
+    let part = |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": Digest::of(bytes), "size": bytes.len()});
+    let index = |entry| json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]});
+    // No manifest, and named as one by what nobody checked.
+    put_blob(&home.store, b"garbage").await;
+    let disguised = index(part(MANIFEST, b"garbage")).to_string();
+    put_blob(&home.store, disguised.as_bytes()).await;
+    let outer = index(part("application/x-odd", disguised.as_bytes()));
+    assert_eq!(put_manifest(&home.store, "app", "1", &outer).await.status(), 201);
+    put_blob(&home.store, b"nobody's").await;
+    collect(&home.store).await;
+    assert_eq!(status(&home.store, &format!("/v2/app/blobs/{}", Digest::of(b"nobody's"))).await, 404);
+    assert_eq!(status(&home.store, "/v2/app/manifests/1").await, 200);
+}
+
+#[tokio::test]
 async fn an_image_for_another_platform_is_refused_when_it_is_resolved() {
     let home = home();
     let layer = secret();
