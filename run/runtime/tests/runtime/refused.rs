@@ -29,10 +29,10 @@ const BROKEN: &[(&str, Break, &[&str])] = &[
     (
         "the working directory is below a file",
         |at, launch| {
-            fs::write(at.join("work"), "x").unwrap();
-            launch.workdir = "/work/below".into();
+            fs::write(at.join("srv"), "x").unwrap();
+            launch.workdir = "/srv/below".into();
         },
-        &["working directory", "on the way to /work/below"],
+        &["working directory", "on the way to /srv/below"],
     ),
     (
         "the working directory leads to itself",
