@@ -26,7 +26,10 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Vec<Rc<Node>>, ComposeErro
     if text.len() > LARGEST {
         return Err(refused(&start, "it is larger than 1 MiB"));
     }
-    let mut bytes = text.strip_prefix('\u{feff}').unwrap_or(text).as_bytes();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // The parser looks at what follows a backslash without asking whether anything does.
+    let ended = text.ends_with('\\').then(|| format!("{text}\n"));
+    let mut bytes = ended.as_deref().unwrap_or(text).as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut bytes);
     let place = |mark: libyaml_safer::Mark| Place {
@@ -246,6 +249,13 @@ mod tests {
 
     fn error(text: &str) -> String {
         parse("c.yaml", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_backslash_at_the_very_end_is_a_mistake_and_no_crash() {
+        for text in ["services: \"a\\", "\\", "a: 'b\\", "\"\\"] {
+            assert!(parse("c.yaml", text).is_err() || text == "\\", "{text:?}");
+        }
     }
 
     #[test]
