@@ -10,7 +10,12 @@ use crate::{
     scalar,
 };
 use libyaml_safer::{Event, EventData, Parser, ScalarStyle};
-use std::{collections::HashMap, rc::Rc};
+use std::{
+    collections::HashMap,
+    panic,
+    rc::Rc,
+    sync::{Mutex, PoisonError},
+};
 
 /// How large a file may be, in bytes.
 const LARGEST: usize = 1 << 20;
@@ -27,24 +32,23 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Vec<Rc<Node>>, ComposeErro
         return Err(refused(&start, "it is larger than 1 MiB"));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    // The parser looks at what follows a backslash without asking whether anything does.
-    let ended = text.ends_with('\\').then(|| format!("{text}\n"));
-    let mut bytes = ended.as_deref().unwrap_or(text).as_bytes();
-    let mut parser = Parser::new();
-    parser.set_input_string(&mut bytes);
+    // The parser takes a line for granted that ends: its last one is given an end, which is no part of its text.
+    let ended = (!text.ends_with(['\n', '\r'])).then(|| format!("{text}\n"));
+    let has_open_end = ended.is_some() && text.lines().last().is_some_and(|line| !line.trim().is_empty());
     let place = |mark: libyaml_safer::Mark| Place {
         file: file.clone(),
         line: mark.line as usize + 1,
         column: mark.column as usize + 1,
     };
     let mut builder = Builder::default();
-    loop {
-        let event = parser.parse().map_err(|error| {
-            let at = error.problem_mark().map_or_else(|| start.clone(), place);
-            refused(&at, &format!("it is not YAML: {}", why(&error)))
-        })?;
-        if matches!(event.data, EventData::StreamEnd) {
-            break;
+    let events = events(ended.as_deref().unwrap_or(text)).map_err(|error| {
+        let at = error.as_ref().and_then(|error| error.problem_mark()).map_or_else(|| start.clone(), place);
+        let reason = error.as_ref().map_or_else(|| "its parser gives up on it".to_owned(), why);
+        refused(&at, &format!("it is not YAML: {reason}"))
+    })?;
+    for mut event in events {
+        if has_open_end && event.end_mark.index as usize >= text.len() {
+            without_end(&mut event.data);
         }
         let at = place(event.start_mark);
         builder.take(event, at)?;
@@ -53,6 +57,48 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Vec<Rc<Node>>, ComposeErro
         builder.documents.push(Rc::new(Node::new(start, Value::Null)));
     }
     Ok(builder.documents)
+}
+
+/// The events of `text`, the last one apart; or what is wrong with it, if the parser can say.
+fn events(text: &str) -> Result<Vec<Event>, Option<libyaml_safer::Error>> {
+    // It panics at a few things that it has not learnt, like a tag before a comma. One at a time, for the hook that
+    // would tell of it is the process's.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let read = panic::catch_unwind(|| -> Result<Vec<Event>, libyaml_safer::Error> {
+        let mut bytes = text.as_bytes();
+        let mut parser = Parser::new();
+        parser.set_input_string(&mut bytes);
+        let (mut events, mut depth) = (vec![], 0_usize);
+        // What is deeper is refused by whoever takes the events.
+        while depth <= DEEPEST + 1 {
+            let event = parser.parse()?;
+            match event.data {
+                EventData::StreamEnd => break,
+                EventData::SequenceStart { .. } | EventData::MappingStart { .. } => depth += 1,
+                EventData::SequenceEnd | EventData::MappingEnd => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            events.push(event);
+        }
+        Ok(events)
+    });
+    panic::set_hook(hook);
+    match read {
+        Ok(read) => read.map_err(Some),
+        Err(_) => Err(None),
+    }
+}
+
+/// Takes the line feed off a block that its file does not end with.
+fn without_end(data: &mut EventData) {
+    if let EventData::Scalar { value, style: ScalarStyle::Literal | ScalarStyle::Folded, .. } = data
+        && value.ends_with('\n')
+    {
+        value.pop();
+    }
 }
 
 /// What the parser says, with the way out of the mistakes that are made most.
@@ -252,9 +298,31 @@ mod tests {
     }
 
     #[test]
+    fn what_the_parser_panics_at_is_a_mistake_like_others() {
+        assert!(error("a: {b: !c, d: e}").contains("it is not YAML"));
+    }
+
+    #[test]
     fn a_backslash_at_the_very_end_is_a_mistake_and_no_crash() {
         for text in ["services: \"a\\", "\\", "a: 'b\\", "\"\\"] {
             assert!(parse("c.yaml", text).is_err() || text == "\\", "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_block_that_ends_with_the_file_has_no_line_feed_of_its_own() {
+        for (text, expected) in [
+            ("a: |\n  x", "x"),
+            ("a: |\n  x\n", "x\n"),
+            ("a: |+\n  x", "x"),
+            ("a: |-\n  x", "x"),
+            ("a: >\n  x\n  y", "x y"),
+            ("a: |\n  x\n  ", "x\n"),
+            ("a: x", "x"),
+        ] {
+            let root = parsed(text);
+            let Value::Text(found) = &root.get("a").unwrap().value else { panic!("{text:?}") };
+            assert_eq!(found.text, expected, "{text:?}");
         }
     }
 
