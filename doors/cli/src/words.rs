@@ -40,7 +40,7 @@ pub(crate) fn modernized(
     let value = words.get(flag + 1).filter(|value| !value.starts_with('-') && exists(Path::new(value)))?;
     let mut line = words.to_vec();
     line.splice(flag..flag + 2, ["--file".to_owned(), value.clone()]);
-    Some((line, "`-f` of `logs` follows by now; the manifest is named with --file."))
+    Some((line, "`-f` of `logs` now means --follow; name the manifest with --file."))
 }
 
 /// What to say to somebody whose command line was refused, beside what was wrong with it.

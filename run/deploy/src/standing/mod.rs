@@ -16,8 +16,8 @@ use crate::{
     volumes::Home,
 };
 use freehold_model::{
-    Endpoint, EndpointSpec, Env, Instance, InstanceSpec, Name, NodeSpec, Release, ReleaseSpec, RolloutPhase,
-    Template, api::ProcessSummary,
+    Desired, Endpoint, EndpointSpec, Env, Instance, InstanceSpec, Name, NodeSpec, Release, ReleaseSpec,
+    RolloutPhase, Template, api::ProcessSummary,
 };
 use freehold_reconcile::{StoreError, View, ViewExt};
 use std::collections::BTreeSet;
@@ -68,9 +68,18 @@ pub(crate) fn of(
         let healthy =
             u32::try_from(ours().filter(|(_, ailment)| ailment.is_none()).count()).unwrap_or(u32::MAX);
         let there = u32::try_from(ours().count()).unwrap_or(u32::MAX);
-        let missing = match there < wanted {
-            true => Some(missing(view, env, around, (process, template), (wanted - there, wanted))?),
-            false => None,
+        let starts = |it: &Instance| {
+            let is_ours = release.as_ref().is_some_and(|release| release.id == it.spec.release);
+            is_ours && it.spec.process == *process && it.spec.desired == Desired::Running
+        };
+        let starting = judged.iter().filter(|(it, _)| starts(it) && !serving.contains(&it.id)).count();
+        let starting = u32::try_from(starting).unwrap_or(u32::MAX);
+        let lacking = wanted.saturating_sub(there);
+        let missing = match lacking {
+            0 => None,
+            1 if starting >= 1 => Some(format!("1 of {wanted} {process} does not serve yet")),
+            _ if starting >= lacking => Some(format!("{lacking} of {wanted} {process} do not serve yet")),
+            _ => Some(missing(view, env, around, (process, template), (lacking - starting, wanted))?),
         };
         processes.push(ProcessSummary {
             process: process.clone(),

@@ -46,6 +46,15 @@ fn what_is_wanted_counts_even_when_nothing_of_it_is_there() {
 }
 
 #[test]
+fn what_starts_is_there_and_does_not_serve_yet() {
+    let mut house = House::new();
+    house.deploy(&manifest(2));
+    house.reconcile();
+    assert_eq!(house.instances().len(), 2);
+    assert_eq!(now(&house).processes[0].missing.as_deref(), Some("2 of 2 web do not serve yet"));
+}
+
+#[test]
 fn nothing_on_a_silent_node_is_well() {
     let mut house = House::new();
     running(&mut house);

@@ -65,7 +65,7 @@ fn users(
     let named = |(link, what): (&u32, String)| match names.get(link) {
         Some(name) if name.starts_with(LINKS) => format!("another Freehold (its link {name} {what})"),
         Some(name) => format!("the interface {name} {what}"),
-        None => format!("an interface that is gone by now {what}"),
+        None => format!("an interface that no longer exists {what}"),
     };
     found.into_iter().map(named).collect()
 }
