@@ -10,7 +10,7 @@ const VERBS: &[(&[&str], &str)] = &[
     (&["run", "job"], "`freehold exec -p PROCESS -- COMMAND` runs a command in an instance that is there."),
     (&["scale"], "Write `count = N` into the manifest, then `freehold deploy`: what runs is not restarted."),
     (&["restart"], "`freehold deploy --restart` starts every instance of an app anew."),
-    (&["start", "apply", "push", "release-it", "launch"], "`freehold deploy` makes the manifest run."),
+    (&["start", "apply", "push", "launch"], "`freehold deploy` makes the manifest run."),
     (&["stop", "down", "destroy", "kill"], "`freehold app delete NAME` removes an app; volumes are kept."),
     (&["undo"], "`freehold rollback` makes the release before run again."),
     (&["open", "url", "ports"], "`freehold endpoint list` shows where apps are reached."),

@@ -83,12 +83,13 @@ impl Guests {
 impl Open {
     /// Closes the oldest one of the caller with most, while there are more than `limit` of those that `count`.
     fn make_room(&mut self, limit: usize, count: impl Fn(Whose) -> bool) {
-        let counted = self.guests.values().filter(|guest| count(guest.whose));
-        let mut shares = HashMap::<Whose, usize>::new();
-        counted.for_each(|guest| *shares.entry(guest.whose).or_default() += 1);
-        if shares.values().sum::<usize>() <= limit {
+        let counted = || self.guests.values().map(|guest| guest.whose).filter(|whose| count(*whose));
+        // As a rule there is room, and nothing to count.
+        if self.guests.len() <= limit || counted().count() <= limit {
             return;
         }
+        let mut shares = HashMap::<Whose, usize>::new();
+        counted().for_each(|whose| *shares.entry(whose).or_default() += 1);
         let Some(most) = shares.values().max().copied() else { return };
         let oldest = self.guests.iter().find(|(_, guest)| shares.get(&guest.whose) == Some(&most));
         if let Some(number) = oldest.map(|(number, _)| *number)
