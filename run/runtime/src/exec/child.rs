@@ -16,7 +16,10 @@ use nix::{
     libc,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sched::{CloneFlags, setns},
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        wait::waitpid,
+    },
     unistd::{ForkResult, Pid, fork, pipe2},
 };
 use rustix::{
@@ -112,17 +115,19 @@ fn try_spawn(
         ForkResult::Parent { child } => child.as_raw(),
     };
     drop((report, inner));
-    let failed = outcome(result, agent).inspect_err(|_| {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-    })?;
     let known = rustix::process::Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
-    let child = Child {
-        pid,
-        pidfd: pidfd_open(known, PidfdFlags::empty())?,
-        stdin: streams.stdin,
-        outputs: streams.outputs,
-        tty: streams.tty,
-    };
+    let pidfd = pidfd_open(known, PidfdFlags::empty())?;
+    let outcome = outcome(result, agent);
+    if outcome.is_err() {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    if !matches!(outcome, Ok(None)) {
+        // Left behind, it would keep the instance's namespace of processes from ending until somebody reaps it; not
+        // every machine's first process does.
+        let _ = waitpid(Pid::from_raw(pid), None);
+    }
+    let failed = outcome?;
+    let child = Child { pid, pidfd, stdin: streams.stdin, outputs: streams.outputs, tty: streams.tty };
     Ok((child, failed))
 }
 

@@ -120,6 +120,8 @@ impl Session {
         if !matches!(result, Ok(Some(_))) {
             // Its outputs stay open: who says goodbye into a closed pipe is killed for it (SIGPIPE).
             session::end(self.child.pid);
+            // A dead child that nobody reaps keeps the instance's namespace of processes from ending.
+            let _ = waitpid(Pid::from_raw(self.child.pid), Some(WaitPidFlag::WNOHANG));
         }
         result
     }

@@ -45,6 +45,19 @@ async fn codes_are_those_of_the_command() {
     assert!(matches!(handle.exec(&request(&["true"])).await, Err(RuntimeError::NotRunning(_))));
 }
 
+/// As where Freehold runs in a container whose first process is no init.
+#[tokio::test]
+async fn commands_whose_orphans_nobody_reaps_do_not_keep_their_instance() {
+    let world = world!();
+    // Orphans come to this process, which reaps only what it started.
+    nix::sys::prctl::set_child_subreaper(true).unwrap();
+    let (_, handle) = started(&world).await;
+    let (.., end) = world::collect(handle.exec(&request(&["no-such-program"])).await.unwrap()).await;
+    assert_eq!(end, ExecOutput::Exit(127));
+    drop(handle.exec(&request(&["sleep", "1000000"])).await.unwrap());
+    world::end(&world.runtime, &handle).await;
+}
+
 #[tokio::test]
 async fn its_terminal_belongs_to_its_user_who_may_open_it_again() {
     let world = world!();
